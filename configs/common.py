@@ -1,0 +1,126 @@
+"""Every key of a run, with the values that the sites share.
+
+A configuration is the whole run: nothing in the package has a default of its own. The
+keys, their types and their ranges are checked by `mtl_jax/core/config.py`.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """All keys; a site's file sets what is its own."""
+    config = ml_collections.ConfigDict()
+
+    # The treatment site (core/sites) and the row of the comparison (core/roles).
+    config.site = "openkbp"
+    config.role = "multi"
+    # The one root of all chance: initial weights, order of the examples, augmentation.
+    config.seed = 0
+
+    config.data = data = ml_collections.ConfigDict()
+    # The TFDS builder (a folder of tfds_builders/) and its cohort.
+    data.builder = "openkbp"
+    data.cohort = "paper"
+    # Processes that read raw files when the data set is built.
+    data.workers = 2
+    # Structures that are contoured, in the order of the network's channels.
+    data.structures = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
+    # The dose is divided by this, in Gy.
+    data.prescription_gy = 70.0
+    # "stored": CT values as the data set has them; "hu": Hounsfield units.
+    data.ct_values = "stored"
+    # CT values are clipped to this window ...
+    data.ct_window = (-1024.0, 1500.0)
+    # ... and normalised: "paper" takes ct_mean and ct_std, "fitted" the training split's.
+    data.statistics = "paper"
+    data.ct_mean = 85.18
+    data.ct_std = 282.26
+    # Pixels of the network's image (y, x), multiples of 32; in-plane spacing in mm,
+    # 0 for the CT's own (not in the paper).
+    data.image_size = (128, 128)
+    data.image_spacing_mm = 0.0
+    # Leave slices without a body out of training (not in the paper).
+    data.skip_empty_slices = True
+
+    config.augment = augment = ml_collections.ConfigDict()
+    # Random changes of the training images (not in the paper).
+    augment.enabled = False
+    # Chance of a left-right flip; structures that have a mirror swap names.
+    augment.flip = 0.5
+    # Largest rotation in degrees, shift in pixels, relative change of size.
+    augment.rotation_deg = 10.0
+    augment.translation_px = 8.0
+    augment.scale = 0.1
+    # Standard deviation of noise on the normalised CT.
+    augment.ct_noise = 0.02
+
+    config.model = model = ml_collections.ConfigDict()
+    # ResNet-50: bottleneck blocks of each stage, and width of the first stage.
+    model.stage_sizes = (3, 4, 6, 3)
+    model.width = 64
+    # Channels of the decoder's five blocks (not in the paper).
+    model.decoder_widths = (256, 128, 64, 32, 16)
+    # Attention (not in the paper; docs/explanation/network.md): whose mask gates whose
+    # features, what the decoders' skips carry, and the cross-task bottleneck.
+    model.cross_gating = True
+    model.attended_skips = True
+    model.bottleneck = True
+    model.bottleneck_width = 256
+    # Start of the bottleneck's residual scale.
+    model.gamma_init = 0.0
+    # "sigmoid": structures may overlap; "softmax": one label a voxel, and background.
+    model.contour_head = "sigmoid"
+    # ImageNet weights of the encoder: "auto", "none", or the path of a file.
+    model.pretrained = "auto"
+    # Arithmetic of the network: "float32" or "bfloat16" (parameters stay float32).
+    model.dtype = "float32"
+    # Recompute activations in the backward pass: less memory, more time.
+    model.remat = False
+
+    config.loss = loss = ml_collections.ConfigDict()
+    # Combo loss of the contours.
+    loss.dice_weight = 0.3
+    loss.cross_entropy_weight = 0.7
+    # Dice over the whole batch, or for each slice (not in the paper).
+    loss.dice_per_sample = False
+    # Added to the Dice loss's numerator and denominator (not in the paper).
+    loss.dice_smooth = 1e-5
+
+    config.dwa = dwa = ml_collections.ConfigDict()
+    # Dynamic weight average: softmax temperature (Liu et al. 2019), and the steps after
+    # which weights change; 0: once an epoch.
+    dwa.temperature = 2.0
+    dwa.interval_steps = 0
+
+    config.optimizer = optimizer = ml_collections.ConfigDict()
+    # Adam; the decay is added to the gradient, on all parameters, as torch's Adam does.
+    optimizer.learning_rate = 1e-4
+    optimizer.weight_decay = 1e-5
+    optimizer.b1 = 0.9
+    optimizer.b2 = 0.999
+    optimizer.eps = 1e-8
+
+    config.train = train = ml_collections.ConfigDict()
+    train.batch_size = 8
+    # Epochs over the training slices (not in the paper); steps > 0 overrides them.
+    train.epochs = 100
+    train.steps = 0
+    # Batches are split into this many parts whose gradients are averaged.
+    train.accumulate = 1
+    # "jit" (sharded over a mesh) or "pmap", over `devices` devices; 0: all there are.
+    train.backend = "jit"
+    train.devices = 0
+    # Steps between log lines, pictures, validations and checkpoints; 0: once an epoch.
+    train.log_every = 10
+    train.images_every = 0
+    train.validate_every = 0
+    train.checkpoint_every = 0
+
+    config.evaluate = evaluate = ml_collections.ConfigDict()
+    # Slices a batch in validation and evaluation.
+    evaluate.batch_size = 16
+    # A voxel belongs to a structure from this probability on (not in the paper).
+    evaluate.contour_threshold = 0.5
+    # Set the predicted dose to zero where no dose is possible, if that is known.
+    evaluate.apply_possible_dose_mask = True
+    return config

@@ -1,0 +1,15 @@
+"""Kim et al. 2024 on the OpenKBP challenge data (head and neck, 70 Gy).
+
+    python -m mtl_jax.main --config=configs/openkbp.py[:ROLE]
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(role: str = "multi") -> ml_collections.ConfigDict:
+    """The paper's run of `role`; what the paper does not state is marked in common.py."""
+    config = common.get_config()
+    config.role = role
+    return config

@@ -1,0 +1,50 @@
+"""Exceptions of this project: each says what was found, what is expected, what to do.
+
+An entry point prints the message of an `MtlError` and exits with status 1; any other
+exception is a mistake of ours and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MtlError(ValueError):
+    """Bad input or data; the message alone tells a user what to do."""
+
+
+class ConfigError(MtlError):
+    """A configuration key or value that cannot be used."""
+
+
+class SourceError(MtlError):
+    """A raw file, folder or archive that cannot be read as a patient."""
+
+
+class RecordError(MtlError):
+    """A patient, example or batch that breaks its contract (core/records)."""
+
+
+class GeometryError(MtlError):
+    """Grids that do not fit together."""
+
+
+class DatasetError(MtlError):
+    """A prepared data set that is missing, damaged, or built from another source."""
+
+
+class WeightsError(MtlError):
+    """Pretrained weights that are missing, damaged, or of another network."""
+
+
+class CheckpointError(MtlError):
+    """A checkpoint that is missing, damaged, or of another run."""
+
+
+class WorkdirError(MtlError):
+    """A working directory that holds another run."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean X?' where a known name is near `name`, else nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

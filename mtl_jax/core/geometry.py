@@ -1,0 +1,98 @@
+"""Grids of voxels in the patient's space, and resampling between them.
+
+Axes are (z, y, x): slices to the head, rows to the posterior, columns to the patient's
+left (LPS). Spacing, origin and shape always follow the array's order.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from mtl_jax.core import errors
+
+Spacing = tuple[float, float, float]
+
+# Columns: the patient-space direction (x, y, z) of the array's axes (z, y, x).
+CANONICAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A regular grid: where voxel centres lie, in millimetres."""
+
+    shape: tuple[int, int, int]  # z, y, x
+    spacing_mm: Spacing  # z, y, x
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)  # centre of [0, 0, 0]: x, y, z
+    direction: tuple[tuple[float, ...], ...] = CANONICAL
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise errors.GeometryError(f"grid shape {self.shape}: three sizes of >= 1")
+        if not np.all(np.isfinite(self.spacing_mm)) or min(self.spacing_mm) <= 0:
+            raise errors.GeometryError(
+                f"grid spacing {self.spacing_mm} mm: three positive numbers"
+            )
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel."""
+        return float(np.prod(self.spacing_mm))
+
+    @property
+    def affine(self) -> np.ndarray:
+        """4 x 4 matrix from index (z, y, x, 1) to patient (x, y, z, 1) in mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.asarray(self.direction) * np.asarray(self.spacing_mm)
+        matrix[:3, 3] = self.origin_mm
+        return matrix
+
+    def to_mm(self, index: np.ndarray) -> np.ndarray:
+        """Patient coordinates (x, y, z) of indices [..., 3] (z, y, x)."""
+        return index @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_index(self, points_mm: np.ndarray) -> np.ndarray:
+        """Fractional indices (z, y, x) of patient coordinates [..., 3] (x, y, z)."""
+        return (points_mm - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
+
+
+def resample(
+    volume: np.ndarray, grid: Grid, onto: Grid, *, order: int = 1, outside: float = 0.0
+) -> np.ndarray:
+    """`volume` [Z, Y, X] on `grid`, read at the voxel centres of `onto`.
+
+    `order` 1 is trilinear (CT, dose), 0 nearest (masks); `outside` fills what the volume
+    does not cover.
+    """
+    if volume.shape != grid.shape:
+        raise errors.GeometryError(f"volume {volume.shape} is not on a grid {grid.shape}")
+    if grid == onto:
+        return volume.copy()
+    step = np.linalg.inv(grid.affine) @ onto.affine
+    return ndimage.affine_transform(
+        volume.astype(np.float32),
+        step[:3, :3],
+        offset=step[:3, 3],
+        output_shape=onto.shape,
+        order=order,
+        mode="constant",
+        cval=outside,
+    ).astype(volume.dtype)
+
+
+def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) -> Grid:
+    """The grid with the same slices and centre whose planes are `size` (y, x).
+
+    `spacing_mm` None keeps the grid's own in-plane spacing.
+    """
+    spacing = grid.spacing_mm[1:] if spacing_mm is None else (spacing_mm, spacing_mm)
+    old_centre = (np.asarray(grid.shape[1:]) - 1) / 2
+    new_centre = (np.asarray(size) - 1) / 2
+    shift = old_centre - new_centre * np.asarray(spacing) / np.asarray(grid.spacing_mm[1:])
+    origin = grid.to_mm(np.asarray([0.0, *shift]))
+    return Grid(
+        shape=(grid.shape[0], *size),
+        spacing_mm=(grid.spacing_mm[0], *spacing),
+        origin_mm=tuple(float(v) for v in origin),
+        direction=grid.direction,
+    )

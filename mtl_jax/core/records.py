@@ -1,0 +1,101 @@
+"""The records that cross folders, and their contracts: Patient, Example, Batch.
+
+Doors (sources, builders, batches) call `check_*`; inside, nobody checks again.
+"""
+
+import dataclasses
+from typing import TypedDict
+
+import numpy as np
+
+from mtl_jax.core import errors, geometry
+
+
+@dataclasses.dataclass(frozen=True)
+class Patient:
+    """One patient on the CT's grid. Not contoured is not the same as empty."""
+
+    patient_id: str
+    grid: geometry.Grid
+    ct: np.ndarray  # [Z, Y, X] float32, as stored by the source (core/sites: offset)
+    structures: dict[str, np.ndarray]  # [Z, Y, X] bool; only what was contoured
+    dose_gy: np.ndarray | None  # [Z, Y, X] float32; None: no plan
+    possible_dose_mask: np.ndarray | None  # [Z, Y, X] bool; None: not known
+
+
+class Example(TypedDict):
+    """One axial slice of a patient as a data set stores it (TFDS features)."""
+
+    ct: np.ndarray  # [Y, X] int16, stored values
+    dose_gy: np.ndarray  # [Y, X] float32; zeros where has_dose is False
+    masks: np.ndarray  # [Y, X] uint16: bit i is the site's structure i, and then
+    # the bit after the last structure is the possible-dose mask
+    present: np.ndarray  # [S] bool: contoured in this patient
+    has_dose: bool
+    patient: str
+    slice: int  # z, from the feet
+    spacing_mm: np.ndarray  # [3] float64: z, y, x
+
+
+class Batch(TypedDict):
+    """What a network is trained on; arrays of NumPy or JAX."""
+
+    image: np.ndarray  # [B, H, W, C] float32: normalised CT, then contours (core/roles)
+    contours: np.ndarray  # [B, H, W, N] uint8: the configured structures
+    present: np.ndarray  # [B, N] float32: 1 where contoured
+    dose: np.ndarray  # [B, H, W, 1] float32: dose / prescription
+    has_dose: np.ndarray  # [B] float32: 1 where there is a plan
+    mask: np.ndarray  # [B] float32: 0 for padding
+    patient: np.ndarray  # [B] int32: index into the split's patients
+    slice: np.ndarray  # [B] int32: z
+
+
+def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient:
+    """Return `patient` if it keeps the contract; else a RecordError says what breaks it."""
+
+    def fail(what: str) -> None:
+        raise errors.RecordError(f"patient {patient.patient_id}: {what}")
+
+    def check_volume(name: str, volume: np.ndarray, dtype: type) -> None:
+        if volume.shape != patient.grid.shape:
+            fail(f"{name} has shape {volume.shape}, the grid {patient.grid.shape}")
+        if volume.dtype != dtype:
+            fail(f"{name} is {volume.dtype}, expected {np.dtype(dtype)}")
+
+    check_volume("ct", patient.ct, np.float32)
+    if not np.all(np.isfinite(patient.ct)):
+        fail("the CT has NaN or infinite values")
+    for name, mask in patient.structures.items():
+        if name not in structure_names:
+            fail(f"structure {name!r} is not of this site{errors.nearest(name, structure_names)}")
+        check_volume(name, mask, np.bool_)
+    if patient.dose_gy is not None:
+        check_volume("dose_gy", patient.dose_gy, np.float32)
+        if not np.all(np.isfinite(patient.dose_gy)) or patient.dose_gy.min() < 0:
+            fail("the dose has NaN, infinite or negative values")
+    if patient.possible_dose_mask is not None:
+        check_volume("possible_dose_mask", patient.possible_dose_mask, np.bool_)
+    return patient
+
+
+def check_batch(batch: Batch) -> Batch:
+    """Return `batch` if shapes and types keep the contract; else a RecordError."""
+    size, height, width, _ = batch["image"].shape
+    structures = batch["contours"].shape[-1]
+    expected = {
+        "image": (batch["image"].shape, np.float32),
+        "contours": ((size, height, width, structures), np.uint8),
+        "present": ((size, structures), np.float32),
+        "dose": ((size, height, width, 1), np.float32),
+        "has_dose": ((size,), np.float32),
+        "mask": ((size,), np.float32),
+        "patient": ((size,), np.int32),
+        "slice": ((size,), np.int32),
+    }
+    for name, (shape, dtype) in expected.items():
+        if batch[name].shape != shape or batch[name].dtype != dtype:
+            raise errors.RecordError(
+                f"batch[{name!r}] is {batch[name].dtype} {batch[name].shape}, "
+                f"expected {np.dtype(dtype)} {shape}"
+            )
+    return batch

@@ -1,0 +1,63 @@
+"""The one table of roles: what goes in, what comes out, which network.
+
+A role is one row of the paper's comparison. Everything that differs between the rows is
+data here; no other module branches on a role's name.
+"""
+
+import dataclasses
+from typing import Literal
+
+from mtl_jax.core import errors
+
+Contours = Literal["none", "reference", "predicted", "painted"]
+Task = Literal["contours", "dose"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """A row of the comparison."""
+
+    name: str
+    paper_name: str | None  # None: not in the paper
+    beside_ct: Contours  # contours that go in as channels beside the CT
+    tasks: tuple[Task, ...]  # what is predicted, in this order everywhere
+    network: Literal["single", "hps", "mtan", "ctan"]
+    available: bool = True  # False: named by the design, not yet built
+
+
+BOTH: tuple[Task, ...] = ("contours", "dose")
+
+ROLES = {
+    role.name: role
+    for role in (
+        Role("contour", "DL-Baseline", "none", ("contours",), "single"),
+        Role("baseline", "Baseline", "none", ("dose",), "single"),
+        Role("seq_human", "Seq-Human", "reference", ("dose",), "single"),
+        Role("seq_auto", "Seq-Automated", "predicted", ("dose",), "single", False),
+        Role("multi", "Multi-Automated", "none", BOTH, "ctan"),
+        Role("hps", None, "none", BOTH, "hps"),
+        Role("mtan", None, "none", BOTH, "mtan"),
+        Role("informed", None, "painted", ("dose",), "single", False),
+    )
+}
+
+
+def get(name: str) -> Role:
+    """The role called `name`; a ConfigError names the nearest one."""
+    usable = [role.name for role in ROLES.values() if role.available]
+    if name not in ROLES:
+        raise errors.ConfigError(
+            f"unknown role {name!r}{errors.nearest(name, usable)}; "
+            f"roles: {', '.join(usable)}"
+        )
+    if not ROLES[name].available:
+        raise errors.ConfigError(
+            f"role {name!r} is not built yet; roles: {', '.join(usable)}"
+        )
+    return ROLES[name]
+
+
+def input_channels(role: Role, structures: int) -> int:
+    """Channels of the network's input: the CT, and one per contour beside it."""
+    beside = {"none": 0, "reference": structures, "predicted": structures, "painted": 8}
+    return 1 + beside[role.beside_ct]

@@ -1,0 +1,81 @@
+"""The one table of treatment sites and their structures.
+
+A site says which structures its data set stores (in the order of their bits), which of
+them the paper contours, the prescription that scales the dose, and how stored CT values
+become Hounsfield units.
+"""
+
+import dataclasses
+
+from mtl_jax.core import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """A contoured region: an organ at risk (OAR) or a target (PTV)."""
+
+    name: str
+    tg263: str  # name after AAPM TG-263
+    colour: tuple[int, int, int]  # RGB, 0 to 255, in pictures and RTSTRUCT
+    aliases: tuple[str, ...] = ()
+    target_gy: float | None = None  # prescription of a target; None: an OAR
+    mirror: str | None = None  # the structure it becomes when left and right swap
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A treatment site."""
+
+    name: str
+    structures: tuple[Structure, ...]  # stored, in this order
+    contoured: tuple[str, ...]  # what the paper's networks contour, in this order
+    prescription_gy: float  # dose / prescription is what networks predict
+    ct_offset_hu: float  # stored CT value = HU + offset
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(structure.name for structure in self.structures)
+
+    def structure(self, name: str) -> Structure:
+        """The structure called `name`; a ConfigError names the nearest one."""
+        for structure in self.structures:
+            if structure.name == name:
+                return structure
+        raise errors.ConfigError(
+            f"site {self.name} has no structure {name!r}"
+            f"{errors.nearest(name, self.names)}; it has {', '.join(self.names)}"
+        )
+
+
+# Names, counts and prescriptions: Babier et al., Med. Phys. 48, 5549 (2021); the stored
+# CT is HU + 1024 in unsigned integers, 0 where nothing is listed.
+OPENKBP = Site(
+    name="openkbp",
+    structures=(
+        Structure("Brainstem", "Brainstem", (0, 158, 115)),
+        Structure("SpinalCord", "SpinalCord", (240, 228, 66), aliases=("Cord",)),
+        Structure("RightParotid", "Parotid_R", (86, 180, 233), mirror="LeftParotid"),
+        Structure("LeftParotid", "Parotid_L", (230, 159, 0), mirror="RightParotid"),
+        Structure("Esophagus", "Esophagus", (204, 121, 167)),
+        Structure("Larynx", "Larynx", (0, 114, 178)),
+        Structure("Mandible", "Bone_Mandible", (153, 153, 153)),
+        Structure("PTV56", "PTV_5600", (255, 190, 160), target_gy=56.0),
+        Structure("PTV63", "PTV_6300", (245, 130, 90), target_gy=63.0),
+        Structure("PTV70", "PTV_7000", (213, 60, 40), target_gy=70.0),
+    ),
+    contoured=("Brainstem", "SpinalCord", "LeftParotid", "RightParotid"),
+    prescription_gy=70.0,
+    ct_offset_hu=1024.0,
+)
+
+SITES = {site.name: site for site in (OPENKBP,)}
+
+
+def get(name: str) -> Site:
+    """The site called `name`; a ConfigError names the nearest one."""
+    if name not in SITES:
+        raise errors.ConfigError(
+            f"unknown site {name!r}{errors.nearest(name, SITES)}; "
+            f"known: {', '.join(SITES)}"
+        )
+    return SITES[name]
