@@ -1,0 +1,42 @@
+"""What tests stand on: four CPU devices, strict shapes, the real sample, chance."""
+
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Before JAX starts; a value of the user's own wins. Processes that tests start inherit
+# these two; what follows below is for the tests' own process alone.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+jax.config.update("jax_num_cpu_devices", 4)
+# Arrays of different rank that meet without a reshape are a mistake.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most functions of a test compile in less than the second that the cache asks for.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+# Grain's workers ask for flags, which only an entry point parses.
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def openkbp_sample() -> pathlib.Path:
+    """The folder with the archives of real OpenKBP patients, or a skipped test."""
+    default = ROOT.parent / "shared" / "data" / "openkbp-sample"
+    folder = pathlib.Path(os.environ.get("MTL_JAX_OPENKBP_SAMPLE") or default)
+    if not any(folder.glob("*.tar.xz")):
+        pytest.skip(
+            "no real patients: set MTL_JAX_OPENKBP_SAMPLE to a folder with *.tar.xz"
+        )
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """NumPy's generator with a fixed seed, new for each test."""
+    return np.random.default_rng(20240501)
