@@ -1,0 +1,1 @@
+"""Examples of a data set -> batches that a network is trained on."""

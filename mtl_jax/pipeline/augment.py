@@ -1,0 +1,114 @@
+"""Random changes of a training example (not in the paper), all parts of it together.
+
+In and out: an example on the network's grid (core/records.Example). The mask of every
+stored structure moves with the CT and the dose, so whatever is read of the example
+afterwards fits; in a mirror image left organs are right ones.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from scipy import ndimage
+
+from mtl_jax.core import errors, records, sites
+from mtl_jax.pipeline import preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """Flip, then rotation, shift and change of size at once, then noise on the CT."""
+
+    site: sites.Site
+    flip: float  # chance
+    rotation_deg: float  # largest, either way
+    translation_px: float  # largest, either way
+    scale: float  # largest relative change, either way
+    ct_noise: float  # standard deviation, of the normalised CT
+    ct_std: float  # what the CT is divided by when it is normalised
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1 or not 0 <= self.scale < 1:
+            raise errors.ConfigError(
+                f"augment.flip {self.flip} must lie in [0, 1], "
+                f"augment.scale {self.scale} in [0, 1)"
+            )
+        for structure in self.site.structures:
+            mirror = structure.mirror
+            if mirror and self.site.structure(mirror).mirror != structure.name:
+                raise errors.ConfigError(
+                    f"site {self.site.name}: the mirror of {structure.name} is "
+                    f"{mirror}, but not the other way round; correct core/sites"
+                )
+
+    def __call__(
+        self, example: records.Example, rng: np.random.Generator
+    ) -> records.Example:
+        """A changed copy of `example`; all chance comes from `rng`."""
+        flipped = rng.random() < self.flip
+        angle, scale = rng.uniform(-1, 1, 2) * (
+            np.deg2rad(self.rotation_deg),
+            self.scale,
+        )
+        shift = rng.uniform(-1, 1, 2) * self.translation_px
+        if flipped:
+            example = self._mirror(example)
+        if angle or scale or shift.any():
+            example = self._move(example, angle, 1 + scale, shift)
+        if self.ct_noise:
+            noise = rng.standard_normal(example["ct"].shape, np.float32)
+            noise *= np.float32(self.ct_noise * self.ct_std)
+            example = {**example, "ct": example["ct"] + noise}
+        return example
+
+    @functools.cached_property
+    def _mirrored(self) -> np.ndarray:
+        """[S] position of the structure that each one becomes."""
+        names = self.site.names
+        return np.array([names.index(s.mirror or s.name) for s in self.site.structures])
+
+    @functools.cached_property
+    def _mirrored_bits(self) -> np.ndarray:
+        """[65536] uint16: every pattern of mask bits with left and right swapped."""
+        patterns = np.arange(1 << preprocess.MASK_BITS, dtype=np.uint16)
+        count = len(self._mirrored)
+        swapped = patterns >> count << count  # the possible-dose mask stays
+        for old, new in enumerate(self._mirrored):
+            swapped |= (patterns >> old & 1) << int(new)
+        return swapped
+
+    def _mirror(self, example: records.Example) -> records.Example:
+        """`example` with left and right swapped, in the plane and in the names."""
+        return {
+            **example,
+            "ct": example["ct"][:, ::-1],
+            "dose_gy": example["dose_gy"][:, ::-1],
+            "masks": self._mirrored_bits[example["masks"][:, ::-1]],
+            "present": np.asarray(example["present"])[self._mirrored],
+        }
+
+    def _move(
+        self, example: records.Example, angle: float, scale: float, shift: np.ndarray
+    ) -> records.Example:
+        """`example` turned and scaled about its centre, then shifted by (y, x)."""
+        cosine, sine = np.cos(angle), np.sin(angle)
+        # affine_transform asks where an output pixel comes from: the inverse move.
+        matrix = np.array([[cosine, -sine], [sine, cosine]]) / scale
+        centre = (np.asarray(example["ct"].shape) - 1) / 2
+        offset = centre - matrix @ (centre + shift)
+
+        def read(
+            image: np.ndarray, order: int, outside: float, output: type
+        ) -> np.ndarray:
+            return ndimage.affine_transform(
+                image, matrix, offset, output=output, order=order,
+                mode="constant", cval=outside, prefilter=False,
+            )  # fmt: skip
+
+        air = preprocess.AIR_HU + self.site.ct_offset_hu
+        return {
+            **example,
+            "ct": read(example["ct"], 1, air, np.float32),
+            "dose_gy": read(example["dose_gy"], 1, 0.0, np.float32),
+            "masks": read(example["masks"], 0, 0, np.uint16),
+        }

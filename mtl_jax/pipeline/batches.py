@@ -1,0 +1,206 @@
+"""A split of a prepared data set -> batches, read ahead by Grain's threads.
+
+Training: the stream of slices is shuffled anew each epoch, epochs follow each other
+without a gap, and batch n is the n-th run of `batch_size` slices: a pure function of
+(seed, n). A batch may thus span two epochs, and no slice is ever left out. Evaluation:
+all slices in order, the last batch padded to full size with rows whose `mask` is 0.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, cast
+
+import grain.python as grain
+import numpy as np
+
+from mtl_jax.core import errors, records
+from mtl_jax.pipeline import augment as augmentation
+from mtl_jax.pipeline import preprocess as preprocessing
+
+# Decoding and NumPy leave the interpreter lock; more threads than this gain nothing on
+# two cores, and a longer buffer costs memory (a batch of 8 slices is about 1.6 MB).
+READ_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+
+
+class Entry(Protocol):
+    """A patient of a split: slices [start, start + slices)."""
+
+    start: int
+    slices: int
+
+
+class Split(Protocol):
+    """What is read of a split of a prepared data set (datasets/prepared)."""
+
+    name: str
+    source: Any  # random access: len(), [i] -> records.Example
+    patients: Sequence[Entry]
+
+    def slice_indices(self, body_only: bool) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """Reads the slices of a batch and stacks their records."""
+
+    source: Any
+    patient_of: np.ndarray  # [slices] patient of each slice of the split
+    preprocess: preprocessing.Preprocess
+    augment: augmentation.Augment | None
+
+    def __call__(self, indices: np.ndarray, key: tuple[int, int, int]) -> records.Batch:
+        """The batch of `indices`; `key`: seed, step, position of the first row."""
+        rows = [
+            self._record(int(index), (*key[:2], key[2] + row))
+            for row, index in enumerate(indices)
+        ]
+        return stack(rows)
+
+    def _record(self, index: int, key: tuple[int, int, int]) -> preprocessing.Record:
+        example = self.source[index]
+        if self.augment is not None:
+            example = self.preprocess.resample(example)
+            example = self.augment(example, np.random.default_rng(key))
+        return self.preprocess(example, int(self.patient_of[index]))
+
+
+def stack(rows: Sequence[preprocessing.Record]) -> records.Batch:
+    """A checked batch of `rows`."""
+    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return records.check_batch(cast(records.Batch, columns))
+
+
+def pad(batch: records.Batch, size: int) -> records.Batch:
+    """`batch` with zero rows up to `size`; their `mask` is 0 too."""
+    missing = size - len(batch["mask"])
+    if not missing:
+        return batch
+    padded = {
+        name: np.concatenate(
+            [column, np.zeros((missing, *column.shape[1:]), column.dtype)]
+        )
+        for name, column in cast(dict[str, np.ndarray], batch).items()
+    }
+    return records.check_batch(cast(records.Batch, padded))
+
+
+def patient_of_slice(split: Split) -> np.ndarray:
+    """[slices] int32: the patient, by position in `split.patients`, of each slice."""
+    owner = np.full(len(split.source), -1, np.int32)
+    for index, entry in enumerate(split.patients):
+        owner[entry.start : entry.start + entry.slices] = index
+    return owner
+
+
+class Training:
+    """Endless batches of a split; those of one process of `process_count`.
+
+    The rows of the processes, put together in order, are the batch that one process
+    alone would have: augmentation is keyed by (seed, step, position in that batch).
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        preprocess: preprocessing.Preprocess,
+        augment: augmentation.Augment | None,
+        batch_size: int,
+        seed: int,
+        skip_empty_slices: bool,
+        process_index: int,
+        process_count: int,
+    ) -> None:
+        indices = split.slice_indices(body_only=skip_empty_slices)
+        if batch_size % process_count:
+            raise errors.ConfigError(
+                f"train.batch_size {batch_size} does not divide into {process_count} "
+                "processes; choose a multiple"
+            )
+        if len(indices) < batch_size:
+            raise errors.ConfigError(
+                f"split {split.name} has {len(indices)} slices to train on, fewer than "
+                f"train.batch_size {batch_size}; choose a smaller batch"
+            )
+        self.steps_per_epoch = len(indices) // batch_size
+        load = Loader(split.source, patient_of_slice(split), preprocess, augment)
+        local = batch_size // process_count
+        first = process_index * local
+
+        def read(step: int, chosen: np.ndarray) -> records.Batch:
+            return load(chosen[first : first + local], (seed, step, first))
+
+        order = grain.MapDataset.source(indices).seed(seed).shuffle().repeat()
+        self._batches = order.batch(batch_size, drop_remainder=True).map_with_index(
+            read
+        )
+
+    def batch(self, step: int) -> records.Batch:
+        """The batch of `step`, read here and now."""
+        return self._batches[step]
+
+    def iterate(self, start: int) -> Iterator[records.Batch]:
+        """Batches from step `start` on, read ahead by threads."""
+        return _read_ahead(self._batches[start:])
+
+
+class Evaluation:
+    """All slices of a split in order, as often as it is iterated; len() in batches."""
+
+    def __init__(
+        self, split: Split, *, preprocess: preprocessing.Preprocess, batch_size: int
+    ) -> None:
+        load = Loader(split.source, patient_of_slice(split), preprocess, None)
+
+        def read(chosen: np.ndarray) -> records.Batch:
+            return pad(load(chosen, (0, 0, 0)), batch_size)
+
+        self._batches = (
+            grain.MapDataset.range(len(split.source)).batch(batch_size).map(read)
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[records.Batch]:
+        return _read_ahead(self._batches)
+
+
+def training(
+    split: Split,
+    *,
+    preprocess: preprocessing.Preprocess,
+    augment: augmentation.Augment | None,
+    batch_size: int,
+    seed: int,
+    skip_empty_slices: bool,
+    process_index: int,
+    process_count: int,
+) -> Training:
+    """Endless shuffled batches of `split`; `batch_size` is that of all processes."""
+    return Training(
+        split,
+        preprocess=preprocess,
+        augment=augment,
+        batch_size=batch_size,
+        seed=seed,
+        skip_empty_slices=skip_empty_slices,
+        process_index=process_index,
+        process_count=process_count,
+    )
+
+
+def evaluation(
+    split: Split, *, preprocess: preprocessing.Preprocess, batch_size: int
+) -> Evaluation:
+    """All slices of `split` in order, empty ones too."""
+    return Evaluation(split, preprocess=preprocess, batch_size=batch_size)
+
+
+def _read_ahead(batches: grain.MapDataset) -> Iterator[records.Batch]:
+    """Yield `batches`; the reading threads end with the iteration."""
+    iterator = iter(batches.to_iter_dataset(READ_AHEAD))
+    try:
+        yield from iterator
+    finally:
+        iterator.close()

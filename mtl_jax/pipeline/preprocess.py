@@ -1,0 +1,224 @@
+"""One example of a data set -> one record of a batch, and predictions back.
+
+In: a slice as it is stored (core/records.Example), on the CT's own grid. Out: what the
+network sees, [H, W, channels] on its grid; `restore` takes volumes of predictions back
+onto the CT's grid. Training, evaluation and prediction all go through here.
+"""
+
+import dataclasses
+import functools
+from typing import Any, Literal, Protocol, TypedDict
+
+import numpy as np
+import tqdm
+from scipy import ndimage
+
+from mtl_jax.core import errors, geometry, records, roles, sites
+
+CtValues = Literal["stored", "hu"]
+
+# What a scanner stores where it did not look, and OpenKBP outside the patient.
+AIR_HU = -1024.0
+MASK_BITS = 16
+
+
+class Record(TypedDict):
+    """One row of a records.Batch: the same keys and types, no leading axis."""
+
+    image: np.ndarray  # [H, W, C] float32
+    contours: np.ndarray  # [H, W, N] uint8
+    present: np.ndarray  # [N] float32
+    dose: np.ndarray  # [H, W, 1] float32
+    has_dose: np.float32
+    mask: np.float32
+    patient: np.int32
+    slice: np.int32
+
+
+class Slices(Protocol):
+    """What `fit_statistics` reads: a split of a prepared data set."""
+
+    name: str
+    source: Any  # random access: len(), [i] -> records.Example
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """Turns an example into a record; `image_spacing_mm` 0 keeps the CT's own."""
+
+    site: sites.Site
+    structures: tuple[str, ...]  # channels of the contours, in this order
+    beside_ct: roles.Contours
+    ct_values: CtValues
+    ct_window: tuple[float, float]
+    ct_mean: float
+    ct_std: float
+    prescription_gy: float
+    image_size: tuple[int, int]  # y, x
+    image_spacing_mm: float
+
+    def __post_init__(self) -> None:
+        if self.beside_ct not in ("none", "reference"):
+            raise errors.ConfigError(
+                f"contours beside the CT: {self.beside_ct!r} is not built yet; "
+                "use a role with 'none' or 'reference' (core/roles)"
+            )
+        if not self.ct_std > 0 or not self.prescription_gy > 0:
+            raise errors.ConfigError(
+                f"ct_std {self.ct_std} and prescription_gy {self.prescription_gy}: "
+                "both must be greater than 0"
+            )
+        self.structure_indices  # noqa: B018 - unknown names are an error at once
+
+    @functools.cached_property
+    def structure_indices(self) -> np.ndarray:
+        """[N] position of each configured structure in the site's table."""
+        names = [self.site.structure(name).name for name in self.structures]
+        return np.array([self.site.names.index(name) for name in names], np.intp)
+
+    @functools.cached_property
+    def unpacked(self) -> np.ndarray:
+        """[65536, N] uint8: the configured structures of every pattern of mask bits."""
+        patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)[:, None]
+        return ((patterns >> self.structure_indices) & 1).astype(np.uint8)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return 1 + (len(self.structures) if self.beside_ct == "reference" else 0)
+
+    def __call__(self, example: records.Example, patient_index: int) -> Record:
+        """The record of `example`, a slice of the split's patient `patient_index`."""
+        example = self.resample(example)
+        contours = np.take(self.unpacked, example["masks"], axis=0)
+        image = np.empty((*self.image_size, self.channels), np.float32)
+        ct = image[..., 0]
+        window(example["ct"], self.site, self.ct_values, self.ct_window, out=ct)
+        ct -= np.float32(self.ct_mean)
+        ct /= np.float32(self.ct_std)
+        if self.beside_ct == "reference":
+            image[..., 1:] = contours
+        dose = np.divide(example["dose_gy"], np.float32(self.prescription_gy))
+        return Record(
+            image=image,
+            contours=contours,
+            present=np.asarray(example["present"])[self.structure_indices].astype(
+                np.float32
+            ),
+            dose=dose[..., None],
+            has_dose=np.float32(example["has_dose"]),
+            mask=np.float32(1),
+            patient=np.int32(patient_index),
+            slice=np.int32(example["slice"]),
+        )
+
+    def resample(self, example: records.Example) -> records.Example:
+        """`example` on the network's grid: the same one where nothing changes."""
+        grid = geometry.Grid((1, *example["ct"].shape), tuple(example["spacing_mm"]))
+        onto = self.network_grid(grid)
+        if onto.shape == grid.shape and onto.spacing_mm == grid.spacing_mm:
+            return example
+        air = AIR_HU + self.site.ct_offset_hu
+
+        def read(image: np.ndarray, order: int, outside: float) -> np.ndarray:
+            return resample_planes(image[None], grid, onto, order, outside)[0]
+
+        return {
+            **example,
+            "ct": read(np.asarray(example["ct"], np.float32), 1, air),
+            "dose_gy": read(example["dose_gy"], 1, 0.0),
+            "masks": read(example["masks"], 0, 0),
+            "spacing_mm": np.asarray(onto.spacing_mm),
+        }
+
+    def network_grid(self, grid: geometry.Grid) -> geometry.Grid:
+        """The grid on which the network sees a patient whose CT is on `grid`."""
+        return geometry.fit_in_plane(
+            grid, self.image_size, self.image_spacing_mm or None
+        )
+
+    def restore(self, predicted: np.ndarray, grid: geometry.Grid) -> np.ndarray:
+        """`predicted` [Z, H, W, ...] on the CT's own `grid` [Z, Y, X, ...].
+
+        Linear in plane; 0 where the network's image does not reach.
+        """
+        seen = self.network_grid(grid)
+        if predicted.shape[:3] != seen.shape:
+            raise errors.GeometryError(
+                f"predictions {predicted.shape} of a patient whose network grid is "
+                f"{seen.shape}; give all slices of the patient, and no others"
+            )
+        if seen.shape == grid.shape and seen.spacing_mm == grid.spacing_mm:
+            return predicted
+        channels = predicted.reshape(*seen.shape, -1)
+        restored = np.empty((*grid.shape, channels.shape[-1]), predicted.dtype)
+        for channel in range(channels.shape[-1]):
+            restored[..., channel] = resample_planes(
+                channels[..., channel], seen, grid, 1, 0.0
+            )
+        return restored.reshape(*grid.shape, *predicted.shape[3:])
+
+
+def window(
+    ct: np.ndarray,
+    site: sites.Site,
+    ct_values: CtValues,
+    ct_window: tuple[float, float],
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Stored CT values as `ct_values` float32, clipped to `ct_window`."""
+    offset = np.float32(site.ct_offset_hu if ct_values == "hu" else 0)
+    values = np.subtract(ct, offset, dtype=np.float32, out=out)
+    return np.clip(
+        values, np.float32(ct_window[0]), np.float32(ct_window[1]), out=values
+    )
+
+
+def resample_planes(
+    volume: np.ndarray,
+    grid: geometry.Grid,
+    onto: geometry.Grid,
+    order: int,
+    outside: float,
+) -> np.ndarray:
+    """`volume` [Z, ...] on `grid` read at `onto`: the same slices and centre."""
+    old, new = np.asarray(grid.shape[1:]), np.asarray(onto.shape[1:])
+    step = np.asarray(onto.spacing_mm[1:]) / np.asarray(grid.spacing_mm[1:])
+    offset = (old - 1) / 2 - step * (new - 1) / 2
+    planes = np.empty(onto.shape, volume.dtype)
+    for z, plane in enumerate(volume):
+        # "grid-constant": a border voxel missed by 1e-16 is not yet outside.
+        ndimage.affine_transform(
+            plane, step, offset, output=planes[z], output_shape=onto.shape[1:],
+            order=order, mode="grid-constant", cval=outside, prefilter=False,
+        )  # fmt: skip
+    return planes
+
+
+def fit_statistics(
+    split: Slices,
+    *,
+    site: sites.Site,
+    ct_values: CtValues,
+    ct_window: tuple[float, float],
+) -> tuple[float, float]:
+    """Mean and standard deviation of the clipped CT over all voxels of `split`."""
+    count, total, squares = 0, 0.0, 0.0
+    for index in tqdm.trange(len(split.source), desc=f"CT statistics of {split.name}"):
+        values = window(split.source[index]["ct"], site, ct_values, ct_window)
+        values = values.astype(np.float64)
+        count += values.size
+        total += float(values.sum())
+        squares += float(np.vdot(values, values))
+    if not count:
+        raise errors.DatasetError(
+            f"split {split.name} has no slices to take statistics of"
+        )
+    mean = total / count
+    deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))
+    if not deviation > 0:
+        raise errors.DatasetError(
+            f"the clipped CT of split {split.name} is {mean:g} everywhere; "
+            f"check ct_window {ct_window} and ct_values {ct_values!r}"
+        )
+    return mean, deviation
