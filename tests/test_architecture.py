@@ -1,0 +1,258 @@
+"""The house: who may import whom, one door for each heavy library, and plain habits."""
+
+import ast
+import importlib.util
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Data flows down this table: a folder imports from itself and from what is named beside.
+ARROWS = {
+    "mtl_jax.core": [],
+    "mtl_jax.sources": ["core"],
+    "mtl_jax.datasets": ["core", "sources"],
+    "mtl_jax.pipeline": ["core", "datasets"],
+    "mtl_jax.models": ["core"],
+    "mtl_jax.losses": ["core"],
+    "mtl_jax.train": ["core", "models", "losses"],
+    "mtl_jax.inference": ["core", "pipeline.preprocess", "models", "train.checkpoint"],
+    "mtl_jax.metrics": ["core"],
+    "mtl_jax.export": ["core"],
+    "tfds_builders": ["core", "sources", "datasets.examples", "datasets.splits"],
+    "configs": [],
+}
+# A study stands on all of these.
+ARROWS["mtl_jax.study"] = [
+    home.removeprefix("mtl_jax.") for home in ARROWS if home.startswith("mtl_jax.")
+]
+# Flags and wiring: these may import everything, and nothing imports them.
+ENTRY_POINTS = ("mtl_jax.main", "mtl_jax.cohort", "mtl_jax.predict")
+ENTRY_POINTS += ("mtl_jax.study.__main__", "tfds_builders.openkbp.__main__")
+
+# A heavy library comes in by these doors alone.
+NUMERICS = ("mtl_jax.models", "mtl_jax.losses", "mtl_jax.train", "mtl_jax.inference")
+DOORS = {
+    "jax": (*NUMERICS, *ENTRY_POINTS),
+    "jaxlib": NUMERICS,
+    "flax": NUMERICS,
+    "optax": NUMERICS,
+    "tensorflow_datasets": ("mtl_jax.datasets", "tfds_builders"),
+    "array_record": ("mtl_jax.datasets",),
+    "apache_beam": ("tfds_builders",),
+    "grain": ("mtl_jax.pipeline.batches",),
+    "orbax": ("mtl_jax.train.checkpoint",),
+    "clu": ("mtl_jax.train.writers",),
+    "tensorboardX": ("mtl_jax.train.writers",),
+    "matplotlib": ("mtl_jax.study.figures",),
+    "pydicom": ("mtl_jax.sources", "mtl_jax.export"),
+    "tensorflow": (),
+    "torch": (),
+}
+# A file that runs code when it is read has no place here.
+UNSAFE = ("pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib")
+
+
+def modules(*folders: str) -> Iterator[tuple[str, pathlib.Path]]:
+    """Dotted name and path of each module under the `folders` that are there."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(p for p in parts if p != "__init__"), path
+
+
+def parse(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def imports(path: pathlib.Path) -> Iterator[tuple[int, str, bool]]:
+    """Line, dotted name, and whether that names one of our modules, of each import."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, is_module(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = f"{node.module or ''}.{alias.name}"
+                yield node.lineno, name, is_module(name)
+
+
+def within(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(f"{folder}.")
+
+
+OURS = ("mtl_jax", "tfds_builders", "configs", "tests", "benchmarks")
+PACKAGES = list(modules("mtl_jax", "tfds_builders", "configs"))
+SOURCES = [*PACKAGES, *modules("tests", "benchmarks")]
+
+
+def test_arrows_point_one_way():
+    broken = []
+    for name, path in PACKAGES:
+        if name in ENTRY_POINTS or name == "mtl_jax":
+            continue
+        homes = [home for home in ARROWS if within(name, home)]
+        assert homes, f"{name}: a folder that ARROWS does not know"
+        allowed = (homes[0], *(f"mtl_jax.{folder}" for folder in ARROWS[homes[0]]))
+        for line, target, _ in imports(path):
+            version = target in ("mtl_jax", "mtl_jax.__version__")
+            ours = any(within(target, top) for top in OURS)
+            if ours and not version and not any(within(target, ok) for ok in allowed):
+                broken.append(f"{name}:{line} imports {target}")
+    assert not broken, f"allowed: ARROWS in this file; found {broken}"
+
+
+def test_nothing_imports_an_entry_point():
+    broken = [
+        f"{name}:{line} imports {target}"
+        for name, path in PACKAGES
+        for line, target, _ in imports(path)
+        if any(within(target, entry) for entry in ENTRY_POINTS)
+    ]
+    assert not broken
+
+
+def test_heavy_libraries_come_in_by_their_doors():
+    broken = []
+    for name, path in PACKAGES:
+        for line, target, _ in imports(path):
+            doors = DOORS.get(target.split(".")[0])
+            if doors is not None and not any(within(name, door) for door in doors):
+                broken.append(f"{name}:{line} imports {target}")
+    assert not broken, f"allowed: DOORS in this file; found {broken}"
+
+
+def test_modules_are_imported_not_their_names():
+    broken = [
+        f"{name}:{line} imports {target}"
+        for name, path in SOURCES
+        for line, target, known in imports(path)
+        if any(within(target, top) for top in OURS)
+        and not known
+        and target != "mtl_jax.__version__"
+    ]
+    assert not broken, f"write `from mtl_jax.core import geometry`; found {broken}"
+
+
+def test_a_configuration_is_the_whole_run():
+    pattern = re.compile(r"\bconfig(\.\w+)*\.get\(")
+    broken = [
+        f"{name}:{number}"
+        for name, path in modules("mtl_jax", "tfds_builders")
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+        if pattern.search(line)
+    ]
+    assert not broken, f"set the key in configs/common.py; found {broken}"
+
+
+@pytest.mark.parametrize(
+    "config", sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
+)
+def test_configurations_load_without_jax(config: str):
+    program = (
+        f"import sys, importlib; module = importlib.import_module('configs.{config}')\n"
+        "getattr(module, 'get_config', dict)()\n"
+        "heavy = {'jax', 'flax', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is not None,
+    reason="TensorFlow is installed, and TFDS and clu may use it",
+)
+def test_everything_imports_without_tensorflow_and_starts_no_device():
+    names = [n for n, _ in modules("mtl_jax", "tfds_builders") if "__main__" not in n]
+    program = (
+        "import sys, importlib\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+        "assert 'tensorflow' not in sys.modules, 'imported tensorflow'\n"
+        "import jax\n"
+        "jax.config.update('jax_num_cpu_devices', 3)\n"  # refused once JAX has started
+        "assert jax.device_count('cpu') == 3\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_file_can_run_code_when_it_is_read():
+    broken = []
+    for name, path in SOURCES:
+        for line, target, _ in imports(path):
+            if target.split(".")[0] in UNSAFE:
+                broken.append(f"{name}:{line} imports {target}")
+        for node in ast.walk(parse(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.id if isinstance(node.func, ast.Name) else ""
+            allowed = [
+                keyword.arg
+                for keyword in node.keywords
+                if isinstance(keyword.value, ast.Constant)
+                and keyword.value.value is True
+            ]
+            if called in ("eval", "exec") or "allow_pickle" in allowed:
+                broken.append(f"{name}:{node.lineno} {ast.unparse(node)[:60]}")
+    assert not broken
+
+
+def test_files_and_functions_stay_small():
+    long = []
+    for name, path in SOURCES:
+        lines = len(path.read_text(encoding="utf-8").split("\n")) - 1
+        if lines > 350:
+            long.append(f"{name}: {lines} lines, at most 350")
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > 60 and name != "configs.common":
+                    long.append(f"{name}.{node.name}: {length} lines, at most 60")
+    assert not long
+
+
+def test_public_names_say_what_they_do():
+    silent = []
+    for name, path in PACKAGES:
+        tree = parse(path)
+        if path.stat().st_size and not ast.get_docstring(tree):
+            silent.append(name)
+        for node in tree.body:
+            if (
+                isinstance(node, ast.FunctionDef | ast.ClassDef)
+                and not node.name.startswith("_")
+                and not ast.get_docstring(node)
+            ):
+                silent.append(f"{name}.{node.name}")
+    assert not silent, f"no docstring: {silent}"
+
+
+def test_no_path_of_one_machine():
+    pattern = re.compile(r"(?<![\w.$}])/(?:work|root|tmp|home|Users)/[\w.-]+")
+    texts = [path for _, path in SOURCES]
+    texts += [ROOT / name for name in ("Makefile", "pyproject.toml", ".ci/run")]
+    texts += [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    texts += (ROOT / "tfds_builders").rglob("*.md")
+    broken = [
+        f"{path.relative_to(ROOT)}:{number} {match.group()}"
+        for path in texts
+        if path.is_file()
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+        for match in pattern.finditer(line)
+    ]
+    assert not broken
