@@ -1,0 +1,286 @@
+"""The OpenKBP challenge's CSV files of one patient, to and from a Patient.
+
+A volume is a CSV with the header `,data` and a line `index,value` for every voxel that
+is not zero; in masks the value is left out. `index` counts in C order over 128 rows
+(to posterior), 128 columns (to the patient's left) and 128 slices (from head to feet).
+`voxel_dimensions.csv` holds the three sizes in mm, a line each, in the same order.
+"""
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from mtl_jax.core import errors, geometry, records, sites
+
+SITE = sites.OPENKBP
+SHAPE = (128, 128, 128)
+VOXELS = int(np.prod(SHAPE))
+HEADER = b",data\n"
+CT, DOSE, MASK, SPACING = "ct", "dose", "possible_dose_mask", "voxel_dimensions"
+REQUIRED = (CT, DOSE, MASK, SPACING)
+_COMMA, _NEWLINE = b",\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class RawPatient:
+    """The bytes of one patient's CSV files, by name without `.csv`."""
+
+    patient_id: str
+    folder: str  # where the files are, inside the manual_dir: for messages
+    files: Mapping[str, bytes]
+
+    def label(self, name: str) -> str:
+        """How messages call the file of `name`."""
+        return f"{self.folder}/{name}.csv"
+
+
+def check_names(raw_names: Mapping[str, object], folder: str) -> None:
+    """SourceError if a required file of a patient is missing, or one is unknown."""
+    known = (*REQUIRED, *SITE.names)
+    for name in REQUIRED:
+        if name not in raw_names:
+            raise errors.SourceError(
+                f"{folder}/{name}.csv is missing; every patient needs "
+                f"{', '.join(f'{n}.csv' for n in REQUIRED)}: copy the file from the "
+                "challenge's data again, or move the patient's folder away"
+            )
+    for name in raw_names:
+        if name not in known:
+            raise errors.SourceError(
+                f"{folder}/{name}.csv is not a file of the challenge"
+                f"{errors.nearest(name, known)}; rename it, or move it away"
+            )
+
+
+def parse(raw: RawPatient) -> records.Patient:
+    """The patient in `raw`, in canonical axes; a SourceError names the file at fault."""
+    check_names(raw.files, raw.folder)
+    ct_index, ct_values = _voxels(raw, CT, with_values=True)
+    dose_index, dose_values = _voxels(raw, DOSE, with_values=True)
+    mask_index, _ = _voxels(raw, MASK, with_values=False)
+    _check_ct(raw, ct_index, ct_values)
+    _check_dose(raw, dose_index, dose_values, mask_index)
+    structures = {
+        name: _volume(_voxels(raw, name, with_values=False)[0], True, np.bool_)
+        for name in SITE.names
+        if name in raw.files
+    }
+    patient = records.Patient(
+        patient_id=raw.patient_id,
+        grid=geometry.Grid(shape=SHAPE, spacing_mm=_spacing(raw)),
+        ct=_volume(ct_index, ct_values, np.float32),
+        structures=structures,
+        dose_gy=_volume(dose_index, dose_values, np.float32),
+        possible_dose_mask=_volume(mask_index, True, np.bool_),
+    )
+    return records.check_patient(patient, SITE.names)
+
+
+def _volume(index: np.ndarray, values: np.ndarray | bool, dtype: type) -> np.ndarray:
+    """[Z, Y, X] from the feet, with `values` at the challenge's `index`."""
+    volume = np.zeros(VOXELS, dtype)
+    # index = (y * 128 + x) * 128 + slices from the head.
+    volume[((127 - (index & 127)) << 14) | (index >> 7)] = values
+    return volume.reshape(SHAPE)
+
+
+def _voxels(
+    raw: RawPatient, name: str, *, with_values: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (int64, each once) and values (float64; zeros in masks) of a CSV."""
+    label = raw.label(name)
+    body = _body(label, raw.files[name])
+    characters = np.frombuffer(body, np.uint8)
+    separators = characters[(characters == _COMMA) | (characters == _NEWLINE)]
+    if not (
+        np.all(separators[0::2] == _COMMA) and np.all(separators[1::2] == _NEWLINE)
+    ):
+        _refuse_line(label, body, with_values)
+    rows = separators.size // 2
+    text = body.replace(b"\n", b",") if with_values else body.replace(b",\n", b",")
+    with warnings.catch_warnings(action="ignore"):  # older NumPy only warns
+        try:
+            numbers = np.fromstring(text, dtype=np.float64, sep=",")
+        except ValueError:
+            _refuse_line(label, body, with_values)
+    if numbers.size != rows * (1 + with_values):
+        _refuse_line(label, body, with_values)
+    columns = numbers.reshape(rows, -1)
+    index = columns[:, 0]
+    values = columns[:, 1] if with_values else np.zeros(rows)
+    return _check_index(label, index), values
+
+
+def _body(label: str, content: bytes) -> bytes:
+    """The lines after the header, each with its line end."""
+    if not content.strip():
+        raise errors.SourceError(f"{label} is empty; copy it from the challenge again")
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n")
+    if not content.startswith(HEADER):
+        first = content.split(b"\n", 1)[0][:40].decode("ascii", "replace")
+        raise errors.SourceError(
+            f"{label} begins with {first!r}, expected the header ',data'; "
+            "copy it from the challenge again"
+        )
+    body = content[len(HEADER) :]
+    if not body:
+        raise errors.SourceError(
+            f"{label} lists no voxel; a structure that was not contoured has no file"
+        )
+    if not body.endswith(b"\n"):
+        last = body.rsplit(b"\n", 1)[-1][:40].decode("ascii", "replace")
+        raise errors.SourceError(
+            f"{label} is cut off: its last line {last!r} has no line end; "
+            "copy it from the challenge again"
+        )
+    return body
+
+
+def _refuse_line(label: str, body: bytes, with_values: bool) -> NoReturn:
+    """SourceError that shows the first line of `body` which is not as expected."""
+    number = rb"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
+    expected = re.compile(number + b"," + (number if with_values else b""))
+    form = "index,value" if with_values else "index,"
+    for line_number, line in enumerate(body.split(b"\n")[:-1], start=2):
+        if not expected.fullmatch(line):
+            shown = line[:40].decode("ascii", "replace")
+            raise errors.SourceError(
+                f"{label} line {line_number} is {shown!r}, expected '{form}' with plain "
+                "numbers; copy it from the challenge again"
+            )
+    raise errors.SourceError(f"{label} cannot be read as lines '{form}'")
+
+
+def _check_index(label: str, index: np.ndarray) -> np.ndarray:
+    """`index` as int64 if every voxel is inside the volume and listed once."""
+    outside = ~((index >= 0) & (index < VOXELS) & (index == np.floor(index)))
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise errors.SourceError(
+            f"{label} line {row + 2} has index {index[row]:.12g}, expected an integer "
+            f"from 0 to {VOXELS - 1} (128 x 128 x 128 voxels)"
+        )
+    index = index.astype(np.int64)
+    if np.all(index[1:] > index[:-1]):
+        return index
+    found, counts = np.unique(index, return_counts=True)
+    if counts.max() > 1:
+        raise errors.SourceError(
+            f"{label} lists voxel {found[np.argmax(counts > 1)]} more than once, "
+            "expected once"
+        )
+    return index
+
+
+def _check_ct(raw: RawPatient, index: np.ndarray, values: np.ndarray) -> None:
+    limits = np.iinfo(np.int16)
+    wrong = ~(
+        (values >= limits.min) & (values <= limits.max) & (values == np.floor(values))
+    )
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise errors.SourceError(
+            f"{raw.label(CT)} has {values[row]:.12g} at voxel {index[row]}, expected "
+            f"an integer from {limits.min} to {limits.max}"
+        )
+
+
+def _check_dose(
+    raw: RawPatient, index: np.ndarray, values: np.ndarray, mask_index: np.ndarray
+) -> None:
+    wrong = ~((values >= 0) & np.isfinite(values))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise errors.SourceError(
+            f"{raw.label(DOSE)} has {values[row]:.12g} Gy at voxel {index[row]}, "
+            "expected a finite dose >= 0"
+        )
+    # True of every patient of the challenge; what else tells of lines lost at the end?
+    if not np.array_equal(index, mask_index) and not np.array_equal(
+        np.sort(index), np.sort(mask_index)
+    ):
+        raise errors.SourceError(
+            f"{raw.label(DOSE)} lists {index.size} voxels and {raw.label(MASK)} "
+            f"{mask_index.size}; they must list the same ones: one is cut off or of "
+            "another patient, copy both from the challenge again"
+        )
+
+
+def _spacing(raw: RawPatient) -> geometry.Spacing:
+    """Voxel sizes (z, y, x) in mm."""
+    text = raw.files[SPACING].decode("ascii", "replace")
+    try:
+        sizes = [float(line) for line in text.split()]
+    except ValueError:
+        sizes = []
+    if len(sizes) != 3 or not all(0 < size < np.inf for size in sizes):
+        raise errors.SourceError(
+            f"{raw.label(SPACING)} holds {text[:60]!r}, expected three positive numbers "
+            "(mm), one a line"
+        )
+    return (sizes[2], sizes[0], sizes[1])
+
+
+def write_patient(patient: records.Patient, folder: Path) -> None:
+    """Write `patient` as the challenge's CSV files into `folder`; `parse` undoes it.
+
+    SourceError for what the format cannot hold: another shape, no dose, an empty
+    structure, a dose outside the possible-dose mask, a CT that is not of int16 integers.
+    """
+    records.check_patient(patient, SITE.names)
+    mask = patient.possible_dose_mask
+    if patient.grid.shape != SHAPE or patient.dose_gy is None or mask is None:
+        raise errors.SourceError(
+            f"patient {patient.patient_id}: the challenge's format needs 128 x 128 x 128 "
+            "voxels, a dose and a possible-dose mask"
+        )
+    if not mask.any() or patient.dose_gy[~mask].any():
+        raise errors.SourceError(
+            f"patient {patient.patient_id}: the possible-dose mask must cover the dose"
+        )
+    if (
+        not np.array_equal(patient.ct, patient.ct.astype(np.int16))
+        or not patient.ct.any()
+    ):
+        raise errors.SourceError(
+            f"patient {patient.patient_id}: the CT must hold integers that fit int16"
+        )
+    for name, structure in patient.structures.items():
+        if not structure.any():
+            raise errors.SourceError(
+                f"patient {patient.patient_id}: {name} is empty; leave it out"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_voxels(folder / f"{CT}.csv", patient.ct != 0, patient.ct)
+    _write_voxels(folder / f"{DOSE}.csv", mask, patient.dose_gy)
+    _write_voxels(folder / f"{MASK}.csv", mask, None)
+    for name, structure in patient.structures.items():
+        _write_voxels(folder / f"{name}.csv", structure, None)
+    z, y, x = patient.grid.spacing_mm
+    (folder / f"{SPACING}.csv").write_text("".join(f"{v:.18e}\n" for v in (y, x, z)))
+
+
+def _write_voxels(path: Path, listed: np.ndarray, values: np.ndarray | None) -> None:
+    """List the voxels of `listed` [Z, Y, X], with their values unless they are None."""
+    index = np.flatnonzero(_to_file_axes(listed)).tolist()
+    if values is None:
+        lines = [f"{i},\n" for i in index]
+    else:
+        exact = _to_file_axes(values).reshape(-1)[index].astype(np.float64)
+        # Three decimals, as the challenge writes them, wherever they give back the value.
+        short = np.round(exact, 3)
+        keep = short.astype(np.float32) == exact.astype(np.float32)
+        numbers = np.where(keep, short, exact).tolist()
+        lines = [f"{i},{v}\n" for i, v in zip(index, numbers, strict=True)]
+    path.write_bytes(HEADER + "".join(lines).encode("ascii"))
+
+
+def _to_file_axes(volume: np.ndarray) -> np.ndarray:
+    """Rows, columns, slices from the head: the axes of the challenge's indices."""
+    return np.ascontiguousarray(volume[::-1].transpose(1, 2, 0))

@@ -1,0 +1,246 @@
+"""Where the files of OpenKBP patients lie: a folder, or archives that are read in place.
+
+A container lists the CSV files of its patients and gives their bytes. Nothing is ever
+written by the names in an archive: a zip is read member by member; a compressed tar,
+which has no index, is decompressed once into an unnamed temporary file.
+"""
+
+import gzip
+import hashlib
+import lzma
+import re
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from mtl_jax.core import errors
+
+SPLIT_FOLDERS = {
+    "train-pats": "train",
+    "valid-pats": "validation",
+    "validation-pats": "validation",
+    "test-pats": "test",
+}
+ARCHIVES = (".tar.xz", ".txz", ".tar.gz", ".tgz", ".zip")
+# A CSV that lists all 128^3 voxels has 35 MB; more is not of the challenge.
+MAX_CSV_BYTES = 64 << 20
+_CHUNK = 1 << 20
+_MEMBER = re.compile(
+    rf"(?:(?P<root>.*)/)?(?P<split>{'|'.join(SPLIT_FOLDERS)})"
+    r"/(?P<patient>[^/]+)/(?P<name>[^/]+)\.csv"
+)
+
+# The files of one patient: folder as messages call it, and a handle for each name.
+Files = tuple[str, dict[str, Any]]
+
+
+class Container(Protocol):
+    """A folder or an archive that holds patients."""
+
+    label: str  # how messages call it
+
+    def patients(self) -> dict[tuple[str, str], Files]:
+        """The files of each (split, patient id)."""
+        ...
+
+    def read(self, handle: Any) -> bytes:
+        """The bytes of one file."""
+        ...
+
+    def digest(self) -> Iterator[bytes]:
+        """What the container's fingerprint is made of."""
+        ...
+
+    def close(self) -> None:
+        """Let go of open files."""
+        ...
+
+
+class _Index:
+    """Collects files by patient; the same file twice is an error."""
+
+    def __init__(self) -> None:
+        self.patients: dict[tuple[str, str], Files] = {}
+
+    def add(self, container: str, path: str, size: int, handle: Any) -> None:
+        """Take up `path` (inside `container`) if it is a patient's CSV."""
+        match = _MEMBER.fullmatch(path)
+        if match is None or match["patient"][0] == "." or match["name"][0] == ".":
+            return
+        if "__MACOSX" in path.split("/"):  # resource forks that macOS adds to a zip
+            return
+        if size > MAX_CSV_BYTES:
+            raise errors.SourceError(
+                f"{container}/{path} has {size} bytes, more than a CSV of 128 x 128 x "
+                "128 voxels can have; it is not a file of the challenge"
+            )
+        key = (SPLIT_FOLDERS[match["split"]], match["patient"])
+        folder = f"{container}/{path.rsplit('/', 1)[0]}"
+        known, files = self.patients.setdefault(key, (folder, {}))
+        if known != folder or match["name"] in files:
+            raise errors.SourceError(
+                f"patient {match['patient']} is there twice: {known} and {folder}; "
+                "remove one of them"
+            )
+        files[match["name"]] = handle
+
+
+class Folder:
+    """`root`, which holds `train-pats` and its like."""
+
+    def __init__(self, root: Path, label: str) -> None:
+        self.label = label
+        self._root = root
+
+    def patients(self) -> dict[tuple[str, str], Files]:
+        index = _Index()
+        for split in SPLIT_FOLDERS:
+            for patient in sorted(self._root.glob(f"{split}/*")):
+                for file in sorted(patient.glob("*.csv")):
+                    path = f"{split}/{patient.name}/{file.name}"
+                    index.add(self.label, path, file.stat().st_size, file)
+                if patient.is_dir() and patient.name[0] != ".":
+                    # A folder without any CSV is a patient that lacks its files.
+                    key = (SPLIT_FOLDERS[split], patient.name)
+                    empty = (f"{self.label}/{split}/{patient.name}", {})
+                    index.patients.setdefault(key, empty)
+        return index.patients
+
+    def read(self, handle: Path) -> bytes:
+        try:
+            return handle.read_bytes()
+        except OSError as error:
+            raise errors.SourceError(
+                f"{handle.name} cannot be read: {error}"
+            ) from error
+
+    def digest(self) -> Iterator[bytes]:
+        for (split, patient), (_, files) in sorted(self.patients().items()):
+            for name, path in sorted(files.items()):
+                content = self.read(path)
+                yield f"{split}/{patient}/{name}.csv {len(content)}\n".encode()
+                yield content
+
+    def close(self) -> None:
+        pass
+
+
+class _Archive:
+    """What zip and tar share: a path, its label, and the digest of its bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.label = path.name
+        self._path = path
+
+    def digest(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            yield hashlib.file_digest(file, "sha256").digest()
+
+    def _damaged(self, error: BaseException, where: str = "") -> errors.SourceError:
+        return errors.SourceError(
+            f"{self.label}{where} is damaged or cut off "
+            f"({type(error).__name__}: {error}); download or copy it again"
+        )
+
+
+class Zip(_Archive):
+    """A zip file: read member by member, in any order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise self._damaged(error) from error
+
+    def patients(self) -> dict[tuple[str, str], Files]:
+        index = _Index()
+        for member in self._zip.infolist():
+            if not member.is_dir():
+                index.add(self.label, member.filename, member.file_size, member)
+        return index.patients
+
+    def read(self, handle: zipfile.ZipInfo) -> bytes:
+        try:
+            return self._zip.read(handle)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            RuntimeError,  # encrypted; NotImplementedError: a compression we lack
+        ) as error:
+            raise self._damaged(error, f"/{handle.filename}") from error
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+class Tar(_Archive):
+    """A tar compressed by xz or gzip, decompressed into an unnamed temporary file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._spool: IO[bytes] | None = None
+
+    def patients(self) -> dict[tuple[str, str], Files]:
+        index = _Index()
+        self.close()
+        self._spool = spool = self._decompress()
+        try:
+            with tarfile.open(fileobj=spool, mode="r:") as archive:
+                for member in archive:
+                    if member.isfile():
+                        handle = (member.offset_data, member.size)
+                        index.add(self.label, member.name, member.size, handle)
+                end = archive.offset
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise self._damaged(error) from error
+        # tarfile takes a broken header for the end of the archive: look if it is one.
+        spool.seek(end)
+        if spool.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise self._damaged(EOFError("no end-of-archive mark"))
+        return index.patients
+
+    def _decompress(self) -> IO[bytes]:
+        is_xz = self.label.endswith("xz")
+        spool = tempfile.TemporaryFile(prefix="mtl_jax-")
+        try:
+            with (lzma.open if is_xz else gzip.open)(self._path, "rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    _spool_write(spool, chunk, self.label)
+        except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+            spool.close()
+            raise self._damaged(error) from error
+        spool.seek(0)
+        return spool
+
+    def read(self, handle: tuple[int, int]) -> bytes:
+        offset, size = handle
+        assert self._spool is not None
+        self._spool.seek(offset)
+        return self._spool.read(size)
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+
+def _spool_write(spool: IO[bytes], chunk: bytes, label: str) -> None:
+    try:
+        spool.write(chunk)
+    except OSError as error:
+        raise errors.SourceError(
+            f"no room in {tempfile.gettempdir()} to decompress {label} ({error}); "
+            "point TMPDIR to a disk with 2 GB free, or unpack the archive yourself"
+        ) from error
+
+
+def open_archive(path: Path) -> Container:
+    """The archive at `path` (its name ends in one of ARCHIVES)."""
+    return Zip(path) if path.name.endswith(".zip") else Tar(path)
