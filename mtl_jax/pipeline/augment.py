@@ -97,12 +97,13 @@ class Augment:
         centre = (np.asarray(example["ct"].shape) - 1) / 2
         offset = centre - matrix @ (centre + shift)
 
+        # "grid-constant": a border pixel missed by 1e-16 is not yet outside.
         def read(
             image: np.ndarray, order: int, outside: float, output: type
         ) -> np.ndarray:
             return ndimage.affine_transform(
                 image, matrix, offset, output=output, order=order,
-                mode="constant", cval=outside, prefilter=False,
+                mode="grid-constant", cval=outside, prefilter=False,
             )  # fmt: skip
 
         air = preprocess.AIR_HU + self.site.ct_offset_hu

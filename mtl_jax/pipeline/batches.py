@@ -89,6 +89,11 @@ def patient_of_slice(split: Split) -> np.ndarray:
     owner = np.full(len(split.source), -1, np.int32)
     for index, entry in enumerate(split.patients):
         owner[entry.start : entry.start + entry.slices] = index
+    if np.any(owner < 0):
+        raise errors.DatasetError(
+            f"split {split.name}: {np.count_nonzero(owner < 0)} of {len(owner)} slices "
+            "belong to no patient; build the data set again"
+        )
     return owner
 
 

@@ -7,6 +7,7 @@ onto the CT's grid. Training, evaluation and prediction all go through here.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
@@ -114,10 +115,10 @@ class Preprocess:
 
     def resample(self, example: records.Example) -> records.Example:
         """`example` on the network's grid: the same one where nothing changes."""
+        if self._keeps(example["ct"].shape, tuple(example["spacing_mm"][1:])):
+            return example
         grid = geometry.Grid((1, *example["ct"].shape), tuple(example["spacing_mm"]))
         onto = self.network_grid(grid)
-        if onto.shape == grid.shape and onto.spacing_mm == grid.spacing_mm:
-            return example
         air = AIR_HU + self.site.ct_offset_hu
 
         def read(image: np.ndarray, order: int, outside: float) -> np.ndarray:
@@ -130,6 +131,13 @@ class Preprocess:
             "masks": read(example["masks"], 0, 0),
             "spacing_mm": np.asarray(onto.spacing_mm),
         }
+
+    def _keeps(self, size: tuple[int, ...], spacing_mm: Sequence[float]) -> bool:
+        """Whether planes of `size` and `spacing_mm` are already as the network's."""
+        wanted = self.image_spacing_mm
+        return tuple(size) == tuple(self.image_size) and (
+            not wanted or (spacing_mm[0] == wanted and spacing_mm[1] == wanted)
+        )
 
     def network_grid(self, grid: geometry.Grid) -> geometry.Grid:
         """The grid on which the network sees a patient whose CT is on `grid`."""
@@ -148,7 +156,7 @@ class Preprocess:
                 f"predictions {predicted.shape} of a patient whose network grid is "
                 f"{seen.shape}; give all slices of the patient, and no others"
             )
-        if seen.shape == grid.shape and seen.spacing_mm == grid.spacing_mm:
+        if self._keeps(grid.shape[1:], grid.spacing_mm[1:]):
             return predicted
         channels = predicted.reshape(*seen.shape, -1)
         restored = np.empty((*grid.shape, channels.shape[-1]), predicted.dtype)

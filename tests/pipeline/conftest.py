@@ -1,0 +1,108 @@
+"""Small splits in memory, with the interface of a prepared data set."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mtl_jax.core import records, sites
+from mtl_jax.pipeline import preprocess
+
+SITE = sites.OPENKBP
+STRUCTURES = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
+
+
+@dataclasses.dataclass
+class FakeEntry:
+    """A patient: slices [start, start + slices)."""
+
+    start: int
+    slices: int
+
+
+@dataclasses.dataclass
+class FakeSplit:
+    """Examples in a list."""
+
+    source: list[records.Example]
+    patients: tuple[FakeEntry, ...]
+    name: str = "train"
+
+    def slice_indices(self, body_only: bool) -> np.ndarray:
+        """Slices whose CT is not all air, or all."""
+        kept = [i for i, e in enumerate(self.source) if e["ct"].any() or not body_only]
+        return np.asarray(kept, np.int64)
+
+
+def make_example(
+    rng: np.random.Generator, size: tuple[int, int] = (16, 16), z: int = 0
+) -> records.Example:
+    """A slice of noise: every bit of the masks is used."""
+    return records.Example(
+        ct=rng.integers(1, 2000, size).astype(np.int16),
+        dose_gy=rng.uniform(0, 75, size).astype(np.float32),
+        masks=rng.integers(0, 1 << 11, size).astype(np.uint16),
+        present=rng.random(len(SITE.structures)) < 0.7,
+        has_dose=True,
+        patient="pt_1",
+        slice=z,
+        spacing_mm=np.array([2.5, 4.0, 4.0]),
+    )
+
+
+def make_split(
+    rng: np.random.Generator, slices: tuple[int, ...] = (7, 5), empty: int = 0
+) -> FakeSplit:
+    """Patients of so many slices each; the first `empty` slices of each are air."""
+    source = []
+    for count in slices:
+        for z in range(count):
+            example = make_example(rng, z=z)
+            if z < empty:
+                example["ct"][:] = 0
+            source.append(example)
+    starts = np.cumsum((0, *slices))
+    entries = tuple(FakeEntry(int(s), n) for s, n in zip(starts, slices, strict=False))
+    return FakeSplit(source, entries)
+
+
+def make_preprocess(**changes: object) -> preprocess.Preprocess:
+    """The paper's preprocessing, on the examples' 16 x 16 pixels."""
+    values: dict[str, object] = dict(
+        site=SITE,
+        structures=STRUCTURES,
+        beside_ct="none",
+        ct_values="stored",
+        ct_window=(-1024.0, 1500.0),
+        ct_mean=85.18,
+        ct_std=282.26,
+        prescription_gy=70.0,
+        image_size=(16, 16),
+        image_spacing_mm=0.0,
+    )
+    return preprocess.Preprocess(**(values | changes))
+
+
+@pytest.fixture
+def example(rng: np.random.Generator) -> records.Example:
+    """One slice."""
+    return make_example(rng)
+
+
+@pytest.fixture
+def split(rng: np.random.Generator) -> FakeSplit:
+    """Two patients of seven and five slices."""
+    return make_split(rng)
+
+
+@pytest.fixture
+def new_split(rng: np.random.Generator) -> Callable[..., FakeSplit]:
+    """`make_split`, for other sizes."""
+    return lambda **changes: make_split(rng, **changes)
+
+
+@pytest.fixture
+def new_preprocess() -> Callable[..., preprocess.Preprocess]:
+    """`make_preprocess`: the paper's, but for what is given."""
+    return make_preprocess
