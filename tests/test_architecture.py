@@ -12,7 +12,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Data flows down this table: a folder imports from itself and from what is named beside.
+# Data flows down this table: a folder imports from itself and what is named beside it.
 ARROWS = {
     "mtl_jax.core": [],
     "mtl_jax.sources": ["core"],
