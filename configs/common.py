@@ -21,6 +21,11 @@ def get_config() -> ml_collections.ConfigDict:
     # The TFDS builder (a folder of tfds_builders/) and its cohort.
     data.builder = "openkbp"
     data.cohort = "paper"
+    # Where the raw patients come from: "manual" (manual_dir, or the public archive), or
+    # "phantom": so many generated patients for training, validation and test.
+    data.source = "manual"
+    data.phantom_patients = (24, 4, 8)
+    data.phantom_seed = 0
     # Processes that read raw files when the data set is built.
     data.workers = 2
     # Structures that are contoured, in the order of the network's channels.
@@ -117,6 +122,9 @@ def get_config() -> ml_collections.ConfigDict:
     train.checkpoint_every = 0
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
+    # Which checkpoint is evaluated: "best" on the validation split, or "newest" (not in
+    # the paper).
+    evaluate.checkpoint = "best"
     # Slices a batch in validation and evaluation.
     evaluate.batch_size = 16
     # A voxel belongs to a structure from this probability on (not in the paper).

@@ -1,6 +1,6 @@
 """Kim et al. 2024 on the OpenKBP challenge data (head and neck, 70 Gy).
 
-    python -m mtl_jax.main --config=configs/openkbp.py[:ROLE]
+python -m mtl_jax.main --config=configs/openkbp.py[:ROLE]
 """
 
 import ml_collections

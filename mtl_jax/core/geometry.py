@@ -23,7 +23,11 @@ class Grid:
 
     shape: tuple[int, int, int]  # z, y, x
     spacing_mm: Spacing  # z, y, x
-    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)  # centre of [0, 0, 0]: x, y, z
+    origin_mm: tuple[float, float, float] = (
+        0.0,
+        0.0,
+        0.0,
+    )  # centre of [0, 0, 0]: x, y, z
     direction: tuple[tuple[float, ...], ...] = CANONICAL
 
     def __post_init__(self) -> None:
@@ -65,7 +69,9 @@ def resample(
     does not cover.
     """
     if volume.shape != grid.shape:
-        raise errors.GeometryError(f"volume {volume.shape} is not on a grid {grid.shape}")
+        raise errors.GeometryError(
+            f"volume {volume.shape} is not on a grid {grid.shape}"
+        )
     if grid == onto:
         return volume.copy()
     step = np.linalg.inv(grid.affine) @ onto.affine
@@ -88,7 +94,9 @@ def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) ->
     spacing = grid.spacing_mm[1:] if spacing_mm is None else (spacing_mm, spacing_mm)
     old_centre = (np.asarray(grid.shape[1:]) - 1) / 2
     new_centre = (np.asarray(size) - 1) / 2
-    shift = old_centre - new_centre * np.asarray(spacing) / np.asarray(grid.spacing_mm[1:])
+    shift = old_centre - new_centre * np.asarray(spacing) / np.asarray(
+        grid.spacing_mm[1:]
+    )
     origin = grid.to_mm(np.asarray([0.0, *shift]))
     return Grid(
         shape=(grid.shape[0], *size),

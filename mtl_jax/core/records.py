@@ -67,7 +67,9 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
         fail("the CT has NaN or infinite values")
     for name, mask in patient.structures.items():
         if name not in structure_names:
-            fail(f"structure {name!r} is not of this site{errors.nearest(name, structure_names)}")
+            fail(
+                f"structure {name!r} is not of this site{errors.nearest(name, structure_names)}"
+            )
         check_volume(name, mask, np.bool_)
     if patient.dose_gy is not None:
         check_volume("dose_gy", patient.dose_gy, np.float32)

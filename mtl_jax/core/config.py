@@ -1,0 +1,243 @@
+"""Checks a configuration and derives what follows from it.
+
+`KEYS` is the contract: every key of a run, what it may hold, and whether a training run
+that was started with one value may go on with another. Values live in `configs/` alone.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+
+from mtl_jax.core import errors, roles, sites
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """What one key may hold."""
+
+    expected: str  # in words, for the error
+    accepts: Callable[[Any], bool]
+    shapes_training: bool = True  # False: a run may be continued with another value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(
+    low: float, high: float = math.inf, *, above: bool = False, **kwargs
+) -> Key:
+    def accepts(value: Any) -> bool:
+        inside = _is_number(value) and low <= value <= high and math.isfinite(value)
+        return inside and not (above and value == low)
+
+    words = f"a number {'above' if above else 'of at least'} {low:g}"
+    return Key(
+        words + (f", at most {high:g}" if high < math.inf else ""), accepts, **kwargs
+    )
+
+
+def _integer(low: int, **kwargs) -> Key:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+    return Key(f"a whole number of at least {low}", accepts, **kwargs)
+
+
+def _choice(*values: str, **kwargs) -> Key:
+    return Key(f"one of {', '.join(values)}", lambda value: value in values, **kwargs)
+
+
+def _flag(**kwargs) -> Key:
+    return Key("True or False", lambda value: isinstance(value, bool), **kwargs)
+
+
+def _text(**kwargs) -> Key:
+    return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
+
+
+def _several(what: str, each: Callable[[Any], bool], *lengths: int) -> Key:
+    def accepts(value: Any) -> bool:
+        fits = isinstance(value, tuple | list) and (
+            not lengths or len(value) in lengths
+        )
+        return fits and len(value) > 0 and all(each(item) for item in value)
+
+    return Key(what, accepts)
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+KEYS: Mapping[str, Key] = {
+    "site": _text(),
+    "role": _text(),
+    "seed": _integer(0),
+    "data.builder": _text(),
+    "data.cohort": _text(),
+    "data.source": _choice("manual", "phantom"),
+    "data.phantom_patients": _several(
+        "three numbers of patients", _is_positive_integer, 3
+    ),
+    "data.phantom_seed": _integer(0),
+    "data.workers": _integer(1, shapes_training=False),
+    "data.structures": _several("names of structures", lambda v: isinstance(v, str)),
+    "data.prescription_gy": _number(0, above=True),
+    "data.ct_values": _choice("stored", "hu"),
+    "data.ct_window": _several("two numbers, low and high", _is_number, 2),
+    "data.statistics": _choice("paper", "fitted"),
+    "data.ct_mean": _number(-math.inf),
+    "data.ct_std": _number(0, above=True),
+    "data.image_size": _several(
+        "two multiples of 32 (y, x)",
+        lambda v: _is_positive_integer(v) and v % 32 == 0,
+        2,
+    ),
+    "data.image_spacing_mm": _number(0),
+    "data.skip_empty_slices": _flag(),
+    "augment.enabled": _flag(),
+    "augment.flip": _number(0, 1),
+    "augment.rotation_deg": _number(0, 180),
+    "augment.translation_px": _number(0),
+    "augment.scale": _number(0, 0.9),
+    "augment.ct_noise": _number(0),
+    "model.stage_sizes": _several("four numbers of blocks", _is_positive_integer, 4),
+    "model.width": _integer(1),
+    "model.decoder_widths": _several("five widths", _is_positive_integer, 5),
+    "model.cross_gating": _flag(),
+    "model.attended_skips": _flag(),
+    "model.bottleneck": _flag(),
+    "model.bottleneck_width": _integer(1),
+    "model.gamma_init": _number(-math.inf),
+    "model.contour_head": _choice("sigmoid", "softmax"),
+    "model.pretrained": _text(),
+    "model.dtype": _choice("float32", "bfloat16"),
+    "model.remat": _flag(),
+    "loss.dice_weight": _number(0),
+    "loss.cross_entropy_weight": _number(0),
+    "loss.dice_per_sample": _flag(),
+    "loss.dice_smooth": _number(0, above=True),
+    "dwa.temperature": _number(0, above=True),
+    "dwa.interval_steps": _integer(0),
+    "optimizer.learning_rate": _number(0, above=True),
+    "optimizer.weight_decay": _number(0),
+    "optimizer.b1": _number(0, 1),
+    "optimizer.b2": _number(0, 1),
+    "optimizer.eps": _number(0, above=True),
+    "train.batch_size": _integer(1),
+    "train.epochs": _integer(0, shapes_training=False),
+    "train.steps": _integer(0, shapes_training=False),
+    "train.accumulate": _integer(1),
+    "train.backend": _choice("jit", "pmap"),
+    "train.devices": _integer(0),
+    "train.log_every": _integer(1, shapes_training=False),
+    "train.images_every": _integer(0, shapes_training=False),
+    "train.validate_every": _integer(0, shapes_training=False),
+    "train.checkpoint_every": _integer(0, shapes_training=False),
+    "evaluate.checkpoint": _choice("best", "newest", shapes_training=False),
+    "evaluate.batch_size": _integer(1, shapes_training=False),
+    "evaluate.contour_threshold": _number(0, 1, shapes_training=False),
+    "evaluate.apply_possible_dose_mask": _flag(shapes_training=False),
+}
+
+
+def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """All values by dotted key; tuples become lists, as in JSON."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat |= {f"{name}.{key}": inner for key, inner in flatten(value).items()}
+        else:
+            flat[name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Return `config`, locked, if every key is known and every value fits.
+
+    Raises:
+        ConfigError: names the key, what it holds, what it may hold.
+    """
+    flat = flatten(config)
+    for key, value in flat.items():
+        if key not in KEYS:
+            raise errors.ConfigError(f"unknown key {key}{errors.nearest(key, KEYS)}")
+        if not KEYS[key].accepts(value):
+            raise errors.ConfigError(f"{key} is {value!r}: give {KEYS[key].expected}")
+    if missing := [key for key in KEYS if key not in flat]:
+        raise errors.ConfigError(f"keys without a value: {', '.join(missing)}")
+    _check_together(config)
+    config.lock()
+    return config
+
+
+def _check_together(config: ml_collections.ConfigDict) -> None:
+    """What single keys cannot show."""
+    role = roles.get(config.role)
+    site = sites.get(config.site)
+    for name in config.data.structures:
+        site.structure(name)
+    if len(set(config.data.structures)) < len(config.data.structures):
+        raise errors.ConfigError(f"data.structures repeats: {config.data.structures}")
+    low, high = config.data.ct_window
+    if low >= high:
+        raise errors.ConfigError(f"data.ct_window is ({low}, {high}): low, then high")
+    if config.loss.dice_weight + config.loss.cross_entropy_weight == 0:
+        raise errors.ConfigError("both weights of the contour loss are 0")
+    if config.train.batch_size % config.train.accumulate:
+        raise errors.ConfigError(
+            f"train.batch_size {config.train.batch_size} cannot be split into "
+            f"train.accumulate = {config.train.accumulate} equal parts"
+        )
+    if config.train.epochs == 0 and config.train.steps == 0:
+        raise errors.ConfigError("train.epochs and train.steps are both 0: set one")
+    if role.network != "single" and min(config.model.stage_sizes) < 2:
+        if role.network in ("mtan", "ctan"):
+            raise errors.ConfigError(
+                f"model.stage_sizes is {tuple(config.model.stage_sizes)}: attention "
+                "splits off each stage's last block, so give at least 2 blocks a stage"
+            )
+
+
+def differences(
+    config: ml_collections.ConfigDict, earlier: Mapping[str, Any]
+) -> list[str]:
+    """Keys that shape training and differ from those of an earlier run, in words."""
+    now = flatten(config)
+    changed = []
+    for key in sorted(set(now) | set(earlier)):
+        shapes = key not in KEYS or KEYS[key].shapes_training
+        if shapes and now.get(key) != earlier.get(key):
+            changed.append(f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}")
+    return changed
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When things happen, in steps; all of them at least 1."""
+
+    steps: int
+    epoch_steps: int
+    dwa_interval: int
+    log_every: int
+    images_every: int
+    validate_every: int
+    checkpoint_every: int
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict, epoch_steps: int) -> "Schedule":
+        """The schedule of `config` where an epoch has `epoch_steps` batches."""
+        train = config.train
+        return cls(
+            steps=train.steps or train.epochs * epoch_steps,
+            epoch_steps=epoch_steps,
+            dwa_interval=config.dwa.interval_steps or epoch_steps,
+            log_every=train.log_every,
+            images_every=train.images_every or epoch_steps,
+            validate_every=train.validate_every or epoch_steps,
+            checkpoint_every=train.checkpoint_every or epoch_steps,
+        )

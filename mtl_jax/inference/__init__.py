@@ -1,0 +1,1 @@
+"""From batches of slices to volumes on the patient's own grid."""

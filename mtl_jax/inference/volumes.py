@@ -1,0 +1,117 @@
+"""Predicted slices, gathered into volumes on the CT's own grid, in Gy.
+
+Batches have a fixed shape and come in the order of the slices; padding is dropped, so
+every slice counts once.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_jax.core import errors, geometry
+from mtl_jax.pipeline import preprocess as preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a network says of one patient; a role predicts one or both."""
+
+    grid: geometry.Grid
+    dose_gy: np.ndarray | None  # [Z, Y, X] float32, not negative
+    contours: np.ndarray | None  # [N, Z, Y, X] float16 probabilities
+    structures: tuple[str, ...]  # names along N
+
+
+def predict(
+    batches: Iterable[dict[str, np.ndarray]],
+    grids: dict[int, geometry.Grid],
+    network: Callable[[np.ndarray], dict[str, np.ndarray]],
+    preprocess: preprocessing.Preprocess,
+) -> Iterator[tuple[int, Prediction]]:
+    """Yield (patient index, prediction), patient by patient.
+
+    Args:
+        batches: slices in order (pipeline/batches.evaluation).
+        grids: grid of each patient, by index.
+        network: images [B, H, W, C] to dose / prescription and contour probabilities.
+        preprocess: the way back to the patient's grid.
+    """
+    rows: list[dict[str, np.ndarray]] = []
+    current = None
+    for batch in batches:
+        outputs = network(batch["image"])
+        for row in np.flatnonzero(batch["mask"]):
+            patient = int(batch["patient"][row])
+            if patient != current and current is not None:
+                yield current, _gather(rows, grids[current], preprocess)
+                rows = []
+            current = patient
+            rows.append({task: output[row] for task, output in outputs.items()})
+    if current is not None:
+        yield current, _gather(rows, grids[current], preprocess)
+
+
+def _gather(
+    rows: list[dict[str, np.ndarray]],
+    grid: geometry.Grid,
+    preprocess: preprocessing.Preprocess,
+) -> Prediction:
+    dose_gy = contours = None
+    if "dose" in rows[0]:
+        dose = np.stack([row["dose"][..., 0] for row in rows])
+        dose_gy = np.maximum(preprocess.restore(dose, grid), 0) * np.float32(
+            preprocess.prescription_gy
+        )
+    if "contours" in rows[0]:
+        stacked = np.stack([row["contours"] for row in rows])
+        restored = preprocess.restore(stacked, grid).astype(np.float16)
+        contours = np.ascontiguousarray(np.moveaxis(restored, -1, 0))
+    return Prediction(grid, dose_gy, contours, preprocess.structures)
+
+
+def save(prediction: Prediction, path: Path) -> None:
+    """Write `prediction` to `path` (.npz), whole or not at all."""
+    arrays: dict[str, Any] = {}
+    if prediction.dose_gy is not None:
+        arrays["dose_gy"] = prediction.dose_gy
+    if prediction.contours is not None:
+        arrays["contours"] = prediction.contours
+    arrays["grid"] = np.array(json.dumps(dataclasses.asdict(prediction.grid)))
+    arrays["structures"] = np.array(prediction.structures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(partial, path)
+
+
+def read(path: Path) -> Prediction:
+    """The prediction in `path`.
+
+    Raises:
+        RecordError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            grid = json.loads(str(arrays["grid"]))
+            return Prediction(
+                geometry.Grid(
+                    shape=tuple(grid["shape"]),
+                    spacing_mm=tuple(grid["spacing_mm"]),
+                    origin_mm=tuple(grid["origin_mm"]),
+                    direction=tuple(map(tuple, grid["direction"])),
+                ),
+                arrays["dose_gy"] if "dose_gy" in arrays else None,
+                arrays["contours"] if "contours" in arrays else None,
+                tuple(str(name) for name in arrays["structures"]),
+            )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise errors.RecordError(
+            f"prediction {path.name} in {path.parent} is missing or damaged: "
+            "delete it and evaluate again"
+        ) from error

@@ -1,0 +1,102 @@
+"""Combo loss of the contours: soft Dice and cross-entropy (Kim et al. 2024, 2.2.4).
+
+A structure that was not contoured in a patient is left out of both: it contributes
+neither a value nor a gradient. Everything is kept as additive sums until the end, so a
+batch that is spread over devices, or a whole split, has one loss and no mean of means.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def probabilities(logits: jax.Array, head: str) -> jax.Array:
+    """Probability of each structure [..., N] from the head's logits.
+
+    Args:
+        logits: [..., N] of a `sigmoid` head, [..., 1 + N] of a `softmax` head, whose
+            first channel is the background.
+        head: "sigmoid" or "softmax".
+    """
+    if head == "sigmoid":
+        return jax.nn.sigmoid(logits)
+    return jax.nn.softmax(logits)[..., 1:]
+
+
+def dice_sums(
+    predicted: jax.Array,
+    reference: jax.Array,
+    counts: jax.Array,
+    *,
+    per_sample: bool,
+    smooth: float,
+) -> dict[str, jax.Array]:
+    """What the Dice loss of each structure is made of; additive over batches.
+
+    Args:
+        predicted: probabilities [B, H, W, N].
+        reference: masks [B, H, W, N], 0 or 1.
+        counts: [B, N], 1 where the structure of this slice counts.
+        per_sample: a Dice for each slice, averaged, instead of one over all slices.
+        smooth: added to numerator and denominator.
+    """
+    overlap = (predicted * reference).sum(axis=(1, 2)) * counts
+    size = (predicted + reference).sum(axis=(1, 2)) * counts
+    if per_sample:
+        loss = (1 - (2 * overlap + smooth) / (size + smooth)) * counts
+        return {"dice_loss": loss.sum(axis=0), "samples": counts.sum(axis=0)}
+    return {
+        "overlap": overlap.sum(axis=0),
+        "size": size.sum(axis=0),
+        "samples": counts.sum(axis=0),
+    }
+
+
+def dice_loss(sums: dict[str, jax.Array], *, smooth: float) -> jax.Array:
+    """Mean over the structures that counted anywhere; 0 where none did."""
+    seen = (sums["samples"] > 0).astype(sums["samples"].dtype)
+    if "dice_loss" in sums:
+        by_structure = sums["dice_loss"] / jnp.maximum(sums["samples"], 1)
+    else:
+        by_structure = 1 - (2 * sums["overlap"] + smooth) / (sums["size"] + smooth)
+    return (by_structure * seen).sum() / jnp.maximum(seen.sum(), 1)
+
+
+def cross_entropy_sums(
+    logits: jax.Array, reference: jax.Array, counts: jax.Array, *, head: str
+) -> dict[str, jax.Array]:
+    """Summed cross-entropy and the number of terms; arguments as in `dice_sums`."""
+    if head == "sigmoid":
+        # -log sigmoid(x) where the mask is 1, -log(1 - sigmoid(x)) where it is 0.
+        by_voxel = jax.nn.softplus(logits) - logits * reference
+        terms = logits[0, ..., 0].size
+        total = (by_voxel.sum(axis=(1, 2)) * counts).sum()
+        return {"cross_entropy": total, "terms": counts.sum() * terms}
+    return _categorical_sums(logits, reference, counts)
+
+
+def _categorical_sums(
+    logits: jax.Array, reference: jax.Array, counts: jax.Array
+) -> dict[str, jax.Array]:
+    """Cross-entropy over background and structures.
+
+    Where a structure was not contoured, its voxels are labelled background; so the
+    probability of "background" there is that of the background or any such structure.
+    """
+    log_p = jax.nn.log_softmax(logits)
+    absent = jnp.where(counts > 0, -jnp.inf, 0.0).astype(logits.dtype)[:, None, None, :]
+    background = jax.nn.logsumexp(
+        jnp.concatenate([log_p[..., :1], log_p[..., 1:] + absent], axis=-1), axis=-1
+    )
+    present = reference * counts[:, None, None, :]
+    # Overlapping structures share the voxel equally.
+    share = present / jnp.maximum(present.sum(axis=-1, keepdims=True), 1)
+    labelled = (share * log_p[..., 1:]).sum(axis=-1)
+    by_voxel = -jnp.where(present.sum(axis=-1) > 0, labelled, background)
+    any_counts = (counts.sum(axis=-1) > 0).astype(logits.dtype)
+    total = (by_voxel.sum(axis=(1, 2)) * any_counts).sum()
+    return {"cross_entropy": total, "terms": any_counts.sum() * by_voxel[0].size}
+
+
+def cross_entropy(sums: dict[str, jax.Array]) -> jax.Array:
+    """Mean over voxels and structures that counted; 0 where none did."""
+    return sums["cross_entropy"] / jnp.maximum(sums["terms"], 1)

@@ -1,0 +1,1 @@
+"""Metrics of dose and contours on volumes, in NumPy; they know no network."""

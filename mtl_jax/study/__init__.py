@@ -1,0 +1,1 @@
+"""The comparison: runs, their evaluation, yardsticks, tables and figures."""

@@ -1,0 +1,351 @@
+"""One run, from a checked configuration to evaluated predictions.
+
+Everything is wired here: the parts below know nothing of each other or of the
+configuration.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from tqdm import tqdm
+
+from mtl_jax.core import config as configs
+from mtl_jax.core import errors, roles, sites
+from mtl_jax.datasets import prepared
+from mtl_jax.inference import volumes
+from mtl_jax.losses import objective
+from mtl_jax.models import multitask, pretrained
+from mtl_jax.pipeline import augment, batches, preprocess
+from mtl_jax.study import evaluate, figures, workdir, yardsticks
+from mtl_jax.train import checkpoint, loop, parallel, step, writers
+from mtl_jax.train import state as states
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run on prepared data, in its working directory."""
+
+    config: ml_collections.ConfigDict
+    data: prepared.Prepared
+    workdir: Path
+
+    @property
+    def role(self) -> roles.Role:
+        return roles.get(self.config.role)
+
+    @property
+    def site(self) -> sites.Site:
+        return sites.get(self.config.site)
+
+    @functools.cached_property
+    def preprocess(self) -> preprocess.Preprocess:
+        """As configured; fitted statistics are taken once and kept in the workdir."""
+        data = self.config.data
+        statistics = self._statistics()
+        return preprocess.Preprocess(
+            site=self.site,
+            structures=tuple(data.structures),
+            beside_ct=self.role.beside_ct,
+            ct_values=data.ct_values,
+            ct_window=tuple(data.ct_window),
+            ct_mean=statistics["ct_mean"],
+            ct_std=statistics["ct_std"],
+            prescription_gy=data.prescription_gy,
+            image_size=tuple(data.image_size),
+            image_spacing_mm=data.image_spacing_mm,
+        )
+
+    def _statistics(self) -> dict[str, Any]:
+        path = self.workdir / "statistics.json"
+        data = self.config.data
+        if path.exists():
+            return workdir.read_json(path)
+        mean, std, origin = data.ct_mean, data.ct_std, "given by the configuration"
+        if data.statistics == "fitted":
+            mean, std = preprocess.fit_statistics(
+                self.split("train"),
+                site=self.site,
+                ct_values=data.ct_values,
+                ct_window=tuple(data.ct_window),
+            )
+            origin = f"fitted on the training split of {self.data.fingerprint}"
+        statistics = {
+            "ct_mean": mean,
+            "ct_std": std,
+            "ct_values": data.ct_values,
+            "ct_window": list(data.ct_window),
+            "origin": origin,
+        }
+        workdir.write_json(statistics, path)
+        return statistics
+
+    def split(self, name: str) -> prepared.Split:
+        """The split called `name`; a DatasetError if the data set has none."""
+        if name not in self.data.splits:
+            raise errors.DatasetError(
+                f"the data set has no {name} split (it has {', '.join(self.data.splits)})"
+            )
+        return self.data.splits[name]
+
+    def evaluation_batches(self, name: str) -> batches.Evaluation:
+        return batches.evaluation(
+            self.split(name),
+            preprocess=self.preprocess,
+            batch_size=self.config.evaluate.batch_size,
+        )
+
+    @functools.cached_property
+    def training_batches(self) -> batches.Training:
+        config = self.config
+        return batches.training(
+            self.split("train"),
+            preprocess=self.preprocess,
+            augment=self._augment(),
+            batch_size=config.train.batch_size,
+            seed=config.seed,
+            skip_empty_slices=config.data.skip_empty_slices,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def _augment(self) -> augment.Augment | None:
+        settings = dict(self.config.augment)
+        if not settings.pop("enabled"):
+            return None
+        return augment.Augment(
+            site=self.site, structures=tuple(self.config.data.structures), **settings
+        )
+
+    @functools.cached_property
+    def schedule(self) -> configs.Schedule:
+        return configs.Schedule.of(self.config, self.training_batches.steps_per_epoch)
+
+    @functools.cached_property
+    def backend(self) -> parallel.Backend:
+        train = self.config.train
+        return parallel.backend(
+            train.backend,
+            devices=train.devices,
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            evaluate_batch_size=self.config.evaluate.batch_size,
+        )
+
+    @functools.cached_property
+    def step(self) -> step.Step:
+        config = self.config
+        settings = {
+            k: v for k, v in config.model.items() if k not in ("pretrained", "dtype")
+        }
+        network = multitask.build_network(
+            network=self.role.network,
+            tasks=self.role.tasks,
+            structures=len(config.data.structures),
+            dtype=jnp.dtype(config.model.dtype),
+            axis_name=self.backend.axis_name,
+            fast_variance=True,
+            **settings,
+        )
+        return step.Step(
+            network=network,
+            objective=objective.Objective(
+                tasks=self.role.tasks,
+                contour_head=config.model.contour_head,
+                **config.loss,
+            ),
+            transform=states.optimizer(**config.optimizer),
+            dwa_temperature=config.dwa.temperature,
+            dwa_interval=self.schedule.dwa_interval,
+            accumulate=config.train.accumulate,
+            log_every=self.schedule.log_every,
+            axis_name=self.backend.axis_name,
+        )
+
+    def initial_state(self) -> tuple[states.TrainState, str]:
+        """The host state before the first step, and what the encoder started from."""
+        channels = self.preprocess.channels
+        key = jax.random.key(self.config.seed)
+        variables = multitask.initialise(self.step.network, key, channels)
+        variables, note = pretrained.load(variables, self.config.model.pretrained)
+        return jax.device_get(self._as_state(variables)), note
+
+    def _as_state(self, variables: Any) -> states.TrainState:
+        return states.create(
+            variables,
+            self.step.transform,
+            tasks=len(self.role.tasks),
+            metrics=self.step.metrics,
+        )
+
+    def abstract_state(self) -> states.TrainState:
+        """Shapes and types of the state, without computing it."""
+        key = jax.random.key(0)
+        return jax.eval_shape(
+            lambda: self._as_state(
+                multitask.initialise(self.step.network, key, self.preprocess.channels)
+            )
+        )
+
+    @property
+    def in_checkpoint(self) -> dict[str, Any]:
+        """What makes a checkpoint enough on its own."""
+        return {
+            "config": configs.flatten(self.config),
+            "statistics": self._statistics(),
+            "structures": list(self.config.data.structures),
+            "data_fingerprint": self.data.fingerprint,
+        }
+
+    # What a run does.
+
+    def train(self, stop: Callable[[], bool]) -> bool:
+        """Train from the newest checkpoint to the end; False if it was stopped before."""
+        with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
+            restored = checkpoints.restore(self.abstract_state())
+            if restored is None:
+                state, note = self.initial_state()
+            else:
+                state, note = restored[0], "restored from a checkpoint"
+            first = int(state.step)
+            workdir.note_start(self.workdir, step=first, pretrained=note)
+            if first >= self.schedule.steps:
+                logger.info("already trained for %d steps", first)
+                return True
+            with _closing(
+                writers.open_writers(self.workdir, resume_step=first)
+            ) as writer:
+                state = loop.train(self._loop(checkpoints, stop), state, writer)
+        return int(state.step) >= self.schedule.steps
+
+    def _loop(
+        self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]
+    ) -> loop.Loop:
+        colours = [self.site.structure(n).colour for n in self.config.data.structures]
+        return loop.Loop(
+            step=self.step,
+            backend=self.backend,
+            schedule=self.schedule,
+            batches_from=self.training_batches.iterate,
+            validation=lambda: self.evaluation_batches("validation"),
+            checkpoints=checkpoints,
+            run=self.in_checkpoint,
+            picture=functools.partial(writers.picture, colours=colours, slices=4),
+            stop=stop,
+        )
+
+    def evaluate(self, name: str) -> dict[str, Any]:
+        """Predict and score split `name`; writes predictions and evaluation files."""
+        state, at_step = self._trained_state()
+        rules = evaluate.Rules(
+            site=self.site,
+            contour_threshold=self.config.evaluate.contour_threshold,
+            apply_possible_dose_mask=self.config.evaluate.apply_possible_dose_mask,
+        )
+        mean_map = None
+        if "dose" in self.role.tasks:
+            mean_map = yardsticks.MeanDoseMap.fit(self.split("train"))
+        rows, map_rows = [], []
+        split = self.split(name)
+        progress = tqdm(total=len(split.patients), desc=f"evaluating {name}")
+        for index, prediction in self._predictions(name, state):
+            patient = split.volume(index)
+            path = self.workdir / "predictions" / name / f"{patient.patient_id}.npz"
+            volumes.save(prediction, path)
+            rows += evaluate.score(patient, prediction, rules)
+            if mean_map is not None:
+                zero_information = volumes.Prediction(
+                    patient.grid, mean_map.dose_gy, None, ()
+                )
+                map_rows += evaluate.score(patient, zero_information, rules)
+            progress.update()
+        progress.close()
+        summary = {"split": name, "step": at_step} | evaluate.summarise(rows)
+        summary["yardsticks"] = {}
+        if mean_map is not None:
+            summary["yardsticks"]["mean_dose_map"] = evaluate.summarise(map_rows)
+        evaluate.write_csv(rows, self.workdir / "evaluation" / f"{name}.csv")
+        evaluate.write_json(summary, self.workdir / "evaluation" / f"{name}.json")
+        return summary
+
+    def picture(self, name: str) -> Path:
+        """Draw the patient of split `name` in the middle of the ranking; where it is."""
+        folder = self.workdir / "evaluation"
+        scores = evaluate.scores(evaluate.read_csv(folder / f"{name}.csv"))
+        chosen = sorted(scores, key=lambda patient: scores[patient].rank)[
+            len(scores) // 2
+        ]
+        ids = [entry.patient_id for entry in self.split(name).patients]
+        patient = self.split(name).volume(ids.index(chosen))
+        prediction = volumes.read(self.workdir / "predictions" / name / f"{chosen}.npz")
+        contours = None
+        if prediction.contours is not None:
+            drawn = prediction.contours >= self.config.evaluate.contour_threshold
+            contours = dict(zip(prediction.structures, drawn, strict=True))
+        path = folder / f"{name}.png"
+        figures.prediction_figure(
+            path,
+            patient,
+            site=self.site,
+            contours=contours,
+            dose_gy=self._masked(prediction.dose_gy, patient),
+            dice=scores[chosen].dice,
+            mae_gy=scores[chosen].dose_error_gy,
+            title=f"{self.role.paper_name or self.role.name}, patient {chosen}",
+            rows=3,
+        )
+        return path
+
+    def _masked(
+        self, dose_gy: np.ndarray | None, patient: records.Patient
+    ) -> np.ndarray | None:
+        mask = patient.possible_dose_mask
+        if dose_gy is None or mask is None:
+            return dose_gy
+        if not self.config.evaluate.apply_possible_dose_mask:
+            return dose_gy
+        return np.where(mask, dose_gy, np.float32(0))
+
+    def _trained_state(self) -> tuple[states.TrainState, int]:
+        """The state that the configuration evaluates, on the devices, and its step."""
+        with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
+            if not checkpoints.steps:
+                raise errors.CheckpointError(
+                    f"{self.workdir} has no checkpoint to evaluate: train first"
+                )
+            chosen = checkpoints.steps[-1]
+            if self.config.evaluate.checkpoint == "best":
+                chosen = checkpoints.best_step() or chosen
+            folder = checkpoints.folder / str(chosen)
+        state, _ = checkpoint.load(folder, self.abstract_state())
+        return self.backend.put_state(state), chosen
+
+    def _predictions(
+        self, name: str, state: states.TrainState
+    ) -> Iterator[tuple[int, volumes.Prediction]]:
+        network = self.backend.by_slice(self.step.predict)
+        grids = {i: entry.grid for i, entry in enumerate(self.split(name).patients)}
+        return volumes.predict(
+            self.evaluation_batches(name),
+            grids,
+            lambda image: network(state, image),
+            self.preprocess,
+        )
+
+
+@contextlib.contextmanager
+def _closing(writer: Any) -> Iterator[Any]:
+    try:
+        yield writer
+    finally:
+        writer.flush()
+        writer.close()

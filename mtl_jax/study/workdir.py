@@ -1,0 +1,93 @@
+"""The files of a working directory that say what its run is.
+
+`config.json` the whole configuration, `provenance.json` what it ran with, and
+`statistics.json` how its CT was normalised.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+from mtl_jax.core import config as configs
+from mtl_jax.core import errors
+
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "clu",
+    "tensorflow-datasets", "array-record", "ml-collections", "numpy", "scipy",
+)  # fmt: skip
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write `value`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """The value in `path`; a WorkdirError if it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise errors.WorkdirError(
+            f"{path} cannot be read ({error}): choose another --workdir, or delete this"
+        ) from error
+
+
+def claim(
+    workdir: Path, config: ml_collections.ConfigDict, data_fingerprint: str
+) -> None:
+    """Make `workdir` the home of this run, or check that it already is.
+
+    Raises:
+        WorkdirError: it holds a run that was trained differently, or on other data.
+    """
+    held = workdir / "config.json"
+    if held.exists():
+        advice = "choose another --workdir, or delete this one"
+        if changed := configs.differences(config, read_json(held)):
+            raise errors.WorkdirError(
+                f"{workdir} holds a run whose configuration differs: "
+                f"{'; '.join(changed)}: {advice}"
+            )
+        earlier = read_json(workdir / "provenance.json")["data_fingerprint"]
+        if earlier != data_fingerprint:
+            raise errors.WorkdirError(
+                f"{workdir} holds a run on other data (fingerprint {earlier[:12]}, "
+                f"now {data_fingerprint[:12]}): {advice}"
+            )
+    elif workdir.is_file():
+        raise errors.WorkdirError(f"{workdir} is a file: choose another --workdir")
+    else:
+        path = workdir / "provenance.json"
+        write_json({"data_fingerprint": data_fingerprint, "starts": []}, path)
+    write_json(configs.flatten(config), held)
+
+
+def note_start(workdir: Path, *, step: int, pretrained: str) -> None:
+    """Add this start to `provenance.json`: command, versions, devices, first step."""
+    path = workdir / "provenance.json"
+    provenance = read_json(path)
+    devices = jax.devices()
+    provenance["starts"].append(
+        {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "from_step": step,
+            "pretrained": pretrained,
+            "devices": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "python": platform.python_version(),
+            "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        }
+    )
+    write_json(provenance, path)

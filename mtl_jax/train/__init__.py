@@ -1,0 +1,1 @@
+"""Training: a pure step, the devices it runs on, checkpoints, writers, the loop."""

@@ -1,0 +1,164 @@
+"""The training loop: batches in, checkpoints and metrics out; it fits one screen.
+
+Everything it needs is handed in. A run that was stopped at any step and started again
+ends as one that was not: the state, and the batch of each step, are all there is.
+"""
+
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from mtl_jax.core import config as configs
+from mtl_jax.models import multitask
+from mtl_jax.train import checkpoint, parallel, step
+from mtl_jax.train import state as states
+
+logger = logging.getLogger(__name__)
+
+HostBatch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """What training needs beside its state."""
+
+    step: step.Step
+    backend: parallel.Backend
+    schedule: configs.Schedule
+    batches_from: Callable[
+        [int], Iterator[HostBatch]
+    ]  # training batches from a step on
+    validation: Callable[[], Iterable[HostBatch]]
+    checkpoints: checkpoint.Checkpoints
+    run: dict[str, Any]  # stored in every checkpoint beside the state
+    picture: Callable[[HostBatch, dict[str, np.ndarray]], np.ndarray]
+    stop: Callable[[], bool]  # asked after every step; True: save and return
+
+
+def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainState:
+    """Train host `state` to the schedule's last step, or until `loop.stop()`.
+
+    Returns the state on the host. Every step that ends a log window, a validation or a
+    checkpoint interval is a multiple of it counted from step 0, so that a restart falls
+    into the same rhythm.
+    """
+    schedule, first = loop.schedule, int(state.step)
+    update = loop.backend.update(loop.step.train)
+    validate = Validation(loop)
+    best = loop.checkpoints.best_score()
+    batches = loop.batches_from(first)
+    state = loop.backend.put_state(state)
+    progress = tqdm(
+        total=schedule.steps, initial=first, unit="step", dynamic_ncols=True
+    )
+    with progress:
+        clock = Clock()
+        for number in range(first + 1, schedule.steps + 1):
+            batch = next(batches)
+            state = update(state, loop.backend.put_batch(batch))
+            clock.images += len(batch["mask"])
+            last = number == schedule.steps
+            stopping = not last and loop.stop()
+            score = None
+            if number % schedule.log_every == 0 or last:
+                row = log_row(loop, state, number) | clock.read()
+                writer.write_scalars(number, row)
+                progress.set_postfix_str(_in_short(row), refresh=False)
+            if number % schedule.images_every == 0 or last:
+                writer.write_images(number, {"slices": validate.picture(state)})
+            if number % schedule.validate_every == 0 or last:
+                score = validate(state, number, writer)
+                clock = Clock()
+            improved = score is not None and score < best
+            if number % schedule.checkpoint_every == 0 or last or stopping or improved:
+                writer.flush()
+                host = loop.backend.host(state)
+                loop.checkpoints.save(number, host, loop.run, score)
+                best = best if score is None else min(best, score)
+            progress.update()
+            if stopping:
+                break
+    loop.checkpoints.wait()
+    return loop.backend.host(state)
+
+
+class Clock:
+    """Images a second since the last reading."""
+
+    def __init__(self) -> None:
+        self.images, self._since = 0, time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        seconds = time.perf_counter() - self._since
+        rate = self.images / seconds
+        self.images, self._since = 0, time.perf_counter()
+        return {"images_per_second": rate, "seconds": seconds}
+
+
+def log_row(loop: Loop, state: states.TrainState, number: int) -> dict[str, Any]:
+    """Means over the open window, and the bottleneck's gammas where there are any."""
+    window, gammas = loop.backend.host((state.window, multitask.gammas(state.params)))
+    steps = (number - 1) % loop.schedule.log_every + 1
+    row: dict[str, Any] = {"epoch": _epoch(loop, number)}
+    row |= {name: float(value) / steps for name, value in window.items()}
+    return row | {f"gamma/{task}": float(value) for task, value in gammas.items()}
+
+
+class Validation:
+    """Losses over the whole validation split, from sums, and a picture of its middle."""
+
+    def __init__(self, loop: Loop):
+        self._loop = loop
+        self._sums = loop.backend.sums(loop.step.evaluate)
+        self._outputs = loop.backend.by_slice(loop.step.predict)
+        self._shown: HostBatch | None = None
+
+    def __call__(self, state: states.TrainState, number: int, writer: Any) -> float:
+        """Write the losses; return the score that picks the best: their plain sum."""
+        total = None
+        batches = tqdm(self._loop.validation(), desc="validation", leave=False)
+        for batch in batches:
+            sums = self._loop.backend.host(
+                self._sums(state, self._loop.backend.put_batch(batch))
+            )
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
+        by_task, parts = self._loop.step.objective.losses(total)
+        row = {
+            f"validation/loss/{name}": float(v) for name, v in (by_task | parts).items()
+        }
+        row["validation/score"] = score = sum(float(loss) for loss in by_task.values())
+        writer.write_scalars(number, {"epoch": _epoch(self._loop, number)} | row)
+        return score
+
+    def picture(self, state: states.TrainState) -> np.ndarray:
+        """CT, contours and dose of the batch in which most structures are seen."""
+        if self._shown is None:
+            best = max(
+                itertools.islice(self._loop.validation(), 16),
+                key=lambda batch: (
+                    batch["contours"].any(axis=(1, 2)).sum(),
+                    -batch["slice"][0],
+                ),
+            )
+            self._shown = best
+        return self._loop.picture(
+            self._shown, self._outputs(state, self._shown["image"])
+        )
+
+
+def _epoch(loop: Loop, number: int) -> int:
+    return (number - 1) // loop.schedule.epoch_steps
+
+
+def _in_short(row: dict[str, Any]) -> str:
+    losses = [
+        f"{k.removeprefix('loss/')} {v:.4f}" for k, v in row.items() if "loss/" in k
+    ]
+    return f"{row['images_per_second']:.1f} images/s, {', '.join(losses)}"

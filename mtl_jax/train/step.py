@@ -1,0 +1,162 @@
+"""One update of the network: pure, and the same under jit and pmap.
+
+Sums, batch-norm statistics and gradients are those of the global batch. Under jit the
+batch is one (sharded) array and XLA adds over the devices; under pmap the step adds over
+the axis named in `Step.axis_name` itself.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl_jax.losses import contours, weighting
+from mtl_jax.losses import objective as objectives
+from mtl_jax.train import state as states
+
+Batch = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """The static parts of a step; called with what changes."""
+
+    network: nn.Module
+    objective: objectives.Objective
+    transform: optax.GradientTransformation
+    dwa_temperature: float
+    dwa_interval: int
+    accumulate: int
+    log_every: int
+    axis_name: str | None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what `train` logs."""
+        names = [f"loss/{task}" for task in self.objective.tasks] + ["loss/total"]
+        if "contours" in self.objective.tasks:
+            names += ["loss/dice", "loss/cross_entropy"]
+        return (*names, *(f"weight/{task}" for task in self.objective.tasks))
+
+    def train(self, state: states.TrainState, batch: Batch) -> states.TrainState:
+        """One update. `state` is donated; the log window holds the sums of its losses."""
+        task_weights = weighting.weights(state.dwa, temperature=self.dwa_temperature)
+        grads, batch_stats, logged = self._gradients(state, batch, task_weights)
+        updates, opt_state = self.transform.update(grads, state.opt_state, state.params)
+        tasks = self.objective.tasks
+        unweighted = jnp.stack([logged[f"loss/{task}"] for task in tasks])
+        logged |= {
+            f"weight/{task}": w for task, w in zip(tasks, task_weights, strict=True)
+        }
+        opens = state.step % self.log_every == 0
+        return states.TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            dwa=weighting.update(state.dwa, unweighted, interval=self.dwa_interval),
+            window={
+                name: jnp.where(opens, 0, value) + logged[name]
+                for name, value in state.window.items()
+            },
+        )
+
+    def evaluate(self, state: states.TrainState, batch: Batch) -> objectives.Sums:
+        """Additive parts of the losses of `batch`, batch-norm as in prediction."""
+        outputs = self.outputs(state, batch["image"])
+        return self._over_devices(self.objective.sums(outputs, batch))
+
+    def outputs(
+        self, state: states.TrainState, image: jax.Array
+    ) -> dict[str, jax.Array]:
+        """The network's outputs [B, H, W, ...] for images [B, H, W, C], by task."""
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return self.network.apply(variables, image, train=False)
+
+    def predict(
+        self, state: states.TrainState, image: jax.Array
+    ) -> dict[str, jax.Array]:
+        """As `outputs`, with the contours as probabilities [B, H, W, N]."""
+        outputs = self.outputs(state, image)
+        if "contours" in outputs:
+            head = self.objective.contour_head
+            outputs |= {"contours": contours.probabilities(outputs["contours"], head)}
+        return outputs
+
+    def _over_devices(self, tree: Any) -> Any:
+        if self.axis_name is None:
+            return tree
+        return jax.lax.psum(tree, self.axis_name)
+
+    def _gradients(
+        self, state: states.TrainState, batch: Batch, task_weights: jax.Array
+    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+        """Gradients of the global loss, new batch statistics, and what is logged.
+
+        With `accumulate` > 1 each part's mean counts by its share of the slices: equal to
+        the whole batch for the dose and the cross-entropy; Dice sums and batch-norm are
+        those of the part.
+        """
+        if self.accumulate == 1:
+            whole = {task: jnp.ones(()) for task in self.objective.tasks}
+            return self._part_gradients(
+                state, state.batch_stats, batch, task_weights, whole
+            )
+        totals = self._over_devices(self.objective.slices(batch))
+
+        def add_part(carry, part):
+            grads, batch_stats, logged = carry
+            counts = self._over_devices(self.objective.slices(part))
+            share = {t: counts[t] / jnp.maximum(totals[t], 1) for t in counts}
+            more_grads, batch_stats, more_logged = self._part_gradients(
+                state, batch_stats, part, task_weights, share
+            )
+            grads = jax.tree.map(jnp.add, grads, more_grads)
+            logged = jax.tree.map(jnp.add, logged, more_logged)
+            return (grads, batch_stats, logged), None
+
+        start = (
+            jax.tree.map(jnp.zeros_like, state.params),
+            state.batch_stats,
+            {name: jnp.zeros(()) for name in self.metrics if name.startswith("loss/")},
+        )
+        carry, _ = jax.lax.scan(add_part, start, jax.tree.map(self._split, batch))
+        return carry
+
+    def _split(self, array: jax.Array) -> jax.Array:
+        """[B, ...] to [accumulate, B / accumulate, ...], every part from all devices."""
+        split = array.reshape(-1, self.accumulate, *array.shape[1:])
+        return split.swapaxes(0, 1)
+
+    def _part_gradients(self, state, batch_stats, part, task_weights, share):
+        def loss_fn(params):
+            outputs, updated = self.network.apply(
+                {"params": params, "batch_stats": batch_stats},
+                part["image"],
+                train=True,
+                mutable=["batch_stats"],
+            )
+            sums = self._over_devices(self.objective.sums(outputs, part))
+            by_task, named = self.objective.losses(sums)
+            shared = {task: loss * share[task] for task, loss in by_task.items()}
+            total = sum(
+                weight * shared[task]
+                for weight, task in zip(task_weights, self.objective.tasks, strict=True)
+            )
+            logged = {f"loss/{task}": loss for task, loss in shared.items()}
+            logged |= {
+                f"loss/{name}": value * share["contours"]
+                for name, value in named.items()
+            }
+            return total, (logged | {"loss/total": total}, updated["batch_stats"])
+
+        (_, (logged, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params
+        )
+        if self.axis_name is not None:
+            # Every device differentiates the sum of all devices' equal losses.
+            grads = jax.lax.pmean(grads, self.axis_name)
+        return grads, batch_stats, logged

@@ -1,0 +1,178 @@
+"""Where a run's numbers and pictures go: `metrics.jsonl`, TensorBoard files, the log.
+
+clu's `MultiWriter` hands everything to each writer. clu imports TensorFlow for its own
+summary writer; where that is absent a stand-in lets the rest of clu work, and
+TensorBoard files are written by tensorboardX.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Fields that depend on the machine's speed: all else in metrics.jsonl is reproducible.
+TIMING = ("images_per_second", "seconds")
+
+
+class _Quiet:
+    """The parts of clu's MetricWriter that a run does not use."""
+
+    def write_summaries(self, step: int, values: Any, metadata: Any = None) -> None: ...
+    def write_videos(self, step: int, videos: Any) -> None: ...
+    def write_audios(self, step: int, audios: Any, *, sample_rate: int) -> None: ...
+    def write_histograms(
+        self, step: int, arrays: Any, num_buckets: Any = None
+    ) -> None: ...
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None: ...
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None: ...
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None: ...
+
+
+class JsonLines(_Quiet):
+    """One JSON object a call in `path`; goes on after `resume_step`.
+
+    Lines after `resume_step`, and a last line that was cut off, are removed first: they
+    come from steps that will be run again.
+    """
+
+    def __init__(self, path: Path, *, resume_step: int):
+        kept = [row for row in read_json_lines(path) if row["step"] <= resume_step]
+        partial = path.with_suffix(".tmp")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        os.replace(partial, path)
+        self._file = path.open("a")
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        values = {k: v if isinstance(v, int) else float(v) for k, v in scalars.items()}
+        self._file.write(json.dumps({"step": step} | values) + "\n")
+
+    def flush(self) -> None:
+        """Return when all lines are on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self.flush()
+        self._file.close()
+
+
+class TensorBoard(_Quiet):
+    """Scalars, pictures and texts in TensorBoard's files."""
+
+    def __init__(self, folder: Path, *, resume_step: int):
+        tensorboardx = importlib.import_module("tensorboardX")
+        self._writer = tensorboardx.SummaryWriter(
+            str(folder), purge_step=resume_step + 1 if resume_step else None
+        )
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
+        for name, image in images.items():
+            self._writer.add_image(name, np.asarray(image), step, dataformats="HWC")
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        for name, text in texts.items():
+            self._writer.add_text(name, text, step)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, up to the first that is not whole; [] if absent."""
+    rows: list[dict[str, Any]] = []
+    if not path.exists():
+        return rows
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def open_writers(workdir: Path, *, resume_step: int) -> Any:
+    """Clu's MultiWriter over `metrics.jsonl` and `tensorboard/` of `workdir`."""
+    metric_writers = _clu_metric_writers()
+    return metric_writers.MultiWriter(
+        [
+            JsonLines(workdir / "metrics.jsonl", resume_step=resume_step),
+            TensorBoard(workdir / "tensorboard", resume_step=resume_step),
+        ]
+    )
+
+
+def _clu_metric_writers() -> types.ModuleType:
+    """`clu.metric_writers`, with a stand-in for what needs TensorFlow if that is absent."""
+    absent = [
+        name
+        for name in ("tensorflow", "tensorboard")
+        if not importlib.util.find_spec(name)
+    ]
+    stand_in = "clu.metric_writers.tf.summary_writer"
+    if absent and stand_in not in sys.modules:
+        module = types.ModuleType(stand_in)
+        module.SummaryWriter = TensorBoard  # type: ignore[attr-defined]
+        sys.modules[stand_in] = module
+    return importlib.import_module("clu.metric_writers")
+
+
+def picture(
+    batch: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+    colours: list[tuple[int, int, int]],
+    *,
+    slices: int,
+) -> np.ndarray:
+    """Rows of slices, for TensorBoard: CT, contours, and doses, [H, W, 3] uint8.
+
+    Args:
+        batch: as in core/records.Batch.
+        outputs: `contours` as probabilities [B, H, W, N] and/or `dose` [B, H, W, 1].
+        colours: RGB of each structure.
+        slices: how many rows.
+    """
+    rows = []
+    for index in range(min(slices, len(batch["image"]))):
+        ct = _grey(batch["image"][index, ..., 0])
+        panels = [ct]
+        if "contours" in outputs:
+            for masks in (batch["contours"][index], outputs["contours"][index] >= 0.5):
+                panels.append(_outlined(ct, np.asarray(masks, bool), colours))
+        if "dose" in outputs:
+            doses = [batch["dose"][index, ..., 0], outputs["dose"][index, ..., 0]]
+            panels += [_grey(dose, low=0.0, high=1.1) for dose in doses]
+        rows.append(np.concatenate(panels, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def _grey(image: np.ndarray, low: float | None = None, high: float | None = None):
+    low = float(image.min()) if low is None else low
+    high = float(image.max()) if high is None else high
+    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255
+    return np.repeat(scaled.astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _outlined(
+    ct: np.ndarray, masks: np.ndarray, colours: list[tuple[int, int, int]]
+) -> np.ndarray:
+    """`ct` with the border pixels of each mask [H, W, N] in its colour."""
+    painted = ct.copy()
+    for channel, colour in enumerate(colours):
+        mask = np.pad(masks[..., channel], 1)
+        inner = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+        painted[mask[1:-1, 1:-1] & ~inner] = colour
+    return painted
