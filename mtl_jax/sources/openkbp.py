@@ -1,8 +1,8 @@
 """The OpenKBP challenge's patients: a folder, or archives, to Patients.
 
-Goes in: a manual_dir that holds the challenge's `provided-data`, unpacked or as archives
-as they were downloaded. Comes out: a Source, which lists patients by split in natural
-order and reads each one.
+Goes in: a manual_dir that holds the challenge's `provided-data`, unpacked or as the
+archives that were downloaded. Comes out: a Source, which lists patients by split in
+natural order and reads each one.
 """
 
 import dataclasses
@@ -104,8 +104,8 @@ class Source:
         for (split, patient), files in patients.items():
             if patient in where:
                 raise errors.SourceError(
-                    f"patient {patient} is there twice: {where[patient]} and {files[0]}; "
-                    "a patient belongs to one split: remove one of them"
+                    f"patient {patient} is there twice: {where[patient]} and "
+                    f"{files[0]}; a patient belongs to one split: remove one of them"
                 )
             where[patient] = files[0]
             openkbp_csv.check_names(files[1], files[0])
@@ -180,7 +180,7 @@ def locate(manual_dir: Path) -> Location | None:
         found = ", ".join(str(path) for path in (*folders, *archives))
         raise errors.SourceError(
             f"{manual_dir} holds more than one source of patients: {found}; keep one "
-            "folder, or archives that together make one data set, and move the rest away"
+            "folder, or archives that make one data set together, and move away the rest"
         )
     if folders or archives:
         return Location(manual_dir, folders[0] if folders else None, archives)
@@ -194,7 +194,7 @@ def locate(manual_dir: Path) -> Location | None:
 
 
 def open_source(manual_dir: Path) -> Source:
-    """The patients in `manual_dir`; a SourceError says what to put there if none are."""
+    """The patients in `manual_dir`; with none, a SourceError says what to put there."""
     location = locate(Path(manual_dir))
     if location is None:
         state = "is empty" if Path(manual_dir).is_dir() else "is not a folder"

@@ -58,7 +58,7 @@ def check_names(raw_names: Mapping[str, object], folder: str) -> None:
 
 
 def parse(raw: RawPatient) -> records.Patient:
-    """The patient in `raw`, in canonical axes; a SourceError names the file at fault."""
+    """The patient in `raw`, in canonical axes; a SourceError names the bad file."""
     check_names(raw.files, raw.folder)
     ct_index, ct_values = _voxels(raw, CT, with_values=True)
     dose_index, dose_values = _voxels(raw, DOSE, with_values=True)
@@ -151,8 +151,8 @@ def _refuse_line(label: str, body: bytes, with_values: bool) -> NoReturn:
         if not expected.fullmatch(line):
             shown = line[:40].decode("ascii", "replace")
             raise errors.SourceError(
-                f"{label} line {line_number} is {shown!r}, expected '{form}' with plain "
-                "numbers; copy it from the challenge again"
+                f"{label} line {line_number} is {shown!r}, expected '{form}' with "
+                "plain numbers; copy it from the challenge again"
             )
     raise errors.SourceError(f"{label} cannot be read as lines '{form}'")
 
@@ -221,8 +221,8 @@ def _spacing(raw: RawPatient) -> geometry.Spacing:
         sizes = []
     if len(sizes) != 3 or not all(0 < size < np.inf for size in sizes):
         raise errors.SourceError(
-            f"{raw.label(SPACING)} holds {text[:60]!r}, expected three positive numbers "
-            "(mm), one a line"
+            f"{raw.label(SPACING)} holds {text[:60]!r}, expected three positive "
+            "numbers (mm), one a line"
         )
     return (sizes[2], sizes[0], sizes[1])
 
@@ -231,14 +231,14 @@ def write_patient(patient: records.Patient, folder: Path) -> None:
     """Write `patient` as the challenge's CSV files into `folder`; `parse` undoes it.
 
     SourceError for what the format cannot hold: another shape, no dose, an empty
-    structure, a dose outside the possible-dose mask, a CT that is not of int16 integers.
+    structure, dose outside the possible-dose mask, a CT that is not of int16 integers.
     """
     records.check_patient(patient, SITE.names)
     mask = patient.possible_dose_mask
     if patient.grid.shape != SHAPE or patient.dose_gy is None or mask is None:
         raise errors.SourceError(
-            f"patient {patient.patient_id}: the challenge's format needs 128 x 128 x 128 "
-            "voxels, a dose and a possible-dose mask"
+            f"patient {patient.patient_id}: the challenge's format needs 128 x 128 x "
+            "128 voxels, a dose and a possible-dose mask"
         )
     if not mask.any() or patient.dose_gy[~mask].any():
         raise errors.SourceError(
@@ -273,7 +273,7 @@ def _write_voxels(path: Path, listed: np.ndarray, values: np.ndarray | None) -> 
         lines = [f"{i},\n" for i in index]
     else:
         exact = _to_file_axes(values).reshape(-1)[index].astype(np.float64)
-        # Three decimals, as the challenge writes them, wherever they give back the value.
+        # Three decimals, as the challenge writes, wherever they give back the value.
         short = np.round(exact, 3)
         keep = short.astype(np.float32) == exact.astype(np.float32)
         numbers = np.where(keep, short, exact).tolist()

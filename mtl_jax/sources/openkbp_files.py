@@ -1,4 +1,4 @@
-"""Where the files of OpenKBP patients lie: a folder, or archives that are read in place.
+"""Where the files of OpenKBP patients lie: a folder, or archives read in place.
 
 A container lists the CSV files of its patients and gives their bytes. Nothing is ever
 written by the names in an archive: a zip is read member by member; a compressed tar,
@@ -208,7 +208,7 @@ class Tar(_Archive):
 
     def _decompress(self) -> IO[bytes]:
         is_xz = self.label.endswith("xz")
-        spool = tempfile.TemporaryFile(prefix="mtl_jax-")
+        spool = tempfile.TemporaryFile(prefix="mtl_jax-")  # noqa: SIM115
         try:
             with (lzma.open if is_xz else gzip.open)(self._path, "rb") as stream:
                 while chunk := stream.read(_CHUNK):

@@ -1,0 +1,1 @@
+"""Patients to TFDS examples and back: splits, examples, prepared data sets."""

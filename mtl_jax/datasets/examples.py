@@ -1,0 +1,195 @@
+"""Patients to examples (one axial slice each) and back.
+
+An example is what a data set stores (core/records.Example): the CT as int16, the dose
+as float32, and all masks as the bits of one uint16: three arrays a patient.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtl_jax.core import errors, geometry, records, sites
+
+# A slice shows a body if this fraction of its voxels is denser than this: noise in air
+# is less, a slice through the vertex of the head is more.
+BODY_HU = -500.0
+BODY_FRACTION = 0.001
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientEntry:
+    """A patient's row in the index of a split: where it is, and what it has."""
+
+    patient_id: str
+    start: int  # first slice, counted over the split
+    slices: int  # as many follow each other, from the feet
+    grid: geometry.Grid
+    structures: tuple[str, ...]  # contoured, in the site's order
+    has_dose: bool
+    has_mask: bool  # the possible-dose mask is known
+    body: np.ndarray  # [Z] bool: the slice shows some of the patient
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a metadata file."""
+        return {
+            "patient_id": self.patient_id,
+            "start": self.start,
+            "slices": self.slices,
+            "grid": dataclasses.asdict(self.grid),
+            "structures": list(self.structures),
+            "has_dose": self.has_dose,
+            "has_mask": self.has_mask,
+            "body": "".join("1" if body else "0" for body in self.body),
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "PatientEntry":
+        """What `to_json` wrote."""
+        grid = row["grid"]
+        return cls(
+            patient_id=row["patient_id"],
+            start=row["start"],
+            slices=row["slices"],
+            grid=geometry.Grid(
+                shape=tuple(grid["shape"]),
+                spacing_mm=tuple(grid["spacing_mm"]),
+                origin_mm=tuple(grid["origin_mm"]),
+                direction=tuple(tuple(axis) for axis in grid["direction"]),
+            ),
+            structures=tuple(row["structures"]),
+            has_dose=row["has_dose"],
+            has_mask=row["has_mask"],
+            body=np.array([flag == "1" for flag in row["body"]], np.bool_),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """The slices of one patient as a data set stores them."""
+
+    entry: PatientEntry  # starts at 0
+    ct: np.ndarray  # [Z, Y, X] int16
+    dose_gy: np.ndarray  # [Z, Y, X] float32
+    masks: np.ndarray  # [Z, Y, X] uint16
+    present: np.ndarray  # [S] bool
+    digest: str  # SHA-256 of all of it
+
+
+def mask_bit(site: sites.Site) -> int:
+    """The bit of the possible-dose mask: after the site's structures."""
+    return len(site.structures)
+
+
+def stack(patient: records.Patient, site: sites.Site) -> Stack:
+    """What a data set stores of `patient`; RecordError if that would lose anything."""
+    records.check_patient(patient, site.names)
+    ct = patient.ct.astype(np.int16)
+    if not np.array_equal(ct, patient.ct):
+        raise errors.RecordError(
+            f"patient {patient.patient_id}: the CT has values that are not integers of "
+            "16 bits; round it to whole Hounsfield units"
+        )
+    masks = np.zeros(patient.grid.shape, np.uint16)
+    for bit, name in enumerate(site.names):
+        if name in patient.structures:
+            masks |= patient.structures[name].astype(np.uint16) << np.uint16(bit)
+    if patient.possible_dose_mask is not None:
+        masks |= patient.possible_dose_mask.astype(np.uint16) << np.uint16(
+            mask_bit(site)
+        )
+    dose_gy = patient.dose_gy
+    entry = PatientEntry(
+        patient_id=patient.patient_id,
+        start=0,
+        slices=patient.grid.shape[0],
+        grid=patient.grid,
+        structures=tuple(name for name in site.names if name in patient.structures),
+        has_dose=dose_gy is not None,
+        has_mask=patient.possible_dose_mask is not None,
+        body=body_slices(patient.ct, site),
+    )
+    if dose_gy is None:
+        dose_gy = np.zeros(patient.grid.shape, np.float32)
+    return Stack(
+        entry=entry,
+        ct=ct,
+        dose_gy=dose_gy,
+        masks=masks,
+        present=np.array([name in patient.structures for name in site.names]),
+        digest=_digest(entry, ct, dose_gy, masks),
+    )
+
+
+def body_slices(ct: np.ndarray, site: sites.Site) -> np.ndarray:
+    """[Z] bool: at least 0.1 % of the slice's voxels of `ct` are above -500 HU."""
+    dense = ct > BODY_HU + site.ct_offset_hu
+    return dense.mean(axis=(1, 2)) >= BODY_FRACTION
+
+
+def _digest(entry: PatientEntry, *arrays: np.ndarray) -> str:
+    total = hashlib.sha256(repr((entry.patient_id, entry.grid)).encode())
+    total.update(repr((entry.structures, entry.has_dose, entry.has_mask)).encode())
+    for array in arrays:
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        total.update(np.ascontiguousarray(little).data)
+    return total.hexdigest()
+
+
+def slices(stack: Stack) -> Iterator[records.Example]:
+    """The examples of `stack`, from the feet."""
+    for z in range(stack.entry.slices):
+        yield records.Example(
+            ct=stack.ct[z],
+            dose_gy=stack.dose_gy[z],
+            masks=stack.masks[z],
+            present=stack.present,
+            has_dose=stack.entry.has_dose,
+            patient=stack.entry.patient_id,
+            slice=z,
+            spacing_mm=np.asarray(stack.entry.grid.spacing_mm, np.float64),
+        )
+
+
+def encode(patient: records.Patient, site: sites.Site) -> Iterator[records.Example]:
+    """The examples of `patient`, from the feet."""
+    return slices(stack(patient, site))
+
+
+def decode(
+    examples: Sequence[records.Example], entry: PatientEntry, site: sites.Site
+) -> records.Patient:
+    """The patient of `entry`, whose `examples` are in order."""
+    shown = [(example["patient"], example["slice"]) for example in examples]
+    expected = [(entry.patient_id, z) for z in range(entry.slices)]
+    if shown != expected:
+        raise errors.DatasetError(
+            f"patient {entry.patient_id}: expected its {entry.slices} slices in order, "
+            f"found {shown[:3]} ...; the data set's index and shards do not belong "
+            "together: remove it and build it again"
+        )
+    masks = np.stack([example["masks"] for example in examples])
+
+    def bit(position: int) -> np.ndarray:
+        return (masks & np.uint16(1 << position)) != 0
+
+    names = site.names
+    return records.Patient(
+        patient_id=entry.patient_id,
+        grid=entry.grid,
+        ct=np.stack([example["ct"] for example in examples]).astype(np.float32),
+        structures={name: bit(names.index(name)) for name in entry.structures},
+        dose_gy=np.stack([example["dose_gy"] for example in examples])
+        if entry.has_dose
+        else None,
+        possible_dose_mask=bit(mask_bit(site)) if entry.has_mask else None,
+    )
+
+
+def read_stack(
+    read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
+) -> Stack:
+    """What `stack` makes of the patient that `read` finds in `raw`: a worker's task."""
+    return stack(read(raw), site)

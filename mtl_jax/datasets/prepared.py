@@ -1,0 +1,134 @@
+"""Prepared data sets: a directory of shards, opened for random access.
+
+Goes in: a TFDS builder and where its raw files are, or the directory of a data set that
+was built. Comes out: a Prepared, whose splits give slices and whole patients.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mtl_jax.core import errors, records, sites
+from mtl_jax.datasets import examples
+
+PatientEntry = examples.PatientEntry
+
+
+class Slices:
+    """Random access to the examples of a split."""
+
+    def __init__(self, data_source: Any) -> None:
+        self._data_source = data_source
+
+    def __len__(self) -> int:
+        return len(self._data_source)
+
+    def __getitem__(self, index: int) -> records.Example:
+        example = self._data_source[index]
+        example["patient"] = example["patient"].decode()
+        return example
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split: its slices, and the index of its patients."""
+
+    name: str
+    source: Slices
+    patients: tuple[PatientEntry, ...]  # in the order of their slices
+    site: sites.Site
+
+    def volume(self, index: int) -> records.Patient:
+        """The whole patient at `index` of `patients`."""
+        entry = self.patients[index]
+        run = range(entry.start, entry.start + entry.slices)
+        return examples.decode([self.source[i] for i in run], entry, self.site)
+
+    def slice_indices(self, body_only: bool) -> np.ndarray:
+        """Indices into `source`, int64: all, or those of slices that show a body."""
+        shown = np.concatenate([entry.body for entry in self.patients])
+        return np.flatnonzero(shown | (not body_only)).astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set that was built."""
+
+    site: sites.Site
+    splits: dict[str, Split]
+    fingerprint: str  # SHA-256 of all that is stored
+    built_from: str  # what the source was, for messages
+    path: Path
+
+
+def open_directory(path: Path) -> Prepared:
+    """The data set built in `path`; a DatasetError if it is missing or damaged."""
+    path = Path(path)
+    try:
+        builder = tfds.builder_from_directory(path)
+    except Exception as error:
+        raise errors.DatasetError(
+            f"{path} holds no data set ({type(error).__name__}: {error}); build it "
+            "with `python -m tfds_builders.NAME`"
+        ) from error
+    index = builder.info.metadata
+    if not index or "patients" not in index:
+        raise errors.DatasetError(
+            f"{path} has no index of patients, so it was not built by one of our "
+            "builders; build it with `python -m tfds_builders.NAME`"
+        )
+    site = sites.get(index["site"])
+    splits = {}
+    for name, rows in index["patients"].items():
+        try:
+            source = Slices(builder.as_data_source(name))
+        except Exception as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        entries = tuple(PatientEntry.from_json(row) for row in rows)
+        expected = sum(entry.slices for entry in entries)
+        if len(source) != expected:
+            raise _damaged(path, f"split {name}: {len(source)} of {expected} slices")
+        splits[name] = Split(name, source, entries, site)
+    return Prepared(
+        site=site,
+        splits=splits,
+        fingerprint=index["fingerprint"],
+        built_from=index["source"]["description"],
+        path=path,
+    )
+
+
+def _damaged(path: Path, what: str) -> errors.DatasetError:
+    return errors.DatasetError(
+        f"the data set in {path} is damaged ({what}); remove the directory and build "
+        "it again"
+    )
+
+
+def prepare(
+    builder_class: type[tfds.core.DatasetBuilder],
+    *,
+    cohort: str,
+    data_dir: Path | None,
+    manual_dir: Path | None,
+    workers: int,
+) -> Prepared:
+    """The data set of `cohort`, built by `workers` processes if it is not there yet.
+
+    None as directory is TFDS's own. SourceError and DatasetError say what is wrong with
+    the raw files, or that the data set there was built from others.
+    """
+    if cohort not in builder_class.builder_configs:
+        known = tuple(builder_class.builder_configs)
+        raise errors.ConfigError(
+            f"unknown cohort {cohort!r}{errors.nearest(cohort, known)}; "
+            f"cohorts: {', '.join(known)}"
+        )
+    builder = builder_class(config=cohort, data_dir=data_dir, workers=workers)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+    )
+    return open_directory(builder.data_path)

@@ -1,0 +1,1 @@
+"""TFDS builders: a folder for each site's data set."""

@@ -1,0 +1,291 @@
+"""The TFDS builder that all sites share: patients by split, to shards of slices.
+
+A site's builder says what it reads; this one reads patients in `workers` processes,
+writes each as a run of slices, and keeps an index of them in the data set's metadata.
+Whatever the number of workers, and however the source is packed, the data set is the
+same.
+"""
+
+import abc
+import collections
+import concurrent.futures
+import concurrent.futures.process
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from mtl_jax.core import errors, records, sites
+from mtl_jax.datasets import examples, splits
+
+# Consecutive patients that share a shard; the patients of a shard are held in memory.
+PATIENTS_PER_SHARD = 8
+INDEX_FORMAT = 1
+
+
+class Location(Protocol):
+    """Where a source lies; cheap to make, opened only to build."""
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def open(self) -> "Source": ...
+
+
+class Source(Protocol):
+    """Patients by split, in their order."""
+
+    patients: Mapping[str, tuple[str, ...]]
+
+    @property
+    def description(self) -> str: ...
+
+    def contoured(self, split: str, patient_id: str) -> tuple[str, ...]: ...
+
+    def raw(self, split: str, patient_id: str) -> Any: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class PatientBuilder(tfds.core.ShardBasedBuilder):
+    """Builds a data set of slices from the patients of a source.
+
+    Not a GeneratorBasedBuilder: that one sorts a whole split in memory, and beyond 1 GB
+    needs TensorFlow.
+    """
+
+    SITE: ClassVar[sites.Site]
+    # Rows and columns of a slice; None where they differ between patients.
+    PLANE: ClassVar[tuple[int | None, int | None]]
+    HOMEPAGE: ClassVar[str]
+    # Makes a patient of what Source.raw gives; a function of a module, for the workers.
+    READ: ClassVar[Callable[[Any], records.Patient]]
+
+    def __init__(
+        self, *, workers: int = 1, file_format: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+        self.workers = workers
+        self._manual_dir = Path()
+
+    @classmethod
+    @abc.abstractmethod
+    def locate(cls, manual_dir: Path) -> Location | None:
+        """The source in `manual_dir`; None if there is nothing at all."""
+
+    @abc.abstractmethod
+    def download(self, dl_manager: tfds.download.DownloadManager) -> Location:
+        """The public source, when there is nothing in the manual_dir."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        image = {"shape": self.PLANE, "encoding": "bytes"}
+        tensor = tfds.features.Tensor
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "ct": tensor(dtype=np.int16, doc="stored values", **image),
+                    "dose_gy": tensor(dtype=np.float32, doc="Gy", **image),
+                    "masks": tensor(
+                        dtype=np.uint16,
+                        doc=f"bits: {', '.join(self.SITE.names)}, possible-dose mask",
+                        **image,
+                    ),
+                    "present": tensor(
+                        shape=(len(self.SITE.structures),),
+                        dtype=np.bool_,
+                        encoding="bytes",
+                        doc="contoured in this patient, in the order of the bits",
+                    ),
+                    "has_dose": tfds.features.Scalar(dtype=np.bool_),
+                    "patient": tfds.features.Text(),
+                    "slice": tfds.features.Scalar(dtype=np.int32, doc="from the feet"),
+                    "spacing_mm": tensor(
+                        shape=(3,), dtype=np.float64, encoding="bytes", doc="z, y, x"
+                    ),
+                }
+            ),
+            homepage=self.HOMEPAGE,
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: Any = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Build the data set, or keep one that was built from the same source."""
+        config = download_config or tfds.download.DownloadConfig()
+        downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
+        self._manual_dir = Path(config.manual_dir or downloads / "manual")
+        if config.manual_dir and not self._manual_dir.is_dir():
+            raise errors.SourceError(
+                f"the manual_dir {self._manual_dir} is not a folder; "
+                f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            )
+        if self.data_path.exists() and not config.download_mode.overwrite_dataset:
+            self._check_same_source()
+        super().download_and_prepare(
+            download_dir=download_dir, download_config=config, **kwargs
+        )
+
+    def _check_same_source(self) -> None:
+        """DatasetError if the data set was built from another source than is given."""
+        index = self.info.metadata
+        if not index or "source" not in index:
+            raise errors.DatasetError(
+                f"{self.data_path} is not a complete data set; remove the directory"
+            )
+        location = self.locate(self._manual_dir)
+        built = index["source"]
+        if location is not None and location.fingerprint != built["fingerprint"]:
+            raise errors.DatasetError(
+                f"the data set in {self.data_path} was built from "
+                f"{built['description']}, fingerprint {built['fingerprint'][:12]}; "
+                f"{location.description} has fingerprint {location.fingerprint[:12]}: "
+                "other patients, or the same ones changed or packed anew. Give another "
+                f"--data_dir, or remove {self.data_path} to build it again"
+            )
+
+    def _download_and_prepare(
+        self, dl_manager: Any, download_config: Any = None
+    ) -> None:
+        with contextlib.ExitStack() as self._opened:
+            super()._download_and_prepare(dl_manager, download_config)
+            self.info.metadata.update(self._index.to_json())
+
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> dict[str, list[Callable[[], Iterator[tuple[int, records.Example]]]]]:
+        location = self.locate(self._manual_dir) or self.download(dl_manager)
+        source = self._opened.enter_context(location.open())
+        chosen = {
+            split: splits.select(
+                self.builder_config.name,
+                split,
+                {p: source.contoured(split, p) for p in source.patients[split]},
+                self.SITE,
+            )
+            for split in splits.SPLITS
+        }
+        stacks = self._opened.enter_context(
+            contextlib.closing(self._read(source, chosen))
+        )
+        self._index = Index(
+            site=self.SITE.name,
+            cohort=self.builder_config.name,
+            source={
+                "fingerprint": location.fingerprint,
+                "description": source.description,
+            },
+        )
+        return {
+            split: [
+                functools.partial(
+                    self._index.run,
+                    split,
+                    stacks,
+                    len(ids[first:][:PATIENTS_PER_SHARD]),
+                )
+                for first in range(0, len(ids), PATIENTS_PER_SHARD)
+            ]
+            for split, ids in chosen.items()
+        }
+
+    def _read(
+        self, source: Source, chosen: Mapping[str, tuple[str, ...]]
+    ) -> Iterator[examples.Stack]:
+        """The stacks of all `chosen` patients in order, under a progress bar."""
+        read = type(self).READ
+        patients = [(split, patient) for split in chosen for patient in chosen[split]]
+        tasks = ((read, source.raw(*patient), self.SITE) for patient in patients)
+        done = in_order(examples.read_stack, tasks, self.workers)
+        bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
+        with contextlib.closing(done), bar:
+            for stack in done:
+                bar.update()
+                yield stack
+
+
+@dataclasses.dataclass
+class Index:
+    """What is kept of the patients while their slices are written, shard by shard."""
+
+    site: str
+    cohort: str
+    source: dict[str, str]
+    patients: dict[str, list[examples.PatientEntry]] = dataclasses.field(
+        default_factory=lambda: {split: [] for split in splits.SPLITS}
+    )
+    digests: list[str] = dataclasses.field(default_factory=list)
+
+    def run(
+        self, split: str, stacks: Iterator[examples.Stack], count: int
+    ) -> Iterator[tuple[int, records.Example]]:
+        """Keys and examples of the next `count` patients, which are of `split`."""
+        entries = self.patients[split]
+        for stack in itertools.islice(stacks, count):
+            start = entries[-1].start + entries[-1].slices if entries else 0
+            entries.append(dataclasses.replace(stack.entry, start=start))
+            self.digests.append(stack.digest)
+            yield from enumerate(examples.slices(stack), start=start)
+
+    def to_json(self) -> dict[str, Any]:
+        """The data set's metadata (read by mtl_jax/datasets/prepared)."""
+        return {
+            "format": INDEX_FORMAT,
+            "site": self.site,
+            "cohort": self.cohort,
+            "source": self.source,
+            "fingerprint": hashlib.sha256("".join(self.digests).encode()).hexdigest(),
+            "patients": {
+                split: [entry.to_json() for entry in entries]
+                for split, entries in self.patients.items()
+            },
+        }
+
+
+def in_order(
+    task: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int
+) -> Iterator[Any]:
+    """`task` of each of `arguments`, in order, by `workers` processes.
+
+    At most `workers` + 1 are under way or waiting to be taken. One worker is this
+    process itself.
+    """
+    if workers == 1:
+        for each in arguments:
+            yield task(*each)
+        return
+    spawn = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+    pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawn)
+    waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
+    try:
+        for each in arguments:
+            waiting.append(pool.submit(task, *each))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise errors.DatasetError(
+            f"a worker process died ({error}); give it more memory, or use workers=1"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
