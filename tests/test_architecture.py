@@ -37,8 +37,10 @@ ENTRY_POINTS += ("mtl_jax.study.__main__", "tfds_builders.openkbp.__main__")
 
 # A heavy library comes in by these doors alone.
 NUMERICS = ("mtl_jax.models", "mtl_jax.losses", "mtl_jax.train", "mtl_jax.inference")
+# Here a run is wired from its configuration, and its devices are written down.
+WIRING = ("mtl_jax.study.runs", "mtl_jax.study.workdir")
 DOORS = {
-    "jax": (*NUMERICS, *ENTRY_POINTS),
+    "jax": (*NUMERICS, *WIRING, *ENTRY_POINTS),
     "jaxlib": NUMERICS,
     "flax": NUMERICS,
     "optax": NUMERICS,
@@ -54,8 +56,9 @@ DOORS = {
     "tensorflow": (),
     "torch": (),
 }
-# A file that runs code when it is read has no place here.
+# What runs code when it reads a file; the one door has an unpickler that calls nothing.
 UNSAFE = ("pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib")
+UNSAFE_DOOR = "mtl_jax.models.weight_files"
 
 
 def modules(*folders: str) -> Iterator[tuple[str, pathlib.Path]]:
@@ -193,9 +196,9 @@ def test_everything_imports_without_tensorflow_and_starts_no_device():
 
 def test_no_file_can_run_code_when_it_is_read():
     broken = []
-    for name, path in SOURCES:
+    for name, path in PACKAGES:
         for line, target, _ in imports(path):
-            if target.split(".")[0] in UNSAFE:
+            if target.split(".")[0] in UNSAFE and name != UNSAFE_DOOR:
                 broken.append(f"{name}:{line} imports {target}")
         for node in ast.walk(parse(path)):
             if not isinstance(node, ast.Call):

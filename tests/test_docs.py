@@ -1,0 +1,43 @@
+"""The documentation: its links lead somewhere, and what it tells of the code is so."""
+
+import pathlib
+import re
+
+from docs.reference import configuration
+from mtl_jax.core import roles
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FOLDERS = ("docs", "tfds_builders", "configs", "benchmarks")
+PAGES = [*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))]
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for page in PAGES:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if ":" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert not broken
+
+
+def test_every_page_of_the_docs_is_in_the_index():
+    index = ROOT / "docs" / "README.md"
+    text = index.read_text(encoding="utf-8")
+    pages = [p.relative_to(index.parent).as_posix() for p in PAGES if "docs" in p.parts]
+    missing = [p for p in pages if p != "README.md" and f"({p})" not in text]
+    assert not missing
+
+
+def test_the_page_of_configuration_keys_is_what_the_code_says():
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(
+        encoding="utf-8"
+    )
+    assert page == configuration.page(), "run python -m docs.reference.configuration"
+
+
+def test_the_readme_names_the_roles_that_are_built():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for role in roles.ROLES.values():
+        row = next(line for line in readme.split("\n") if "openkbp.py:ROLE" in line)
+        assert (f"`{role.name}`" in row) == role.available
