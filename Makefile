@@ -4,6 +4,7 @@
 #   make test    all tests
 #   make check   lint, format and types
 #   make format  mend what `make check` can mend by itself
+#   make docs    write the table of keys from the code, build the pages into site/
 #   make venv    only the environment; make venv EXTRAS=cuda for a GPU
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ demo test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 demo test: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format
+.PHONY: help venv demo test check format docs
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +47,11 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: EXTRAS := docs
+docs: $(VENV)/ready-docs
+	$(BIN)/python -m docs.reference.configuration
+	$(BIN)/mkdocs build --strict --quiet
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "mtl_jax needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
@@ -64,6 +70,6 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
 	$(call install,)
 	@touch $@
 
-$(DEV): pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
+$(sort $(DEV) $(VENV)/ready-docs): pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
 	$(call install,[$(EXTRAS)])
 	@touch $@ $(READY)
