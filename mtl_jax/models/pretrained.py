@@ -1,0 +1,201 @@
+"""Pretrained weights for an encoder: which file, where it is, or where to get it."""
+
+import dataclasses
+import hashlib
+import http.client
+import logging
+import os
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import tqdm
+
+from mtl_jax.core import errors
+from mtl_jax.models import multitask, torch_names, weight_files
+
+logger = logging.getLogger(__name__)
+
+# A mirror's address of the file, instead of torch's server.
+URL_VARIABLE = "MTL_JAX_WEIGHTS_URL"
+TIMEOUT_SECONDS = 30.0
+CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsFile:
+    """A published file of torch's hub; the name ends with the digest's first digits."""
+
+    name: str
+    url: str
+    sha256_start: str
+    stage_sizes: tuple[int, ...]
+    width: int
+
+
+RESNET50_IMAGENET_V1 = WeightsFile(
+    name="resnet50-0676ba61.pth",
+    url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    sha256_start="0676ba61",
+    stage_sizes=(3, 4, 6, 3),
+    width=64,
+)
+
+
+def load(
+    variables: multitask.Variables,
+    spec: str,
+    *,
+    published: WeightsFile = RESNET50_IMAGENET_V1,
+) -> tuple[multitask.Variables, str]:
+    """Variables whose encoder is pretrained, and a note of where that came from.
+
+    `spec` is "none"; "auto": the `published` file from torch's cache or from the net,
+    or else random weights and one loud line; or the path of a file.
+
+    Raises:
+        WeightsError: a path that cannot be read or does not fit the encoder.
+    """
+    if spec == "none":
+        return variables, "random weights: model.pretrained is 'none'"
+    if spec != "auto":
+        return _with_file(variables, Path(spec).expanduser())
+    try:
+        _check_size(variables, published)
+        path = find(published) or download(published)
+    except (errors.WeightsError, OSError) as error:
+        note = f"random weights: {error}"
+        logger.warning("ENCODER STARTS FROM RANDOM WEIGHTS: %s", error)
+        return variables, note
+    return _with_file(variables, path)
+
+
+def find(published: WeightsFile) -> Path | None:
+    """The file in one of `places` with the right digest; one with a wrong is named."""
+    for folder in places():
+        path = folder / published.name
+        if not path.is_file():
+            continue
+        digest = _sha256(path)
+        if digest.startswith(published.sha256_start):
+            return path
+        logger.warning(
+            "%s is not used: its SHA-256 starts with %s, not %s (cut off or changed)",
+            path,
+            digest[: len(published.sha256_start)],
+            published.sha256_start,
+        )
+    return None
+
+
+def places() -> list[Path]:
+    """Where torch keeps downloaded files, the folder for new ones first."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+    homes = [cache]
+    if os.environ.get("TORCH_HOME"):
+        homes.insert(0, Path(os.environ["TORCH_HOME"]))
+    return [folder for home in homes for folder in (home / "hub" / "checkpoints", home)]
+
+
+def download(published: WeightsFile) -> Path:
+    """Fetch the file into torch's cache; it gets its name only with the right digest.
+
+    Raises:
+        WeightsError: the server cannot be reached, or sent something else.
+        OSError: the folder cannot be written.
+    """
+    url = os.environ.get(URL_VARIABLE) or published.url
+    folder = places()[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=published.name, suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            digest = _fetch(url, file, published.name)
+        if not digest.startswith(published.sha256_start):
+            raise errors.WeightsError(
+                f"{url} sent a file whose SHA-256 starts with "
+                f"{digest[: len(published.sha256_start)]}, expected "
+                f"{published.sha256_start}; {_advice(published)}"
+            )
+        return part.replace(folder / published.name)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, errors.WeightsError):
+            raise
+        raise errors.WeightsError(
+            f"{url} cannot be downloaded ({error}); {_advice(published)}"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fetch(url: str, file: Any, description: str) -> str:
+    """Write what `url` answers into `file`, with a progress bar; return its SHA-256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+        expected = int(answer.headers.get("Content-Length") or 0)
+        bar = tqdm.tqdm(
+            total=expected or None, unit="B", unit_scale=True, desc=description
+        )
+        with bar:
+            while chunk := answer.read(CHUNK_BYTES):
+                file.write(chunk)
+                digest.update(chunk)
+                bar.update(len(chunk))
+        if expected and file.tell() != expected:
+            raise OSError(f"cut off after {file.tell()} of {expected} bytes")
+    return digest.hexdigest()
+
+
+def _with_file(
+    variables: multitask.Variables, path: Path
+) -> tuple[multitask.Variables, str]:
+    state = weight_files.read(path)
+    like = _encoder(variables)
+    sizes, width = torch_names.size(like)
+    try:
+        encoder = torch_names.to_flax(state, like)
+    except errors.WeightsError as error:
+        raise errors.WeightsError(
+            f"{path}: {error}; give a ResNet with stages {sizes} and width {width}, "
+            "or set model.pretrained to 'auto' or 'none'"
+        ) from error
+    loaded = {
+        collection: {**tree, "encoder": _as_jax(encoder[collection])}
+        for collection, tree in variables.items()
+    }
+    return loaded, f"encoder from {path}, SHA-256 {_sha256(path)}"
+
+
+def _encoder(variables: multitask.Variables) -> dict[str, Any]:
+    return {collection: tree["encoder"] for collection, tree in variables.items()}
+
+
+def _as_jax(tree: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _as_jax(value) if isinstance(value, dict) else jnp.asarray(value)
+        for name, value in tree.items()
+    }
+
+
+def _check_size(variables: multitask.Variables, published: WeightsFile) -> None:
+    sizes, width = torch_names.size(_encoder(variables))
+    if (sizes, width) != (published.stage_sizes, published.width):
+        raise errors.WeightsError(
+            f"{published.name} is of a ResNet with stages {published.stage_sizes} and "
+            f"width {published.width}, this encoder has {sizes} and {width}"
+        )
+
+
+def _advice(published: WeightsFile) -> str:
+    return (
+        f"put {published.name} into {places()[0]}, or set {URL_VARIABLE} to a mirror, "
+        "or model.pretrained to a file"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
