@@ -4,7 +4,6 @@ In: volumes on the CT's own grid, and rows of `metrics.jsonl`. Out: PNG files. T
 module that uses matplotlib, and never its global state.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,32 +11,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib import axes, cm, figure, lines, patheffects
-from scipy import ndimage
 
 from mtl_jax.core import errors, records, sites
+from mtl_jax.study import views
 
 # Soft tissue, as a planning workstation shows head and neck.
 WINDOW_HU = (-160.0, 240.0)
-BODY_HU = -400.0
-MARGIN_MM = 8.0
 DOSE_MAP, ERROR_MAP = "turbo", "berlin"
 # Doses fade in from this part of the prescription on, and let the CT shine through.
 FAINT_DOSE, DOSE_ALPHA = 0.05, 0.62
 
+TASK_COLOURS = ("#0072b2", "#d55e00", "#009e73")
 BACKGROUND, INK, FAINT_INK = "#101214", "#e8e8e8", "#9aa0a6"
 # Inches: a panel's width, between panels, and above and below all panels.
 PANEL, GAP, TITLE, COLUMN_TITLE, BAR, LEGEND = 3.0, 0.05, 0.4, 0.3, 0.62, 0.3
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """A slice, and the part of it that is shown: millimetres from voxel [z, 0, 0]."""
-
-    z: int
-    left: float
-    right: float
-    top: float
-    bottom: float
 
 
 def prediction_figure(
@@ -68,11 +55,11 @@ def prediction_figure(
     with_dose = dose_gy is not None and patient.dose_gy is not None
     if contours is None and not with_dose:
         raise errors.RecordError(
-            f"patient {patient.patient_id}: nothing to draw: neither contours, nor a dose "
-            "with a reference to compare it with"
+            f"patient {patient.patient_id}: nothing to draw: neither contours, nor a "
+            "dose with a reference to compare it with"
         )
     names = tuple(contours) if contours is not None else site.contoured
-    drawing = PatientDrawing(patient, site, choose_slices(patient, names, rows))
+    drawing = PatientDrawing(patient, site, views.choose_slices(patient, names, rows))
     if not with_dose:
         drawing.column("CT")
     drawing.column("CT and contours")
@@ -100,8 +87,8 @@ class PatientDrawing:
     ) -> None:
         self.patient, self.site = patient, site
         self.hu = patient.ct - np.float32(site.ct_offset_hu)
-        self.body = {z: body_of(self.hu[z]) for z in slices}
-        self.views = choose_views(self.body, patient.grid.spacing_mm)
+        self.body = {z: views.body_of(self.hu[z]) for z in slices}
+        self.views = views.choose_views(self.body, patient.grid.spacing_mm)
         self.figure = figure.Figure(facecolor=BACKGROUND)
         self.columns: list[list[axes.Axes]] = []
         self.bars: list[tuple[int, int, cm.ScalarMappable, str]] = []
@@ -293,78 +280,50 @@ def _legend(
     return handles
 
 
-def choose_slices(
-    patient: records.Patient, names: Sequence[str], count: int
-) -> list[int]:
-    """Up to `count` slices, from head to feet, that together show the structures best.
+def training_curves_figure(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Draw the losses of each task, and their weights where there is more than one.
 
-    One after the other, the slice is taken that adds most to what is already shown: of
-    each structure the largest area, relative to its largest of all. Structures that are
-    not among `names` count half.
+    Args:
+        path: where the PNG goes.
+        rows: lines of `metrics.jsonl`.
     """
-    areas = {name: mask.sum((1, 2)) for name, mask in patient.structures.items()}
-    if not any(area.any() for area in areas.values()):
-        source = patient.ct if patient.dose_gy is None else patient.dose_gy
-        areas = {"": source.sum((1, 2), dtype=np.float64)}
-    shares = np.stack(
-        [
-            area / max(area.max(), 1e-9) * (1.0 if name in names else 0.5)
-            for name, area in areas.items()
-        ]
+    tasks = sorted(
+        {key.removeprefix("weight/") for row in rows for key in row if "weight/" in key}
     )
-    chosen: list[int] = []
-    best = np.zeros((len(shares), 1))
-    for _ in range(min(count, shares.shape[1])):
-        gain = np.maximum(shares - best, 0).sum(0)
-        # What is shown already adds little; then distance from it decides.
-        if chosen:
-            distance = np.abs(np.subtract.outer(np.arange(len(gain)), chosen)).min(1)
-            gain += 1e-3 * distance * (shares.sum(0) > 0) + 1e-9 * distance
-            gain[chosen] = -1
-        chosen.append(int(np.argmax(gain)))
-        best = np.maximum(best, shares[:, chosen[-1] :][:, :1])
-    return sorted(chosen, reverse=True)
-
-
-def body_of(hu: np.ndarray) -> np.ndarray:
-    """The largest connected piece of a slice [Y, X] that is not air, without holes."""
-    pieces, count = ndimage.label(hu > BODY_HU)
-    if not count:
-        return np.zeros(hu.shape, bool)
-    sizes = np.bincount(pieces.ravel())
-    return ndimage.binary_fill_holes(pieces == 1 + np.argmax(sizes[1:]))
-
-
-def choose_views(
-    body: Mapping[int, np.ndarray], spacing_mm: tuple[float, float, float]
-) -> list[View]:
-    """A view of each slice that holds its body, all in the same proportions."""
-    boxes = {}
-    for z, mask in body.items():
-        edges = []
-        for axis, step in ((1, spacing_mm[2]), (0, spacing_mm[1])):
-            inside = np.flatnonzero(mask.any(1 - axis))
-            if not inside.size:
-                inside = np.arange(mask.shape[axis])
-            edges.append((inside[0] * step - MARGIN_MM, inside[-1] * step + MARGIN_MM))
-        boxes[z] = edges
-    ratios = [(y[1] - y[0]) / (x[1] - x[0]) for x, y in boxes.values()]
-    ratio = float(np.clip(np.median(ratios), 0.6, 1.2))
-    views = []
-    for z, (x, y) in boxes.items():
-        width = max(x[1] - x[0], (y[1] - y[0]) / ratio)
-        middle_x, middle_y = sum(x) / 2, sum(y) / 2
-        across, down = width / 2, width * ratio / 2
-        views.append(
-            View(
-                z,
-                middle_x - across,
-                middle_x + across,
-                middle_y - down,
-                middle_y + down,
-            )
+    if not tasks:
+        raise errors.RecordError(
+            "no training curves to draw: no row of metrics.jsonl has a 'weight/TASK'; "
+            "train for at least one log interval"
         )
-    return views
+    panels = 2 if len(tasks) > 1 else 1
+    drawing = figure.Figure(figsize=(4.6 * panels, 3.2), layout="constrained")
+    losses, *weights = drawing.subplots(1, panels, squeeze=False)[0]
+    for task, colour in zip(tasks, TASK_COLOURS, strict=False):
+        losses.plot(*_curve(rows, f"loss/{task}"), color=colour, lw=1.2, label=task)
+        losses.plot(
+            *_curve(rows, f"validation/loss/{task}"), color=colour, lw=1.2, ls="--",
+            marker="o", ms=3.5, label=f"{task}, validation",
+        )  # fmt: skip
+        for axis in weights:
+            steps, values = _curve(rows, f"weight/{task}")
+            axis.plot(steps, values, color=colour, lw=1.2, label=task)
+    losses.set(yscale="log", title="Loss")
+    for axis in weights:
+        axis.set(title="Weight of the task")
+    for axis in (losses, *weights):
+        axis.set_xlabel("step")
+        axis.grid(True, which="both", lw=0.3, alpha=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize=8)
+    _save(drawing, path)
+
+
+def _curve(
+    rows: Sequence[Mapping[str, float]], key: str
+) -> tuple[list[float], list[float]]:
+    """Steps and values of the rows that have `key`."""
+    having = [row for row in rows if key in row]
+    return [row["step"] for row in having], [row[key] for row in having]
 
 
 def _save(drawing: figure.Figure, path: Path) -> None:
