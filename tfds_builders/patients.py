@@ -16,7 +16,7 @@ import functools
 import hashlib
 import itertools
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -29,7 +29,6 @@ from mtl_jax.datasets import examples, splits
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
-INDEX_FORMAT = 1
 
 
 class Location(Protocol):
@@ -47,7 +46,8 @@ class Location(Protocol):
 class Source(Protocol):
     """Patients by split, in their order."""
 
-    patients: Mapping[str, tuple[str, ...]]
+    @property
+    def patients(self) -> Mapping[str, tuple[str, ...]]: ...
 
     @property
     def description(self) -> str: ...
@@ -80,7 +80,9 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     ) -> None:
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self.workers = workers
-        self._manual_dir = Path()
+        self.downloads = self.manual_dir = Path()
+        self._chosen: dict[str, tuple[str, ...]] = {}
+        self._written = Written(iter(()))
 
     @classmethod
     @abc.abstractmethod
@@ -132,33 +134,62 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     ) -> None:
         """Build the data set, or keep one that was built from the same source."""
         config = download_config or tfds.download.DownloadConfig()
-        downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
-        self._manual_dir = Path(config.manual_dir or downloads / "manual")
-        if config.manual_dir and not self._manual_dir.is_dir():
+        self.downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
+        given = config.manual_dir or self.downloads / "manual"
+        self.manual_dir = Path(given).expanduser()
+        if config.manual_dir and not self.manual_dir.is_dir():
             raise errors.SourceError(
-                f"the manual_dir {self._manual_dir} is not a folder; "
+                f"the manual_dir {self.manual_dir} is not a folder; "
                 f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
-        if self.data_path.exists() and not config.download_mode.overwrite_dataset:
-            self._check_same_source()
-        super().download_and_prepare(
-            download_dir=download_dir, download_config=config, **kwargs
+        build = functools.partial(
+            super().download_and_prepare,
+            download_dir=download_dir,
+            download_config=config,
+            **kwargs,
         )
+        if not self.data_path.exists():
+            build()
+        elif config.download_mode.overwrite_dataset:
+            self._replace(build)
+        else:
+            self._check_same_source(is_given=bool(config.manual_dir))
 
-    def _check_same_source(self) -> None:
-        """DatasetError if the data set was built from another source than is given."""
-        index = self.info.metadata
-        if not index or "source" not in index:
-            raise errors.DatasetError(
-                f"{self.data_path} is not a complete data set; remove the directory"
-            )
-        location = self.locate(self._manual_dir)
-        built = index["source"]
-        if location is not None and location.fingerprint != built["fingerprint"]:
+    def _replace(self, build: Callable[[], None]) -> None:
+        """Build beside the data set that is there; only then take its place."""
+        place = self.data_path
+        new, old = (place.with_name(f"{place.name}.{name}") for name in ("new", "old"))
+        self._data_dir = str(new)
+        try:
+            build()
+        finally:
+            self._data_dir = str(place)
+        if old.exists():  # of a run that was killed here
+            old.rmtree()
+        place.rename(old)
+        new.rename(place)
+        old.rmtree()
+        self.info.update_data_dir(self._data_dir)
+
+    def _check_same_source(self, *, is_given: bool) -> None:
+        """DatasetError if the data set was built from another source than is there.
+
+        `is_given`: the user named the manual_dir, so that it must hold a source. TFDS's
+        own may well hold the files of other data sets.
+        """
+        built = splits.Index.of(self.info.metadata, self.data_path).origin
+        try:
+            location = self.locate(self.manual_dir)
+        except errors.SourceError:
+            if is_given:
+                raise
+            return
+        given = location.fingerprint if location else built.fingerprint
+        if location is not None and given != built.fingerprint:
             raise errors.DatasetError(
                 f"the data set in {self.data_path} was built from "
-                f"{built['description']}, fingerprint {built['fingerprint'][:12]}; "
-                f"{location.description} has fingerprint {location.fingerprint[:12]}: "
+                f"{built.description}, fingerprint {built.fingerprint[:12]}; "
+                f"{location.description} has fingerprint {given[:12]}: "
                 "other patients, or the same ones changed or packed anew. Give another "
                 f"--data_dir, or remove {self.data_path} to build it again"
             )
@@ -166,51 +197,49 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     def _download_and_prepare(
         self, dl_manager: Any, download_config: Any = None
     ) -> None:
-        with contextlib.ExitStack() as self._opened:
+        location = self.locate(self.manual_dir) or self.download(dl_manager)
+        with location.open() as source, contextlib.ExitStack() as stack:
+            self._chosen = {
+                split: splits.select(
+                    self.builder_config.name,
+                    split,
+                    {p: source.contoured(split, p) for p in source.patients[split]},
+                    self.SITE,
+                )
+                for split in splits.SPLITS
+            }
+            stacks = self._read(source, self._chosen)
+            self._written = Written(stack.enter_context(contextlib.closing(stacks)))
+            origin = splits.Origin(location.fingerprint, source.description)
             super()._download_and_prepare(dl_manager, download_config)
-            self.info.metadata.update(self._index.to_json())
+        index = splits.Index(
+            site=self.SITE.name,
+            cohort=self.builder_config.name,
+            origin=origin,
+            fingerprint=self._written.fingerprint,
+            patients={k: tuple(v) for k, v in self._written.entries.items()},
+        )
+        self.info.metadata.update(index.to_json())
 
     def _shard_iterators_per_split(
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Iterator[tuple[int, records.Example]]]]]:
-        location = self.locate(self._manual_dir) or self.download(dl_manager)
-        source = self._opened.enter_context(location.open())
-        chosen = {
-            split: splits.select(
-                self.builder_config.name,
-                split,
-                {p: source.contoured(split, p) for p in source.patients[split]},
-                self.SITE,
-            )
-            for split in splits.SPLITS
-        }
-        stacks = self._opened.enter_context(
-            contextlib.closing(self._read(source, chosen))
-        )
-        self._index = Index(
-            site=self.SITE.name,
-            cohort=self.builder_config.name,
-            source={
-                "fingerprint": location.fingerprint,
-                "description": source.description,
-            },
-        )
+        del dl_manager
         return {
             split: [
                 functools.partial(
-                    self._index.run,
+                    self._written.shard,
                     split,
-                    stacks,
-                    len(ids[first:][:PATIENTS_PER_SHARD]),
+                    min(PATIENTS_PER_SHARD, len(ids) - first),
                 )
                 for first in range(0, len(ids), PATIENTS_PER_SHARD)
             ]
-            for split, ids in chosen.items()
+            for split, ids in self._chosen.items()
         }
 
     def _read(
         self, source: Source, chosen: Mapping[str, tuple[str, ...]]
-    ) -> Iterator[examples.Stack]:
+    ) -> Generator[examples.Stack]:
         """The stacks of all `chosen` patients in order, under a progress bar."""
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]
@@ -223,47 +252,34 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                 yield stack
 
 
-@dataclasses.dataclass
-class Index:
+class Written:
     """What is kept of the patients while their slices are written, shard by shard."""
 
-    site: str
-    cohort: str
-    source: dict[str, str]
-    patients: dict[str, list[examples.PatientEntry]] = dataclasses.field(
-        default_factory=lambda: {split: [] for split in splits.SPLITS}
-    )
-    digests: list[str] = dataclasses.field(default_factory=list)
+    def __init__(self, stacks: Iterator[examples.Stack]) -> None:
+        self.entries: dict[str, list[examples.PatientEntry]] = {
+            split: [] for split in splits.SPLITS
+        }
+        self._stacks = stacks
+        self._digest = hashlib.sha256()
 
-    def run(
-        self, split: str, stacks: Iterator[examples.Stack], count: int
-    ) -> Iterator[tuple[int, records.Example]]:
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that was written."""
+        return self._digest.hexdigest()
+
+    def shard(self, split: str, count: int) -> Iterator[tuple[int, records.Example]]:
         """Keys and examples of the next `count` patients, which are of `split`."""
-        entries = self.patients[split]
-        for stack in itertools.islice(stacks, count):
+        entries = self.entries[split]
+        for stack in itertools.islice(self._stacks, count):
             start = entries[-1].start + entries[-1].slices if entries else 0
             entries.append(dataclasses.replace(stack.entry, start=start))
-            self.digests.append(stack.digest)
+            self._digest.update(stack.digest.encode())
             yield from enumerate(examples.slices(stack), start=start)
-
-    def to_json(self) -> dict[str, Any]:
-        """The data set's metadata (read by mtl_jax/datasets/prepared)."""
-        return {
-            "format": INDEX_FORMAT,
-            "site": self.site,
-            "cohort": self.cohort,
-            "source": self.source,
-            "fingerprint": hashlib.sha256("".join(self.digests).encode()).hexdigest(),
-            "patients": {
-                split: [entry.to_json() for entry in entries]
-                for split, entries in self.patients.items()
-            },
-        }
 
 
 def in_order(
     task: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """`task` of each of `arguments`, in order, by `workers` processes.
 
     At most `workers` + 1 are under way or waiting to be taken. One worker is this

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.datasets import examples
+from mtl_jax.datasets import examples, splits
 
 PatientEntry = examples.PatientEntry
 
@@ -60,7 +60,7 @@ class Prepared:
     site: sites.Site
     splits: dict[str, Split]
     fingerprint: str  # SHA-256 of all that is stored
-    built_from: str  # what the source was, for messages
+    origin: splits.Origin  # what it was built from
     path: Path
 
 
@@ -74,31 +74,19 @@ def open_directory(path: Path) -> Prepared:
             f"{path} holds no data set ({type(error).__name__}: {error}); build it "
             "with `python -m tfds_builders.NAME`"
         ) from error
-    index = builder.info.metadata
-    if not index or "patients" not in index:
-        raise errors.DatasetError(
-            f"{path} has no index of patients, so it was not built by one of our "
-            "builders; build it with `python -m tfds_builders.NAME`"
-        )
-    site = sites.get(index["site"])
-    splits = {}
-    for name, rows in index["patients"].items():
+    index = splits.Index.of(builder.info.metadata, path)
+    site = sites.get(index.site)
+    opened = {}
+    for name, entries in index.patients.items():
         try:
             source = Slices(builder.as_data_source(name))
         except Exception as error:
             raise _damaged(path, f"{type(error).__name__}: {error}") from error
-        entries = tuple(PatientEntry.from_json(row) for row in rows)
         expected = sum(entry.slices for entry in entries)
         if len(source) != expected:
             raise _damaged(path, f"split {name}: {len(source)} of {expected} slices")
-        splits[name] = Split(name, source, entries, site)
-    return Prepared(
-        site=site,
-        splits=splits,
-        fingerprint=index["fingerprint"],
-        built_from=index["source"]["description"],
-        path=path,
-    )
+        opened[name] = Split(name, source, entries, site)
+    return Prepared(site, opened, index.fingerprint, index.origin, path)
 
 
 def _damaged(path: Path, what: str) -> errors.DatasetError:

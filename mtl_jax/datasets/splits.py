@@ -1,13 +1,18 @@
-"""Splits and cohorts: which patients of a source a data set takes."""
+"""Which patients a data set takes, and the index that it keeps of them."""
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from mtl_jax.core import errors, sites
+from mtl_jax.datasets import examples
 
 SPLITS = ("train", "validation", "test")
 # "paper" takes the test patients that have every structure the paper contours (78 of
 # OpenKBP's 100), and train and validation whole; "official" takes everyone.
 COHORTS = ("paper", "official")
+INDEX_FORMAT = 1
 
 
 def select(
@@ -39,3 +44,56 @@ def select(
             f"{', '.join(site.contoured)}, as cohort 'paper' asks; use 'official'"
         )
     return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a data set was built from."""
+
+    fingerprint: str  # SHA-256 of the source
+    description: str  # for messages
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """A data set's metadata: what it was built from, and its patients by split."""
+
+    site: str
+    cohort: str
+    origin: Origin
+    fingerprint: str  # SHA-256 of all that is stored, whatever it was built from
+    patients: dict[str, tuple[examples.PatientEntry, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a metadata file."""
+        return {
+            "format": INDEX_FORMAT,
+            "site": self.site,
+            "cohort": self.cohort,
+            "origin": dataclasses.asdict(self.origin),
+            "fingerprint": self.fingerprint,
+            "patients": {
+                split: [entry.to_json() for entry in entries]
+                for split, entries in self.patients.items()
+            },
+        }
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any] | None, path: Path) -> "Index":
+        """What `to_json` wrote; a DatasetError if the data set in `path` lacks it."""
+        found = metadata.get("format") if metadata else None
+        if metadata is None or found != INDEX_FORMAT:
+            raise errors.DatasetError(
+                f"{path} holds no data set of ours (index of format {found}, expected "
+                f"{INDEX_FORMAT}); remove the directory and build the data set again"
+            )
+        return cls(
+            site=metadata["site"],
+            cohort=metadata["cohort"],
+            origin=Origin(**metadata["origin"]),
+            fingerprint=metadata["fingerprint"],
+            patients={
+                split: tuple(examples.PatientEntry.from_json(row) for row in rows)
+                for split, rows in metadata["patients"].items()
+            },
+        )

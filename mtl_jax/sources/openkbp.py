@@ -6,7 +6,6 @@ natural order and reads each one.
 """
 
 import dataclasses
-import functools
 import hashlib
 import re
 from pathlib import Path
@@ -32,11 +31,12 @@ write_patient = openkbp_csv.write_patient
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """The folder or the archives that a manual_dir holds, not yet looked into."""
+    """The folder or the archives of a source, not yet looked into."""
 
-    manual_dir: Path
     folder: Path | None
+    label: str  # of the folder, inside the manual_dir
     archives: tuple[Path, ...]
+    origin: str  # the manual_dir, or where an archive was downloaded from
 
     @property
     def description(self) -> str:
@@ -44,13 +44,11 @@ class Location:
         if self.folder is not None:
             return f"the folder {self.folder}"
         names = ", ".join(path.name for path in self.archives)
-        if not self.manual_dir.is_dir():
-            return f"the archive {self.manual_dir}"
-        return f"the archives {names} in {self.manual_dir}"
+        return f"{names} from {self.origin}"
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 of the CSVs' paths and contents, or of the archives' bytes."""
+        """SHA-256 of the CSVs' paths and contents, or of the archives; reads it all."""
         total = hashlib.sha256()
         if self.folder is not None:
             for part in openkbp_files.Folder(self.folder, "").digest():
@@ -63,8 +61,7 @@ class Location:
     def open(self) -> "Source":
         """Look into the folder or the archives."""
         if self.folder is not None:
-            label = self.folder.relative_to(self.manual_dir).as_posix()
-            return Source(self, [openkbp_files.Folder(self.folder, label)])
+            return Source(self, [openkbp_files.Folder(self.folder, self.label)])
         return Source(self, [openkbp_files.open_archive(p) for p in self.archives])
 
 
@@ -96,8 +93,8 @@ class Source:
         patients = container.patients()
         if not patients:
             raise errors.SourceError(
-                f"{container.label} in {self.location.manual_dir} holds no patients "
-                "(no <split>-pats/<patient>/*.csv); move it away, and "
+                f"{container.label} from {self.location.origin} holds no patients "
+                "(no train-pats/<patient>/*.csv and its like); move it away, and "
                 f"{WHAT_TO_PUT}"
             )
         where = {patient: files[0] for (_, patient), (_, files) in self._files.items()}
@@ -159,7 +156,7 @@ def locate(manual_dir: Path) -> Location | None:
 
     SourceError if it holds something, but no patients, or more than one source.
     """
-    manual_dir = Path(manual_dir)
+    manual_dir = Path(manual_dir).absolute()
     if not manual_dir.is_dir():
         return None
     candidates = [manual_dir, manual_dir / "provided-data"]
@@ -180,10 +177,12 @@ def locate(manual_dir: Path) -> Location | None:
         found = ", ".join(str(path) for path in (*folders, *archives))
         raise errors.SourceError(
             f"{manual_dir} holds more than one source of patients: {found}; keep one "
-            "folder, or archives that make one data set together, and move away the rest"
+            "folder, or archives that together make one data set"
         )
     if folders or archives:
-        return Location(manual_dir, folders[0] if folders else None, archives)
+        folder = folders[0] if folders else None
+        label = folder.relative_to(manual_dir).as_posix() if folder else ""
+        return Location(folder, label, archives, origin=str(manual_dir))
     names = sorted(path.name for path in manual_dir.iterdir())
     if not names:
         return None
@@ -202,9 +201,9 @@ def open_source(manual_dir: Path) -> Source:
     return location.open()
 
 
-def archive(path: Path) -> Location:
-    """The one archive at `path`, as it was downloaded."""
-    return Location(path, None, (path,))
+def archive(path: Path, *, origin: str) -> Location:
+    """The one archive at `path`, downloaded from `origin`."""
+    return Location(None, "", (path,), origin)
 
 
 def _file_digest(path: Path) -> bytes:

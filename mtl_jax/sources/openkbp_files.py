@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -183,8 +183,11 @@ class Zip(_Archive):
 class Tar(_Archive):
     """A tar compressed by xz or gzip, decompressed into an unnamed temporary file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, decompress: Callable[[Path], lzma.LZMAFile | gzip.GzipFile]
+    ) -> None:
         super().__init__(path)
+        self._open = decompress
         self._spool: IO[bytes] | None = None
 
     def patients(self) -> dict[tuple[str, str], Files]:
@@ -207,10 +210,9 @@ class Tar(_Archive):
         return index.patients
 
     def _decompress(self) -> IO[bytes]:
-        is_xz = self.label.endswith("xz")
         spool = tempfile.TemporaryFile(prefix="mtl_jax-")  # noqa: SIM115
         try:
-            with (lzma.open if is_xz else gzip.open)(self._path, "rb") as stream:
+            with self._open(self._path) as stream:
                 while chunk := stream.read(_CHUNK):
                     _spool_write(spool, chunk, self.label)
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
@@ -242,5 +244,16 @@ def _spool_write(spool: IO[bytes], chunk: bytes, label: str) -> None:
 
 
 def open_archive(path: Path) -> Container:
-    """The archive at `path` (its name ends in one of ARCHIVES)."""
-    return Zip(path) if path.name.endswith(".zip") else Tar(path)
+    """The archive at `path`, told apart by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"PK"):
+        return Zip(path)
+    if start.startswith(b"\xfd7zXZ"):
+        return Tar(path, lzma.LZMAFile)
+    if start.startswith(b"\x1f\x8b"):
+        return Tar(path, gzip.GzipFile)
+    raise errors.SourceError(
+        f"{path.name} begins with {start!r}, so it is none of {', '.join(ARCHIVES)}; "
+        "download or copy it again"
+    )

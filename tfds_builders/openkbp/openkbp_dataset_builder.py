@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import requests
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download import download_manager, downloader
+from tensorflow_datasets.core.download import download_manager, util
 
 from mtl_jax.core import errors, sites
 from mtl_jax.sources import openkbp
@@ -44,14 +44,40 @@ class Builder(patients.PatientBuilder):
     def download(self, dl_manager: tfds.download.DownloadManager) -> openkbp.Location:
         url = os.environ.get(URL_VARIABLE, openkbp.PUBLIC_ARCHIVE)
         try:
+            if not self._is_downloaded(url):
+                _check_answer(url)
             path = Path(dl_manager.download(url))
         except download_manager.NonMatchingChecksumError as error:
             raise errors.DatasetError(
-                f"what {url} sent has another checksum than the one on record: {error}"
+                f"what {url} sent has another checksum than checksums.tsv beside the "
+                f"builder has for it, so it is not what was tested: {error}. If it is "
+                f"right all the same, {openkbp.WHAT_TO_PUT}"
             ) from error
-        except (downloader.DownloadError, requests.RequestException) as error:
+        except (util.DownloadError, requests.RequestException) as error:
             raise errors.DatasetError(
-                f"nothing in {self._manual_dir}, and {url} cannot be downloaded "
-                f"({error}); {openkbp.WHAT_TO_PUT}"
+                f"there is nothing in {self.manual_dir}, and {url} cannot be "
+                f"downloaded ({error}); {openkbp.WHAT_TO_PUT}"
             ) from error
-        return openkbp.archive(path)
+        location = openkbp.archive(path, origin=url)
+        try:
+            location.open().close()
+        except errors.SourceError as error:
+            # Else TFDS would take it for the archive the next time.
+            path.unlink()
+            raise errors.DatasetError(
+                f"what {url} sent is not the archive ({error}); it was deleted: try "
+                f"again, or {openkbp.WHAT_TO_PUT}"
+            ) from error
+        return location
+
+    def _is_downloaded(self, url: str) -> bool:
+        """TFDS keeps a file with the URL beside whatever it has downloaded."""
+        records = (self.downloads / self.name).glob("*.INFO")
+        return any(url in record.read_text() for record in records)
+
+
+def _check_answer(url: str) -> None:
+    """RequestException if nobody answers there: TFDS would try for three minutes."""
+    answer = requests.head(url, allow_redirects=True, timeout=10)
+    if answer.status_code not in (405, 501):  # HEAD itself may be unknown
+        answer.raise_for_status()
