@@ -1,5 +1,7 @@
 """Gates and bottleneck against NumPy; MTAN and CTAN differ as they should, only."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +86,7 @@ def stages(rng) -> list[resnet.Stage]:
 def test_a_gate_is_applied_to_the_last_block_alone(stages, rng) -> None:
     module = attention.AttentionEncoder(TASKS, False, PLAIN)
     variables = drawn(module, rng, stages, train=False)
-    attended = module.apply(variables, stages, train=False)
+    attended = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, stages)
 
     def normalised(name: str, x: np.ndarray, gate: str) -> np.ndarray:
         params = variables["params"][gate][name]
@@ -111,13 +113,15 @@ def test_which_gates_a_tasks_features_reach(stages, rng, cross_gating) -> None:
     module = attention.AttentionEncoder(TASKS, cross_gating, PLAIN)
     variables = drawn(module, rng, stages, train=False)
 
-    def total(params, last_only: bool):
+    @functools.partial(jax.jit, static_argnums=1)
+    @jax.grad
+    def gradient(params, last_only: bool):
         variables_ = {**variables, "params": params}
         seen = module.apply(variables_, stages, train=False)["contours"]
         return sum(jnp.sum(x) for x in (seen[-1:] if last_only else seen))
 
     for last_only in (False, True):
-        grads = jax.grad(total)(variables["params"], last_only)
+        grads = gradient(variables["params"], last_only)
         reached = {
             name
             for name, tree in grads.items()
