@@ -7,43 +7,28 @@ all slices in order, the last batch padded to full size with rows whose `mask` i
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import cast
 
 import grain.python as grain
 import numpy as np
 
 from mtl_jax.core import errors, records
+from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment as augmentation
 from mtl_jax.pipeline import preprocess as preprocessing
 
-# Decoding and NumPy leave the interpreter lock; more threads than this gain nothing on
-# two cores, and a longer buffer costs memory (a batch of 8 slices is about 1.6 MB).
-READ_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
-
-
-class Entry(Protocol):
-    """A patient of a split: slices [start, start + slices)."""
-
-    start: int
-    slices: int
-
-
-class Split(Protocol):
-    """What is read of a split of a prepared data set (datasets/prepared)."""
-
-    name: str
-    source: Any  # random access: len(), [i] -> records.Example
-    patients: Sequence[Entry]
-
-    def slice_indices(self, body_only: bool) -> np.ndarray: ...
+# Batches that are read ahead (of 8 slices: about 1.6 MB each), by how many threads at
+# most: reading, decompression, NumPy and SciPy leave Python's lock to others.
+READ_AHEAD, THREADS = 8, 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
     """Reads the slices of a batch and stacks their records."""
 
-    source: Any
+    source: prepared.Slices
     patient_of: np.ndarray  # [slices] patient of each slice of the split
     preprocess: preprocessing.Preprocess
     augment: augmentation.Augment | None
@@ -84,7 +69,7 @@ def pad(batch: records.Batch, size: int) -> records.Batch:
     return records.check_batch(cast(records.Batch, padded))
 
 
-def patient_of_slice(split: Split) -> np.ndarray:
+def patient_of_slice(split: prepared.Split) -> np.ndarray:
     """[slices] int32: the patient, by position in `split.patients`, of each slice."""
     owner = np.full(len(split.source), -1, np.int32)
     for index, entry in enumerate(split.patients):
@@ -106,7 +91,7 @@ class Training:
 
     def __init__(
         self,
-        split: Split,
+        split: prepared.Split,
         *,
         preprocess: preprocessing.Preprocess,
         augment: augmentation.Augment | None,
@@ -153,7 +138,11 @@ class Evaluation:
     """All slices of a split in order, as often as it is iterated; len() in batches."""
 
     def __init__(
-        self, split: Split, *, preprocess: preprocessing.Preprocess, batch_size: int
+        self,
+        split: prepared.Split,
+        *,
+        preprocess: preprocessing.Preprocess,
+        batch_size: int,
     ) -> None:
         load = Loader(split.source, patient_of_slice(split), preprocess, None)
 
@@ -172,7 +161,7 @@ class Evaluation:
 
 
 def training(
-    split: Split,
+    split: prepared.Split,
     *,
     preprocess: preprocessing.Preprocess,
     augment: augmentation.Augment | None,
@@ -196,7 +185,7 @@ def training(
 
 
 def evaluation(
-    split: Split, *, preprocess: preprocessing.Preprocess, batch_size: int
+    split: prepared.Split, *, preprocess: preprocessing.Preprocess, batch_size: int
 ) -> Evaluation:
     """All slices of `split` in order, empty ones too."""
     return Evaluation(split, preprocess=preprocess, batch_size=batch_size)
@@ -204,7 +193,9 @@ def evaluation(
 
 def _read_ahead(batches: grain.MapDataset) -> Iterator[records.Batch]:
     """Yield `batches`; the reading threads end with the iteration."""
-    iterator = iter(batches.to_iter_dataset(READ_AHEAD))
+    threads = min(THREADS, max(2, os.cpu_count() or 2))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=READ_AHEAD)
+    iterator = iter(batches.to_iter_dataset(options))
     try:
         yield from iterator
     finally:

@@ -8,13 +8,14 @@ onto the CT's grid. Training, evaluation and prediction all go through here.
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import tqdm
 from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, records, roles, sites
+from mtl_jax.datasets import prepared
 
 CtValues = Literal["stored", "hu"]
 
@@ -34,13 +35,6 @@ class Record(TypedDict):
     mask: np.float32
     patient: np.int32
     slice: np.int32
-
-
-class Slices(Protocol):
-    """What `fit_statistics` reads: a split of a prepared data set."""
-
-    name: str
-    source: Any  # random access: len(), [i] -> records.Example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +152,7 @@ class Preprocess:
             )
         if self._keeps(grid.shape[1:], grid.spacing_mm[1:]):
             return predicted
-        channels = predicted.reshape(*seen.shape, -1)
+        channels = predicted.reshape(*seen.shape, -1).astype(np.float32, copy=False)
         restored = np.empty((*grid.shape, channels.shape[-1]), predicted.dtype)
         for channel in range(channels.shape[-1]):
             restored[..., channel] = resample_planes(
@@ -204,7 +198,7 @@ def resample_planes(
 
 
 def fit_statistics(
-    split: Slices,
+    split: prepared.Split,
     *,
     site: sites.Site,
     ct_values: CtValues,

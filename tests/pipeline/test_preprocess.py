@@ -180,6 +180,19 @@ def test_restore_leaves_predictions_that_are_on_the_grid(rng, new_preprocess):
     assert new_preprocess().restore(predicted, grid) is predicted
 
 
+def test_restore_of_half_precision_and_of_a_perfect_mask(new_preprocess):
+    # 4 mm pixels back onto 2 mm: a square comes back as one, to half a pixel.
+    grid = geometry.Grid((1, 32, 32), (2.5, 2.0, 2.0))
+    pre = new_preprocess(image_spacing_mm=4.0)
+    predicted = np.zeros((1, 16, 16, 1), np.float16)
+    predicted[0, 4:12, 4:12] = 1
+    restored = pre.restore(predicted, grid)
+    assert restored.dtype == np.float16
+    square = np.zeros((32, 32), bool)
+    square[8:24, 8:24] = True
+    np.testing.assert_array_equal(restored[0, ..., 0] > 0.5, square)
+
+
 def test_restore_wants_all_slices(new_preprocess):
     grid = geometry.Grid((3, 16, 16), (2.5, 4.0, 4.0))
     with pytest.raises(errors.GeometryError, match="give all slices"):

@@ -1,0 +1,1 @@
+"""Measurements, each `python -m benchmarks.NAME`; they print Markdown tables."""

@@ -1,0 +1,180 @@
+"""Images per second of the input pipeline, beside random access to its shards.
+
+    python -m benchmarks.input_pipeline --data_dir=DIR --manual_dir=DIR
+
+Goes in: OpenKBP patients, real or phantom; the data set is built if it is not in
+`data_dir` yet. Comes out: a Markdown table of medians. The rounds of all measurements
+take turns, so that the ratios hold even where the machine has other work.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from configs import openkbp
+from mtl_jax.core import roles, sites
+from mtl_jax.datasets import prepared
+from mtl_jax.pipeline import augment, batches, preprocess
+from tfds_builders.openkbp import openkbp_dataset_builder
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Something that yields, as often as it is asked, how many images it has read."""
+
+    name: str
+    start: Callable[[], Iterator[int]]
+
+
+def main() -> None:
+    """Parse the flags, measure, print."""
+    flags = parse_flags()
+    config = openkbp.get_config(flags.role)
+    data = prepared.prepare(
+        openkbp_dataset_builder.Builder,
+        cohort=config.data.cohort,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+        workers=config.data.workers,
+    )
+    split = data.splits["train"]
+    measurements = list_measurements(split, config, flags.batch_size)
+    rates = measure(measurements, seconds=flags.seconds, rounds=flags.rounds)
+    print(describe(split, flags))
+    print(table(rates))
+
+
+def parse_flags() -> argparse.Namespace:
+    """What to measure, and for how long."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.input_pipeline",
+        description="Images per second of the input pipeline, and of its parts.",
+    )
+    parser.add_argument("--data_dir", type=Path, help="TFDS's data directory")
+    parser.add_argument("--manual_dir", type=Path, help="raw patients")
+    parser.add_argument("--role", default="multi", help="role (core/roles)")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=7)
+    return parser.parse_args()
+
+
+def list_measurements(
+    split: prepared.Split, config: Any, batch_size: int
+) -> list[Measurement]:
+    """What is measured; the first is what the others are compared with."""
+    data = config.data
+    site = sites.get(config.site)
+    settings = dict(config.augment)
+    settings.pop("enabled")
+    prepare = preprocess.Preprocess(
+        site=site,
+        structures=tuple(data.structures),
+        beside_ct=roles.get(config.role).beside_ct,
+        ct_values=data.ct_values,
+        ct_window=tuple(data.ct_window),
+        ct_mean=data.ct_mean,
+        ct_std=data.ct_std,
+        prescription_gy=data.prescription_gy,
+        image_size=tuple(data.image_size),
+        image_spacing_mm=data.image_spacing_mm,
+    )
+    change = augment.Augment(site=site, ct_std=data.ct_std, **settings)
+
+    def training(augmentation: augment.Augment | None) -> batches.Training:
+        return batches.training(
+            split,
+            preprocess=prepare,
+            augment=augmentation,
+            batch_size=batch_size,
+            seed=config.seed,
+            skip_empty_slices=data.skip_empty_slices,
+            process_index=0,
+            process_count=1,
+        )
+
+    def raw() -> Iterator[int]:
+        order = np.random.default_rng(config.seed).permutation(len(split.source))
+        for index in itertools.cycle(order.tolist()):
+            split.source[index]
+            yield 1
+
+    def one_thread() -> Iterator[int]:
+        whole = training(None)
+        for step in itertools.count():
+            yield len(whole.batch(step)["mask"])
+
+    def read_ahead(augmentation: augment.Augment | None) -> Iterator[int]:
+        for batch in training(augmentation).iterate(0):
+            yield len(batch["mask"])
+
+    return [
+        Measurement("random access to the shards, `source[i]`", raw),
+        Measurement("batches, one thread", one_thread),
+        Measurement("batches, read ahead", lambda: read_ahead(None)),
+        Measurement("batches, read ahead, augmented", lambda: read_ahead(change)),
+    ]
+
+
+def measure(
+    measurements: list[Measurement], *, seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """Images per second of each round, by name."""
+    rates: dict[str, list[float]] = {each.name: [] for each in measurements}
+    turns = tqdm.tqdm(
+        list(itertools.product(range(rounds), measurements)), desc="rounds", leave=False
+    )
+    for _, each in turns:
+        images = each.start()
+        for _ in range(32):  # the buffer of batches that were read ahead is empty again
+            next(images)
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            count += next(images)
+        rates[each.name].append(count / (time.perf_counter() - begin))
+        images.close()  # pyright: ignore[reportAttributeAccessIssue] - generators all
+    return rates
+
+
+def describe(split: prepared.Split, flags: argparse.Namespace) -> str:
+    """One line on data and machine."""
+    return (
+        f"{len(split.patients)} patients, {len(split.source)} slices, batches of "
+        f"{flags.batch_size}, role {flags.role}; {os.cpu_count()} cores "
+        f"({platform.machine()}), Python {platform.python_version()}, NumPy "
+        f"{np.__version__}, Grain {grain.__version__}, TFDS {tfds.__version__}; median "
+        f"of {flags.rounds} rounds of {flags.seconds:g} s, lowest and highest\n"
+    )
+
+
+def table(rates: dict[str, list[float]]) -> str:
+    """Markdown."""
+    first = next(iter(rates.values()))
+    lines = [
+        "| | images/s | lowest - highest | of random access |",
+        "|---|---|---|---|",
+    ]
+    for name, values in rates.items():
+        # Rounds that followed each other are compared, not the medians.
+        share = statistics.median(v / f for v, f in zip(values, first, strict=True))
+        lines.append(
+            f"| {name} | {statistics.median(values):,.0f} | "
+            f"{min(values):,.0f} - {max(values):,.0f} | {share:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
