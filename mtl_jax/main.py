@@ -6,6 +6,7 @@ Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start ag
 """
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ml_collections
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from mtl_jax.core import config as configs
@@ -24,6 +26,8 @@ from mtl_jax.study import runs, summary, workdir
 
 BUILDERS = {"openkbp": "tfds_builders.openkbp.openkbp_dataset_builder"}
 PREEMPTED = 75
+
+logger = logging.getLogger("mtl_jax")
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration: FILE[:ROLE]; --config.KEY=VALUE changes a value."
@@ -66,7 +70,8 @@ def parse(argv: list[str]) -> list[str]:
 def main(argv: list[str]) -> int:
     """Run what the flags say; returns the exit status."""
     del argv  # all of it is in the flags
-    logging.set_verbosity(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
+    logging.getLogger("mtl_jax").setLevel(logging.INFO)
     try:
         return run()
     except errors.MtlError as error:
@@ -85,7 +90,7 @@ def run() -> int:
     workdir.claim(home, config, data.fingerprint)
     this = runs.Run(config, data, home)
     if not this.train(_on_sigterm()):
-        logging.warning("stopped at a saved step; the same command goes on from there")
+        logger.warning("stopped at a saved step; the same command goes on from there")
         return PREEMPTED
     print(summary.text(this.evaluate("test")))
     print(f"picture: {this.picture('test')}")

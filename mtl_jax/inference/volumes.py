@@ -7,9 +7,9 @@ every slice counts once.
 import dataclasses
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -76,17 +76,20 @@ def _gather(
 
 def save(prediction: Prediction, path: Path) -> None:
     """Write `prediction` to `path` (.npz), whole or not at all."""
-    arrays: dict[str, Any] = {}
-    if prediction.dose_gy is not None:
-        arrays["dose_gy"] = prediction.dose_gy
-    if prediction.contours is not None:
-        arrays["contours"] = prediction.contours
-    arrays["grid"] = np.array(json.dumps(dataclasses.asdict(prediction.grid)))
-    arrays["structures"] = np.array(prediction.structures)
+    arrays = {
+        "dose_gy": prediction.dose_gy,
+        "contours": prediction.contours,
+        "grid": np.array(json.dumps(dataclasses.asdict(prediction.grid))),
+        "structures": np.array(prediction.structures),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    # np.savez_compressed packs at zlib's level 6: five times the time, 5 % less.
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            if array is not None:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
     os.replace(partial, path)
 
 
@@ -106,11 +109,11 @@ def read(path: Path) -> Prediction:
                     origin_mm=tuple(grid["origin_mm"]),
                     direction=tuple(map(tuple, grid["direction"])),
                 ),
-                arrays["dose_gy"] if "dose_gy" in arrays else None,
-                arrays["contours"] if "contours" in arrays else None,
+                arrays.get("dose_gy"),
+                arrays.get("contours"),
                 tuple(str(name) for name in arrays["structures"]),
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise errors.RecordError(
             f"prediction {path.name} in {path.parent} is missing or damaged: "
             "delete it and evaluate again"

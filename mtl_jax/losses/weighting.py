@@ -46,10 +46,10 @@ def update(state: DwaState, losses: jax.Array, *, interval: int) -> DwaState:
     """Add one step's unweighted losses [K]; close the interval after `interval` steps."""
     sums, steps = state.sums + losses.astype(state.sums.dtype), state.steps + 1
     closes = steps == interval
-    mean = sums / steps
+    mean = sums / steps.astype(sums.dtype)
     return DwaState(
         past=jnp.where(closes, jnp.stack([state.past[1], mean]), state.past),
         sums=jnp.where(closes, jnp.zeros_like(sums), sums),
         steps=jnp.where(closes, 0, steps),
-        intervals=state.intervals + closes,
+        intervals=state.intervals + closes.astype(state.intervals.dtype),
     )

@@ -15,10 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, roles, sites
+from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.losses import objective

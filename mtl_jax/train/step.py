@@ -44,7 +44,7 @@ class Step:
     def train(self, state: states.TrainState, batch: Batch) -> states.TrainState:
         """One update. `state` is donated; the log window holds the sums of its losses."""
         task_weights = weighting.weights(state.dwa, temperature=self.dwa_temperature)
-        grads, batch_stats, logged = self._gradients(state, batch, task_weights)
+        grads, batch_stats, logged = self.gradients(state, batch, task_weights)
         updates, opt_state = self.transform.update(grads, state.opt_state, state.params)
         tasks = self.objective.tasks
         unweighted = jnp.stack([logged[f"loss/{task}"] for task in tasks])
@@ -91,7 +91,7 @@ class Step:
             return tree
         return jax.lax.psum(tree, self.axis_name)
 
-    def _gradients(
+    def gradients(
         self, state: states.TrainState, batch: Batch, task_weights: jax.Array
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Gradients of the global loss, new batch statistics, and what is logged.

@@ -1,0 +1,78 @@
+"""The contract of the configuration, and what its errors say."""
+
+import pytest
+
+from configs import common, openkbp
+from mtl_jax.core import config as configs
+from mtl_jax.core import errors, roles
+
+
+def changed(key, value):
+    config = common.get_config()
+    with config.unlocked():
+        *path, name = key.split(".")
+        part = config
+        for step in path:
+            part = part[step]
+        part[name] = value
+    return config
+
+
+def test_every_key_has_a_value_and_every_value_a_key():
+    assert set(configs.flatten(common.get_config())) == set(configs.KEYS)
+
+
+@pytest.mark.parametrize("role", [r.name for r in roles.ROLES.values() if r.available])
+def test_every_role_of_the_paper_is_a_configuration(role):
+    assert configs.check(openkbp.get_config(role)).role == role
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.bach_size", 8, r"unknown key train\.bach_size.*train\.batch_size"),
+        ("role", "mutli", r"unknown role 'mutli'; did you mean 'multi'"),
+        ("role", "seq_auto", r"not built yet"),
+        ("site", "openkpb", r"unknown site 'openkpb'; did you mean 'openkbp'"),
+        ("data.structures", ("Brainsten",), r"no structure 'Brainsten'.*'Brainstem'"),
+        ("data.structures", ("Larynx", "Larynx"), r"repeats"),
+        ("data.image_size", (100, 128), r"data\.image_size.*multiples of 32"),
+        ("data.ct_window", (5.0, 5.0), r"low, then high"),
+        ("train.batch_size", 0, r"train\.batch_size is 0: give a whole number"),
+        ("train.batch_size", True, r"train\.batch_size is True"),
+        ("train.accumulate", 3, r"batch_size 8 cannot be split"),
+        ("optimizer.learning_rate", float("nan"), r"learning_rate is nan"),
+        ("train.backend", "pjit", r"one of jit, pmap"),
+        ("train.epochs", 0, r"both 0"),
+        ("model.stage_sizes", (1, 2, 2, 2), r"at least 2 blocks"),
+    ],
+)
+def test_an_error_names_the_key_and_the_way_out(key, value, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        configs.check(changed(key, value))
+
+
+def test_a_missing_key_is_named():
+    config = common.get_config()
+    del config.train.batch_size
+    with pytest.raises(errors.ConfigError, match=r"without a value: train\.batch_size"):
+        configs.check(config)
+
+
+def test_only_keys_that_shape_training_are_differences():
+    earlier = configs.flatten(common.get_config())
+    assert configs.differences(changed("train.log_every", 3), earlier) == []
+    assert configs.differences(changed("train.epochs", 3), earlier) == []
+    (found,) = configs.differences(changed("seed", 3), earlier)
+    assert found == "seed was 0, is 3"
+
+
+def test_the_schedule_falls_back_on_the_epoch():
+    config = common.get_config()
+    schedule = configs.Schedule.of(config, 40)
+    assert schedule.steps == 4000
+    assert schedule.dwa_interval == 40
+    assert schedule.checkpoint_every == 40
+    config.train.steps, config.dwa.interval_steps = 7, 3
+    schedule = configs.Schedule.of(config, 40)
+    assert (schedule.steps, schedule.dwa_interval) == (7, 3)

@@ -1,0 +1,77 @@
+"""A tiny CTAN and its step, on batches of noise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl_jax.losses import objective
+from mtl_jax.models import multitask
+from mtl_jax.train import state as states
+from mtl_jax.train import step as steps
+
+TASKS = ("contours", "dose")
+
+
+class TinyRun:
+    """Builds the same network, step, state and batches for every test."""
+
+    def network(self, *, dtype=jnp.float32, axis_name=None):
+        return multitask.build_network(
+            network="ctan",
+            tasks=TASKS,
+            structures=2,
+            stage_sizes=(2, 2),
+            width=4,
+            decoder_widths=(8, 4, 4),
+            cross_gating=True,
+            attended_skips=True,
+            bottleneck=True,
+            bottleneck_width=8,
+            gamma_init=0.1,
+            contour_head="sigmoid",
+            dtype=dtype,
+            remat=False,
+            axis_name=axis_name,
+            fast_variance=False,
+        )
+
+    def step(self, *, dtype=jnp.float32, axis_name=None, **changes):
+        settings = {
+            "network": self.network(dtype=dtype, axis_name=axis_name),
+            "objective": objective.Objective(TASKS, 0.3, 0.7, False, 1e-5, "sigmoid"),
+            "transform": states.optimizer(
+                learning_rate=1e-3, weight_decay=1e-5, b1=0.9, b2=0.999, eps=1e-8
+            ),
+            "dwa_temperature": 2.0,
+            "dwa_interval": 1,
+            "accumulate": 1,
+            "log_every": 5,
+            "axis_name": axis_name,
+        }
+        return steps.Step(**(settings | changes))
+
+    def state(self, step, *, dtype=np.float32):
+        variables = multitask.initialise(self.network(), jax.random.key(0), 1)
+        variables = jax.tree.map(lambda x: np.asarray(x, dtype), variables)
+        state = states.create(variables, step.transform, tasks=2, metrics=step.metrics)
+        return jax.device_get(state)
+
+    def batches(self, count, *, dtype=np.float32, size=8, side=16):
+        rng = np.random.default_rng(0)
+        return [
+            {
+                "image": rng.normal(size=(size, side, side, 1)).astype(dtype),
+                "contours": (rng.random((size, side, side, 2)) < 0.3).astype(np.uint8),
+                "present": (rng.random((size, 2)) < 0.7).astype(np.float32),
+                "dose": rng.random((size, side, side, 1)).astype(dtype),
+                "has_dose": (rng.random(size) < 0.8).astype(np.float32),
+                "mask": np.ones(size, np.float32),
+            }
+            for _ in range(count)
+        ]
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return TinyRun()

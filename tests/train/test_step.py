@@ -1,0 +1,111 @@
+"""The step: accumulation, the log window, the optimiser's rule, strict types."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mtl_jax.losses import weighting
+from mtl_jax.train import state as states
+
+
+class FrozenStatistics:
+    """A network whose batch-norm always uses its stored statistics."""
+
+    def __init__(self, network):
+        self._network = network
+
+    def apply(self, variables, image, *, train, mutable=()):
+        outputs = self._network.apply(variables, image, train=False)
+        return (outputs, {"batch_stats": variables["batch_stats"]}) if train else outputs
+
+
+def dose_only(step, **changes):
+    return dataclasses.replace(
+        step,
+        network=FrozenStatistics(step.network),
+        objective=dataclasses.replace(step.objective, tasks=("dose",)),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_is_the_large_batch_for_the_dose(tiny, parts):
+    step = tiny.step()
+    state = tiny.state(step)
+    (batch,) = tiny.batches(1)
+    assert 0 < batch["has_dose"].sum() < 8  # parts hold different numbers of plans
+    results = {}
+    for accumulate in (1, parts):
+        one = dose_only(step, accumulate=accumulate)
+        results[accumulate] = jax.jit(one.gradients)(state, batch, jnp.ones(1))
+    (expected, _, logged), (found, _, more_logged) = results.values()
+    assert float(more_logged["loss/dose"]) == pytest.approx(float(logged["loss/dose"]))
+    whole = optax.global_norm(expected)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        assert float(jnp.linalg.norm(a - b)) <= 2e-6 * float(whole)
+
+
+def test_the_log_window_sums_the_steps_since_the_last_line(tiny):
+    step = tiny.step(log_every=2)
+    state = tiny.state(step)
+    update = jax.jit(step.train)
+    windows = []
+    for batch in tiny.batches(3):
+        state = update(state, batch)
+        windows.append(jax.device_get(state.window))
+    single = tiny.step(log_every=1)
+    state, update = tiny.state(single), jax.jit(single.train)
+    alone = []
+    for batch in tiny.batches(3):
+        state = update(state, batch)
+        alone.append(jax.device_get(state.window))
+    name = "loss/dose"
+    assert windows[0][name] == pytest.approx(alone[0][name])
+    assert windows[1][name] == pytest.approx(alone[0][name] + alone[1][name])
+    assert windows[2][name] == pytest.approx(alone[2][name])
+
+
+def test_adam_with_coupled_decay_equals_torch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=5)
+    gradients = rng.normal(size=(4, 5))
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    adam = torch.optim.Adam([parameter], lr=1e-2, weight_decay=0.3)
+    for gradient in gradients:
+        parameter.grad = torch.tensor(gradient)
+        adam.step()
+    with jax.enable_x64(True):
+        transform = states.optimizer(
+            learning_rate=1e-2, weight_decay=0.3, b1=0.9, b2=0.999, eps=1e-8
+        )
+        value = jnp.asarray(start)
+        state = transform.init(value)
+        for gradient in gradients:
+            updates, state = transform.update(jnp.asarray(gradient), state, value)
+            value = optax.apply_updates(value, updates)
+    np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12)
+
+
+def test_losses_and_weights_never_mix_types(tiny):
+    step = tiny.step()
+    state = tiny.state(step)
+    (batch,) = tiny.batches(1)
+    with jax.numpy_dtype_promotion("strict"):  # optax itself mixes: not its update
+        grads, _, logged = jax.eval_shape(step.gradients, state, batch, jnp.ones(2))
+        dwa = jax.eval_shape(
+            functools.partial(weighting.update, interval=2), state.dwa, jnp.ones(2)
+        )
+        weights = jax.eval_shape(
+            functools.partial(weighting.weights, temperature=2.0), state.dwa
+        )
+    kinds = {leaf.dtype for leaf in jax.tree.leaves((grads, logged, weights))}
+    assert kinds == {np.dtype(np.float32)}
+    assert jax.tree.map(lambda x: x.dtype, dwa) == jax.tree.map(
+        lambda x: x.dtype, jax.eval_shape(lambda: state.dwa)
+    )
