@@ -20,14 +20,20 @@ PatientEntry = examples.PatientEntry
 class Slices:
     """Random access to the examples of a split."""
 
-    def __init__(self, data_source: Any) -> None:
+    def __init__(self, data_source: Any, path: Path) -> None:
         self._data_source = data_source
+        self._path = path
 
     def __len__(self) -> int:
         return len(self._data_source)
 
     def __getitem__(self, index: int) -> records.Example:
-        example = self._data_source[index]
+        if not 0 <= index < len(self):
+            raise IndexError(f"slice {index} of {len(self)}")
+        try:
+            example = self._data_source[index]
+        except RuntimeError as error:  # a checksum of ArrayRecord
+            raise _damaged(self._path, f"slice {index}: {error}") from error
         example["patient"] = example["patient"].decode()
         return example
 
@@ -78,15 +84,25 @@ def open_directory(path: Path) -> Prepared:
     site = sites.get(index.site)
     opened = {}
     for name, entries in index.patients.items():
-        try:
-            source = Slices(builder.as_data_source(name))
-        except Exception as error:
-            raise _damaged(path, f"{type(error).__name__}: {error}") from error
-        expected = sum(entry.slices for entry in entries)
-        if len(source) != expected:
-            raise _damaged(path, f"split {name}: {len(source)} of {expected} slices")
+        _check_shards(builder.info, name, path)
+        source = Slices(builder.as_data_source(name), path)
         opened[name] = Split(name, source, entries, site)
     return Prepared(site, opened, index.fingerprint, index.origin, path)
+
+
+def _check_shards(info: tfds.core.DatasetInfo, name: str, path: Path) -> None:
+    """DatasetError if files of a split are missing or cut off; looks at sizes only."""
+    split = info.splits[name]
+    missing = [Path(file).name for file in split.filepaths if not Path(file).exists()]
+    size = 0 if missing else sum(Path(file).stat().st_size for file in split.filepaths)
+    if not missing and size == split.num_bytes:
+        return
+    what = (
+        f"{', '.join(missing)} is missing"
+        if missing
+        else f"split {name} has {size} bytes, expected {split.num_bytes}"
+    )
+    raise _damaged(path, what)
 
 
 def _damaged(path: Path, what: str) -> errors.DatasetError:

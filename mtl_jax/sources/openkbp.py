@@ -25,6 +25,7 @@ WHAT_TO_PUT = (
     f"such as {PUBLIC_ARCHIVE}"
 )
 
+SITE = openkbp_csv.SITE
 parse = openkbp_csv.parse
 write_patient = openkbp_csv.write_patient
 

@@ -1,0 +1,50 @@
+"""Which patients a cohort takes, and the index of a data set."""
+
+import json
+import pathlib
+
+import pytest
+
+from mtl_jax.core import errors, sites
+from mtl_jax.datasets import splits
+
+SITE = sites.OPENKBP
+CONTOURED = {
+    "pt_1": SITE.names,
+    "pt_2": ("Brainstem", "SpinalCord", "RightParotid"),
+    "pt_3": ("LeftParotid", "RightParotid", "SpinalCord", "Brainstem", "PTV70"),
+}
+
+
+def test_the_paper_leaves_out_incomplete_test_patients_only():
+    def chosen(cohort: str, split: str) -> tuple[str, ...]:
+        return splits.select(cohort, split, CONTOURED, SITE)
+
+    assert chosen("paper", "test") == ("pt_1", "pt_3")
+    assert chosen("paper", "train") == ("pt_1", "pt_2", "pt_3")
+    assert chosen("paper", "validation") == ("pt_1", "pt_2", "pt_3")
+    assert chosen("official", "test") == ("pt_1", "pt_2", "pt_3")
+
+
+def test_a_split_without_patients_is_refused():
+    with pytest.raises(errors.DatasetError, match="no validation patients"):
+        splits.select("paper", "validation", {}, SITE)
+    with pytest.raises(
+        errors.DatasetError, match="none of the 1 test patients has all"
+    ):
+        splits.select("paper", "test", {"pt_2": CONTOURED["pt_2"]}, SITE)
+    with pytest.raises(errors.DatasetError, match="did you mean 'paper'"):
+        splits.select("papers", "test", CONTOURED, SITE)
+
+
+def test_an_index_survives_json(tmp_path: pathlib.Path):
+    origin = splits.Origin("a" * 64, "the folder x")
+    index = splits.Index("openkbp", "paper", origin, "b" * 64, {"train": ()})
+    metadata = json.loads(json.dumps(index.to_json()))
+    assert splits.Index.of(metadata, tmp_path) == index
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": 99}])
+def test_an_index_of_another_format_is_refused(metadata, tmp_path: pathlib.Path):
+    with pytest.raises(errors.DatasetError, match="holds no data set of ours"):
+        splits.Index.of(metadata, tmp_path)
