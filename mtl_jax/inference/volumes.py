@@ -100,7 +100,7 @@ def read(path: Path) -> Prediction:
         RecordError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             grid = json.loads(str(arrays["grid"]))
             return Prediction(
                 geometry.Grid(

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from clu import parameter_overview
 from tqdm import tqdm
 
 from mtl_jax.core import config as configs
@@ -225,8 +226,23 @@ class Run:
             with _closing(
                 writers.open_writers(self.workdir, resume_step=first)
             ) as writer:
+                self._describe(state, writer)
                 state = loop.train(self._loop(checkpoints, stop), state, writer)
         return int(state.step) >= self.schedule.steps
+
+    def _describe(self, state: states.TrainState, writer: Any) -> None:
+        """The network's parameters, and what will happen, in the log and TensorBoard."""
+        overview = parameter_overview.get_parameter_overview(state.params)
+        writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
+        logger.info(
+            "%s: %s, %s parameters; %d steps of %d slices, %d steps an epoch",
+            self.role.name,
+            self.role.network,
+            f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
+            self.schedule.steps,
+            self.config.train.batch_size,
+            self.schedule.epoch_steps,
+        )
 
     def _loop(
         self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]

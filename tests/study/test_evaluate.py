@@ -1,0 +1,155 @@
+"""Scores of predictions by hand, their summary and their files."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from mtl_jax.core import errors, geometry, records, sites
+from mtl_jax.inference import volumes
+from mtl_jax.study import evaluate, summary, yardsticks
+
+GRID = geometry.Grid((1, 2, 4), (2.0, 10.0, 10.0))
+RULES = evaluate.Rules(sites.OPENKBP, 0.5, apply_possible_dose_mask=True)
+
+
+def mask(*voxels):
+    flat = np.zeros(8, bool)
+    flat[list(voxels)] = True
+    return flat.reshape(GRID.shape)
+
+
+def make_patient(name="pt_1", dose=10.0):
+    return records.Patient(
+        patient_id=name,
+        grid=GRID,
+        ct=np.zeros(GRID.shape, np.float32),
+        structures={"Brainstem": mask(0, 1), "PTV70": mask(2)},
+        dose_gy=np.where(mask(0, 1, 2, 3), np.float32(dose), np.float32(0)),
+        possible_dose_mask=mask(0, 1, 2, 3),
+    )
+
+
+def make_prediction(dose, *drawn):
+    contours = np.stack([mask(*drawn), mask()]).astype(np.float16)
+    return volumes.Prediction(
+        GRID, np.full(GRID.shape, dose, np.float32), contours, ("Brainstem", "Larynx")
+    )
+
+
+def by_key(rows):
+    return {(row.structure, row.metric): row for row in rows}
+
+
+def test_scores_worked_by_hand():
+    rows = by_key(evaluate.score(make_patient(), make_prediction(13.0, 1, 2), RULES))
+    assert rows["", "dose_error"].error == pytest.approx(3.0)
+    assert rows["Brainstem", "D_mean"].error == pytest.approx(3.0)
+    assert rows["PTV70", "D_95"].reference == pytest.approx(10.0)
+    assert rows["Brainstem", "dice"].prediction == 0.5
+    # A structure that was not contoured has no Dice, and says so.
+    assert math.isnan(rows["Larynx", "dice"].prediction)
+    assert rows["Larynx", "dice"].note == "not contoured"
+
+
+def test_dose_outside_the_mask_counts_unless_it_is_applied():
+    rules = dataclasses.replace(RULES, apply_possible_dose_mask=False)
+    rows = by_key(evaluate.score(make_patient(), make_prediction(13.0), rules))
+    # 4 voxels inside are 3 Gy off, 4 outside 13 Gy; per 4 voxels of the mask.
+    assert rows["", "dose_error"].error == pytest.approx((4 * 3 + 4 * 13) / 4)
+
+
+def test_a_perfect_prediction_has_no_error():
+    patient = make_patient()
+    prediction = volumes.Prediction(
+        GRID,
+        patient.dose_gy,
+        patient.structures["Brainstem"][None].astype(np.float16),
+        ("Brainstem",),
+    )
+    found = evaluate.summarise(evaluate.score(patient, prediction, RULES))
+    assert found["openkbp_dose_score"] == 0.0
+    assert found["openkbp_dvh_score"] == 0.0
+    assert found["mean_dice"] == 1.0
+
+
+def test_a_missed_structure_counts_as_zero():
+    rows = by_key(evaluate.score(make_patient(), make_prediction(1.0), RULES))
+    assert rows["Brainstem", "dice"].prediction == 0.0
+    assert rows["Brainstem", "dice"].note == "missed"
+
+
+def test_patients_are_the_unit_of_the_summary():
+    rows = [
+        *evaluate.score(make_patient("pt_1"), make_prediction(12.0, 0, 1), RULES),
+        *evaluate.score(make_patient("pt_2"), make_prediction(16.0, 0), RULES),
+    ]
+    found = evaluate.summarise(rows)
+    assert found["patients"] == 2
+    assert found["openkbp_dose_score"] == pytest.approx(4.0)
+    dice = found["metrics"]["dice/Brainstem"]
+    assert dice["n"] == 2
+    assert dice["mean"] == pytest.approx((1 + 2 / 3) / 2)
+    assert dice["std"] == pytest.approx(np.std([1, 2 / 3], ddof=1))
+    assert "dice/Larynx" not in found["metrics"]
+    text = summary.text(found | {"split": "test", "step": 3, "yardsticks": {}})
+    assert "4.000" in text
+    assert "2 patients, step 3" in text
+
+
+def test_the_table_survives_its_file(tmp_path):
+    rows = evaluate.score(make_patient(), make_prediction(13.0, 1, 2), RULES)
+    path = tmp_path / "evaluation" / "test.csv"
+    evaluate.write_csv(rows, path)
+    assert evaluate.summarise(evaluate.read_csv(path)) == evaluate.summarise(rows)
+    head = path.read_text().splitlines()[0]
+    assert head == "patient,structure,metric,unit,reference,prediction,error,note"
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeEntry:
+    grid: geometry.Grid
+    has_dose: bool = True
+
+
+class FakeSplit:
+    def __init__(self, *patients):
+        self._patients = patients
+        self.patients = tuple(
+            FakeEntry(p.grid, p.dose_gy is not None) for p in patients
+        )
+
+    def volume(self, index):
+        return self._patients[index]
+
+
+def test_the_mean_dose_map_is_over_the_patients_whose_mask_covers_the_voxel():
+    other = dataclasses.replace(
+        make_patient(dose=30.0),
+        possible_dose_mask=mask(0, 5),
+        dose_gy=np.where(mask(0, 5), np.float32(30), np.float32(0)),
+    )
+    without = dataclasses.replace(make_patient(), dose_gy=None)
+    found = yardsticks.MeanDoseMap.fit(FakeSplit(make_patient(), other, without))
+    assert found.patients == 2
+    np.testing.assert_allclose(found.dose_gy.ravel(), [20, 10, 10, 10, 0, 30, 0, 0])
+
+
+def test_a_mean_dose_map_needs_one_shape():
+    patient = make_patient()
+    split = FakeSplit(patient, patient)
+    split.patients = (
+        split.patients[0],
+        FakeEntry(geometry.Grid((1, 2, 5), (2.0, 10.0, 10.0))),
+    )
+    with pytest.raises(errors.GeometryError, match="same shape"):
+        yardsticks.MeanDoseMap.fit(split)
+
+
+def test_the_contour_prior_is_over_the_patients_that_have_the_structure():
+    first = make_patient()
+    second = dataclasses.replace(first, structures={"Brainstem": mask(1, 2)})
+    prior = yardsticks.contour_prior(FakeSplit(first, second), ("Brainstem", "PTV70"))
+    np.testing.assert_allclose(prior[0].ravel(), [0.5, 1, 0.5, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(prior[1].ravel(), [0, 0, 1, 0, 0, 0, 0, 0])
