@@ -37,15 +37,7 @@ class Location:
     folder: Path | None
     label: str  # of the folder, inside the manual_dir
     archives: tuple[Path, ...]
-    origin: str  # the manual_dir, or where an archive was downloaded from
-
-    @property
-    def description(self) -> str:
-        """For messages: what the patients come from."""
-        if self.folder is not None:
-            return f"the folder {self.folder}"
-        names = ", ".join(path.name for path in self.archives)
-        return f"{names} from {self.origin}"
+    description: str  # for messages: what the patients come from
 
     @property
     def fingerprint(self) -> str:
@@ -94,9 +86,9 @@ class Source:
         patients = container.patients()
         if not patients:
             raise errors.SourceError(
-                f"{container.label} from {self.location.origin} holds no patients "
-                "(no train-pats/<patient>/*.csv and its like); move it away, and "
-                f"{WHAT_TO_PUT}"
+                f"{container.label} holds no patients, that is, no train-pats/<patient>/"
+                f"*.csv and its like (read from {self.location.description}); move it "
+                f"away, and {WHAT_TO_PUT}"
             )
         where = {patient: files[0] for (_, patient), (_, files) in self._files.items()}
         for (split, patient), files in patients.items():
@@ -180,10 +172,12 @@ def locate(manual_dir: Path) -> Location | None:
             f"{manual_dir} holds more than one source of patients: {found}; keep one "
             "folder, or archives that together make one data set"
         )
-    if folders or archives:
-        folder = folders[0] if folders else None
-        label = folder.relative_to(manual_dir).as_posix() if folder else ""
-        return Location(folder, label, archives, origin=str(manual_dir))
+    if folders:
+        label = folders[0].relative_to(manual_dir).as_posix()
+        return Location(folders[0], label, (), f"the folder {folders[0]}")
+    if archives:
+        packed = ", ".join(path.name for path in archives)
+        return Location(None, "", archives, f"{packed} in {manual_dir}")
     names = sorted(path.name for path in manual_dir.iterdir())
     if not names:
         return None
@@ -204,7 +198,7 @@ def open_source(manual_dir: Path) -> Source:
 
 def archive(path: Path, *, origin: str) -> Location:
     """The one archive at `path`, downloaded from `origin`."""
-    return Location(None, "", (path,), origin)
+    return Location(None, "", (path,), f"the archive {origin}")
 
 
 def _file_digest(path: Path) -> bytes:

@@ -64,6 +64,7 @@ class Builder(patients.PatientBuilder):
         except errors.SourceError as error:
             # Else TFDS would take it for the archive the next time.
             path.unlink()
+            path.with_name(f"{path.name}.INFO").unlink()
             raise errors.DatasetError(
                 f"what {url} sent is not the archive ({error}); it was deleted: try "
                 f"again, or {openkbp.WHAT_TO_PUT}"
