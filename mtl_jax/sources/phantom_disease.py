@@ -1,0 +1,76 @@
+"""A tumour in a phantom: healthy anatomy goes in, targets come out.
+
+Each target is drawn about something that enhances: PTV70 about the primary tumour,
+PTV63 about a large node, PTV56 about the side of a neck with a chain of small ones.
+Where they are, and which of them there are, can be seen in every slice that they cross.
+"""
+
+import numpy as np
+
+from mtl_jax.sources import phantom_anatomy
+
+TUMOUR, LARGE_NODE, NECROSIS, SMALL_NODE = 125.0, 112.0, 75.0, 90.0  # HU
+
+# Where a primary tumour may sit; x is mirrored to the diseased side.
+PRIMARY_SITES = ((20, -62, -34), (27, -46, -18), (9, -47, 8), (12, -54, -66))
+ELECTIVE_Z = (-88, -16)  # the levels of the neck that PTV56 covers
+MARGIN_MM = 6.0
+SKIN = 0.93  # targets end some 5 mm under the skin
+
+# How often a plan has which targets, about as in the challenge.
+PLANS = ("70", "56+70", "56+63+70")
+PLAN_CHANCES = (0.15, 0.35, 0.5)
+BOTH_SIDES = 0.7
+
+
+def add_disease(anatomy: phantom_anatomy.Anatomy) -> dict[str, np.ndarray]:
+    """Paint tumour and nodes into `anatomy`; its targets [Z, Y, X], disjoint."""
+    s, rng = anatomy.space, anatomy.rng
+    soft = anatomy.body & (anatomy.skin < SKIN) & ~anatomy.nerve
+    side = int(rng.choice((-1, 1)))
+    sides = (side, -side) if rng.random() < BOTH_SIDES else (side,)
+    plan = rng.choice(PLANS, p=PLAN_CHANCES)
+    regions: dict[str, np.ndarray] = {}
+
+    if "56" in plan:
+        regions["PTV56"] = np.zeros_like(soft)
+        for where in sides:
+            x, y = anatomy.levels[where]
+            beads = 6.5 + 2.0 * np.sin(s.z / 2.6 + rng.uniform(0, 6))
+            chain = s.tube(x + 3 * where, y + 9, beads, beads) < 1
+            chain &= s.between(*ELECTIVE_Z) & soft & ~anatomy.glands
+            anatomy.paint(chain & (anatomy.hu < 250), SMALL_NODE)
+            level = s.tube(x, y, 18, 20) < 1
+            regions["PTV56"] |= level & s.between(*ELECTIVE_Z)
+    if "63" in plan:
+        x, y = anatomy.levels[side]
+        node = [x + 4 * side, y + 6, rng.uniform(-60, -28)]
+        radii = anatomy.sized(12, 12, 14, spread=0.2)
+        bone = anatomy.hu > 250
+        anatomy.paint((s.ball(node, radii) < 1) & soft & ~bone, LARGE_NODE)
+        anatomy.paint((s.ball(node, radii) < 0.55) & soft & ~bone, NECROSIS)
+        regions["PTV63"] = s.ball(node, radii + MARGIN_MM) < 1
+
+    x, y, z = PRIMARY_SITES[rng.integers(len(PRIMARY_SITES))]
+    centre = anatomy.about(side * x, y, z, sd_mm=4.0)
+    radii = anatomy.sized(17, 17, 18, spread=0.3)
+    beside = centre + rng.normal(0, 9, 3)
+
+    def primary(margin_mm: float) -> np.ndarray:
+        main = s.ball(centre, radii + margin_mm)
+        return np.minimum(main, s.ball(beside, 0.7 * radii + margin_mm)) < 1
+
+    anatomy.paint(primary(0.0) & soft & (anatomy.hu < 250), TUMOUR)
+    regions["PTV70"] = primary(MARGIN_MM)
+    return _disjoint(regions, soft)
+
+
+def _disjoint(
+    regions: dict[str, np.ndarray], allowed: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each region without those of a higher prescription."""
+    free, targets = allowed.copy(), {}
+    for name in sorted(regions, reverse=True):
+        targets[name] = regions[name] & free
+        free &= ~regions[name]
+    return targets
