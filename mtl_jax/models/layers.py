@@ -50,7 +50,9 @@ class Conv(nn.Module):
         x = x.astype(self.numerics.dtype)
         kernel = kernel.astype(self.numerics.dtype)
         if size == 1:  # a matrix product: faster than XLA's convolution on CPUs
-            y = jnp.dot(x[:, ::stride, ::stride], kernel[0, 0])
+            x = x[:, ::stride, ::stride]
+            y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
+            y = y.reshape(*x.shape[:-1], self.features)
         else:
             y = jax.lax.conv_general_dilated(
                 x,

@@ -5,7 +5,7 @@ import hashlib
 import http.client
 import logging
 import os
-import tempfile
+import secrets
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -109,10 +109,9 @@ def download(published: WeightsFile) -> Path:
     url = os.environ.get(URL_VARIABLE) or published.url
     folder = places()[0]
     folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=published.name, suffix=".part")
-    part = Path(name)
+    part = folder / f"{published.name}.{secrets.token_hex(4)}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             digest = _fetch(url, file, published.name)
         if not digest.startswith(published.sha256_start):
             raise errors.WeightsError(

@@ -63,6 +63,42 @@ def test_sizes(
     assert count(variables["batch_stats"]) == stats
 
 
+def multiply_adds(jaxpr) -> int:
+    """Of convolutions and matrix products; additions, norms and maps left out."""
+    total = 0
+    for equation in jaxpr.eqns:
+        output = equation.outvars[0].aval.shape
+        if equation.primitive.name == "conv_general_dilated":
+            total += np.prod(output) * np.prod(equation.invars[1].aval.shape[:3])
+        elif equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += np.prod(output) * np.prod([shape[axis] for axis in contracted])
+        for inner in equation.params.values():
+            total += multiply_adds(inner.jaxpr) if hasattr(inner, "jaxpr") else 0
+    return int(total)
+
+
+@pytest.mark.parametrize(
+    "name, tasks, channels, billions",
+    [
+        ("single", ("dose",), 1, 2.632),
+        ("single", ("dose",), 5, 2.684),
+        ("single", ("contours",), 1, 2.640),
+        ("hps", TASKS, 1, 3.963),
+        ("mtan", TASKS, 1, 6.647),
+        ("ctan", TASKS, 1, 6.715),
+    ],
+)
+def test_work_of_one_image(build, shapes, name, tasks, channels, billions) -> None:
+    network = build(name, full=True, tasks=tasks)
+    image = jnp.zeros((1, 128, 128, channels))
+    traced = jax.make_jaxpr(lambda v: network.apply(v, image, train=False))(
+        shapes(network, channels)
+    )
+    assert round(multiply_adds(traced.jaxpr) / 1e9, 3) == billions
+
+
 def test_size_of_each_part(build, shapes) -> None:
     params = shapes(build("ctan", full=True))["params"]
     assert {name: count(tree) for name, tree in params.items()} == {
