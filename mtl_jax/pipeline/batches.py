@@ -8,7 +8,7 @@ all slices in order, the last batch padded to full size with rows whose `mask` i
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import cast
 
 import grain.python as grain
@@ -26,47 +26,32 @@ READ_AHEAD, THREADS = 8, 8
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-    """Reads the slices of a batch and stacks their records."""
+    """Reads the slices of a batch."""
 
     source: prepared.Slices
     patient_of: np.ndarray  # [slices] patient of each slice of the split
     preprocess: preprocessing.Preprocess
     augment: augmentation.Augment | None
 
-    def __call__(self, indices: np.ndarray, key: tuple[int, int, int]) -> records.Batch:
-        """The batch of `indices`; `key`: seed, step, position of the first row."""
-        rows = [
-            self._record(int(index), (*key[:2], key[2] + row))
-            for row, index in enumerate(indices)
-        ]
-        return stack(rows)
+    def __call__(
+        self, indices: np.ndarray, key: tuple[int, int, int], size: int
+    ) -> records.Batch:
+        """The batch of `indices`, with rows of zeros up to `size`.
 
-    def _record(self, index: int, key: tuple[int, int, int]) -> preprocessing.Record:
-        example = self.source[index]
-        if self.augment is not None:
-            example = self.preprocess.resample(example)
-            example = self.augment(example, np.random.default_rng(key))
-        return self.preprocess(example, int(self.patient_of[index]))
-
-
-def stack(rows: Sequence[preprocessing.Record]) -> records.Batch:
-    """A checked batch of `rows`."""
-    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return records.check_batch(cast(records.Batch, columns))
-
-
-def pad(batch: records.Batch, size: int) -> records.Batch:
-    """`batch` with zero rows up to `size`; their `mask` is 0 too."""
-    missing = size - len(batch["mask"])
-    if not missing:
-        return batch
-    padded = {
-        name: np.concatenate(
-            [column, np.zeros((missing, *column.shape[1:]), column.dtype)]
-        )
-        for name, column in cast(dict[str, np.ndarray], batch).items()
-    }
-    return records.check_batch(cast(records.Batch, padded))
+        `key` is seed, step, and position of the first row: the root of augmentation.
+        """
+        seed, step, first = key
+        batch = self.preprocess.empty(size)
+        for row, index in enumerate(indices.tolist()):
+            example = self.source[index]
+            if self.augment is not None:
+                example = self.preprocess.resample(example)
+                rng = np.random.default_rng((seed, step, first + row))
+                example = self.augment(example, rng)
+            self.preprocess.write(batch, row, example, int(self.patient_of[index]))
+        for column in cast(dict[str, np.ndarray], batch).values():
+            column[len(indices) :] = 0
+        return records.check_batch(batch)
 
 
 def patient_of_slice(split: prepared.Split) -> np.ndarray:
@@ -118,7 +103,7 @@ class Training:
         first = process_index * local
 
         def read(step: int, chosen: np.ndarray) -> records.Batch:
-            return load(chosen[first : first + local], (seed, step, first))
+            return load(chosen[first : first + local], (seed, step, first), local)
 
         order = grain.MapDataset.source(indices).seed(seed).shuffle().repeat()
         self._batches = order.batch(batch_size, drop_remainder=True).map_with_index(
@@ -147,7 +132,7 @@ class Evaluation:
         load = Loader(split.source, patient_of_slice(split), preprocess, None)
 
         def read(chosen: np.ndarray) -> records.Batch:
-            return pad(load(chosen, (0, 0, 0)), batch_size)
+            return load(chosen, (0, 0, 0), batch_size)
 
         self._batches = (
             grain.MapDataset.range(len(split.source)).batch(batch_size).map(read)

@@ -1,14 +1,14 @@
-"""One example of a data set -> one record of a batch, and predictions back.
+"""One example of a data set -> one row of a batch, and predictions back.
 
-In: a slice as it is stored (core/records.Example), on the CT's own grid. Out: what the
-network sees, [H, W, channels] on its grid; `restore` takes volumes of predictions back
+In: a slice as it is stored (core/records.Example), on the CT's own grid. Out: a row of
+a core/records.Batch, on the network's grid; `restore` takes predicted volumes back
 onto the CT's grid. Training, evaluation and prediction all go through here.
 """
 
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 import tqdm
@@ -24,22 +24,9 @@ AIR_HU = -1024.0
 MASK_BITS = 16
 
 
-class Record(TypedDict):
-    """One row of a records.Batch: the same keys and types, no leading axis."""
-
-    image: np.ndarray  # [H, W, C] float32
-    contours: np.ndarray  # [H, W, N] uint8
-    present: np.ndarray  # [N] float32
-    dose: np.ndarray  # [H, W, 1] float32
-    has_dose: np.float32
-    mask: np.float32
-    patient: np.int32
-    slice: np.int32
-
-
 @dataclasses.dataclass(frozen=True)
 class Preprocess:
-    """Turns an example into a record; `image_spacing_mm` 0 keeps the CT's own."""
+    """Turns examples into rows; `image_spacing_mm` 0 keeps the CT's own."""
 
     site: sites.Site
     structures: tuple[str, ...]  # channels of the contours, in this order
@@ -82,30 +69,41 @@ class Preprocess:
         """Channels of the image."""
         return 1 + (len(self.structures) if self.beside_ct == "reference" else 0)
 
-    def __call__(self, example: records.Example, patient_index: int) -> Record:
-        """The record of `example`, a slice of the split's patient `patient_index`."""
+    def empty(self, rows: int) -> records.Batch:
+        """A batch for `write` to fill; its values are whatever was in the memory."""
+        size, names = tuple(self.image_size), len(self.structures)
+        return records.Batch(
+            image=np.empty((rows, *size, self.channels), np.float32),
+            contours=np.empty((rows, *size, names), np.uint8),
+            present=np.empty((rows, names), np.float32),
+            dose=np.empty((rows, *size, 1), np.float32),
+            has_dose=np.empty(rows, np.float32),
+            mask=np.empty(rows, np.float32),
+            patient=np.empty(rows, np.int32),
+            slice=np.empty(rows, np.int32),
+        )
+
+    def write(
+        self, batch: records.Batch, row: int, example: records.Example, patient: int
+    ) -> None:
+        """Fill `row` of `batch` with `example`, of the split's patient `patient`."""
         example = self.resample(example)
-        contours = np.take(self.unpacked, example["masks"], axis=0)
-        image = np.empty((*self.image_size, self.channels), np.float32)
+        image, contours = batch["image"][row], batch["contours"][row]
+        # Any mask is in the table; "clip" spares the copy that "raise" makes of `out`.
+        np.take(self.unpacked, example["masks"], axis=0, out=contours, mode="clip")
         ct = image[..., 0]
         window(example["ct"], self.site, self.ct_values, self.ct_window, out=ct)
         ct -= np.float32(self.ct_mean)
         ct /= np.float32(self.ct_std)
         if self.beside_ct == "reference":
             image[..., 1:] = contours
-        dose = np.divide(example["dose_gy"], np.float32(self.prescription_gy))
-        return Record(
-            image=image,
-            contours=contours,
-            present=np.asarray(example["present"])[self.structure_indices].astype(
-                np.float32
-            ),
-            dose=dose[..., None],
-            has_dose=np.float32(example["has_dose"]),
-            mask=np.float32(1),
-            patient=np.int32(patient_index),
-            slice=np.int32(example["slice"]),
-        )
+        prescription = np.float32(self.prescription_gy)
+        np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
+        batch["present"][row] = np.asarray(example["present"])[self.structure_indices]
+        batch["has_dose"][row] = example["has_dose"]
+        batch["mask"][row] = 1
+        batch["patient"][row] = patient
+        batch["slice"][row] = example["slice"]
 
     def resample(self, example: records.Example) -> records.Example:
         """`example` on the network's grid: the same one where nothing changes."""

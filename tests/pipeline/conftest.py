@@ -106,3 +106,17 @@ def new_split(rng: np.random.Generator) -> Callable[..., FakeSplit]:
 def new_preprocess() -> Callable[..., preprocess.Preprocess]:
     """`make_preprocess`: the paper's, but for what is given."""
     return make_preprocess
+
+
+@pytest.fixture
+def to_row() -> Callable[..., dict[str, np.ndarray]]:
+    """The row that an example becomes, as a dict without the leading axis."""
+
+    def write(
+        pre: preprocess.Preprocess, example: records.Example, patient: int
+    ) -> dict[str, np.ndarray]:
+        batch = records.check_batch(pre.empty(1))
+        pre.write(batch, 0, example, patient)
+        return {name: column[0] for name, column in batch.items()}
+
+    return write

@@ -1,4 +1,4 @@
-"""Records worked by hand, resampling in closed form, and predictions back again."""
+"""Rows worked by hand, resampling in closed form, and predictions back again."""
 
 import copy
 
@@ -9,64 +9,70 @@ from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.pipeline import preprocess
 
 
-def test_ct_is_clipped_and_normalised(example, new_preprocess):
+def test_ct_is_clipped_and_normalised(example, new_preprocess, to_row):
     example["ct"][0, :4] = [0, 1024, 1500, 3000]
-    record = new_preprocess()(example, 3)
-    assert record["image"].shape == (16, 16, 1)
-    assert record["image"].dtype == np.float32
+    row = to_row(new_preprocess(), example, 3)
+    assert row["image"].shape == (16, 16, 1)
+    assert row["image"].dtype == np.float32
     np.testing.assert_allclose(
-        record["image"][0, :4, 0],
+        row["image"][0, :4, 0],
         [(v - 85.18) / 282.26 for v in (0, 1024, 1500, 1500)],
         rtol=1e-6,
     )
 
 
-def test_hounsfield_units_are_stored_values_less_the_offset(example, new_preprocess):
+def test_hounsfield_units_are_stored_values_less_the_offset(
+    example, new_preprocess, to_row
+):
     example["ct"][0, :3] = [0, 1024, 3000]  # air, water, metal
-    record = new_preprocess(ct_values="hu", ct_mean=-900.0, ct_std=100.0)(example, 0)
+    row = to_row(
+        new_preprocess(ct_values="hu", ct_mean=-900.0, ct_std=100.0), example, 0
+    )
     np.testing.assert_allclose(
-        record["image"][0, :3, 0], [(-1024 + 900) / 100, 9.0, 24.0], rtol=1e-6
+        row["image"][0, :3, 0], [(-1024 + 900) / 100, 9.0, 24.0], rtol=1e-6
     )
 
 
-def test_dose_is_a_fraction_of_the_prescription(example, new_preprocess):
+def test_dose_is_a_fraction_of_the_prescription(example, new_preprocess, to_row):
     example["dose_gy"][2, 3] = 35.0
-    record = new_preprocess()(example, 0)
-    assert record["dose"].shape == (16, 16, 1)
-    assert record["dose"][2, 3, 0] == np.float32(0.5)
+    row = to_row(new_preprocess(), example, 0)
+    assert row["dose"].shape == (16, 16, 1)
+    assert row["dose"][2, 3, 0] == np.float32(0.5)
 
 
-def test_contours_come_in_the_configured_order(example, new_preprocess):
+def test_contours_come_in_the_configured_order(example, new_preprocess, to_row):
     names = ("LeftParotid", "Brainstem", "PTV70")
-    record = new_preprocess(structures=names)(example, 0)
-    assert record["contours"].dtype == np.uint8
+    row = to_row(new_preprocess(structures=names), example, 0)
+    assert row["contours"].dtype == np.uint8
     for channel, name in enumerate(names):
         bit = sites.OPENKBP.names.index(name)
         np.testing.assert_array_equal(
-            record["contours"][..., channel], (example["masks"] >> bit) & 1
+            row["contours"][..., channel], (example["masks"] >> bit) & 1
         )
-        assert record["present"][channel] == float(example["present"][bit])
+        assert row["present"][channel] == float(example["present"][bit])
 
 
 @pytest.mark.parametrize("has_dose", [True, False])
-def test_labels_of_a_record(example, new_preprocess, has_dose):
+def test_labels_of_a_row(example, new_preprocess, has_dose, to_row):
     example["has_dose"], example["slice"] = has_dose, 9
-    record = new_preprocess()(example, 5)
-    assert record["has_dose"] == float(has_dose)
-    assert (record["mask"], record["patient"], record["slice"]) == (1, 5, 9)
+    row = to_row(new_preprocess(), example, 5)
+    assert row["has_dose"] == float(has_dose)
+    assert (row["mask"], row["patient"], row["slice"]) == (1, 5, 9)
 
 
-def test_reference_contours_go_in_beside_the_ct(example, new_preprocess):
+def test_reference_contours_go_in_beside_the_ct(example, new_preprocess, to_row):
     plain, beside = new_preprocess(), new_preprocess(beside_ct="reference")
-    record = beside(example, 0)
+    row = to_row(beside, example, 0)
     assert (plain.channels, beside.channels) == (1, 5)
-    np.testing.assert_array_equal(record["image"][..., :1], plain(example, 0)["image"])
-    np.testing.assert_array_equal(record["image"][..., 1:], record["contours"])
+    np.testing.assert_array_equal(
+        row["image"][..., :1], to_row(plain, example, 0)["image"]
+    )
+    np.testing.assert_array_equal(row["image"][..., 1:], row["contours"])
 
 
-def test_an_example_is_left_as_it_was(example, new_preprocess):
+def test_an_example_is_left_as_it_was(example, new_preprocess, to_row):
     before = copy.deepcopy(example)
-    new_preprocess(beside_ct="reference")(example, 0)
+    to_row(new_preprocess(beside_ct="reference"), example, 0)
     for name, value in before.items():
         np.testing.assert_array_equal(example[name], value)
 
@@ -119,19 +125,23 @@ def test_linear_between_the_pixels(new_preprocess):
 
 
 @pytest.mark.parametrize(("ct_values", "air"), [("stored", 0.0), ("hu", -1024.0)])
-def test_air_fills_what_the_ct_does_not_cover(example, new_preprocess, ct_values, air):
+def test_air_fills_what_the_ct_does_not_cover(
+    example, new_preprocess, ct_values, air, to_row
+):
     pre = new_preprocess(
         image_size=(20, 20), ct_values=ct_values, ct_mean=0.0, ct_std=1.0
     )
-    record = pre(example, 0)
+    row = to_row(pre, example, 0)
     inside = np.zeros((20, 20), bool)
     inside[2:18, 2:18] = True
-    same = new_preprocess(ct_values=ct_values, ct_mean=0.0, ct_std=1.0)(example, 0)
-    np.testing.assert_array_equal(record["image"][~inside], air)
+    same = to_row(
+        new_preprocess(ct_values=ct_values, ct_mean=0.0, ct_std=1.0), example, 0
+    )
+    np.testing.assert_array_equal(row["image"][~inside], air)
     for name in ("contours", "dose"):
-        assert not record[name][~inside].any()
+        assert not row[name][~inside].any()
     for name in ("image", "contours", "dose"):
-        np.testing.assert_array_equal(record[name][2:18, 2:18], same[name])
+        np.testing.assert_array_equal(row[name][2:18, 2:18], same[name])
 
 
 def test_an_example_on_the_network_s_grid_is_not_copied(example, new_preprocess):
