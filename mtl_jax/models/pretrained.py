@@ -64,12 +64,11 @@ def load(
         return _with_file(variables, Path(spec).expanduser())
     try:
         _check_size(variables, published)
-        path = find(published) or download(published)
+        return _with_file(variables, find(published) or download(published))
     except (errors.WeightsError, OSError) as error:
         note = f"random weights: {error}"
         logger.warning("ENCODER STARTS FROM RANDOM WEIGHTS: %s", error)
         return variables, note
-    return _with_file(variables, path)
 
 
 def find(published: WeightsFile) -> Path | None:

@@ -9,6 +9,7 @@ import collections
 import json
 import math
 import pickle
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         ) from error
     with path.open("rb") as file:
         start = file.read(2)
-    if start[:1] == b"\x80":  # a bare pickle
+    if start[:1] == b"\x80" or tarfile.is_tarfile(path):  # a bare pickle, or a tar
         raise errors.WeightsError(
             f"{path}: the format of torch before version 1.6, which is not read here; "
             "save it again with a newer torch: torch.save(torch.load(path), path)"
@@ -88,6 +89,8 @@ class _Unpickler(pickle.Unpickler):
             return collections.OrderedDict
         if name == "torch._utils._rebuild_tensor_v2":
             return _describe_tensor
+        if name == "torch._utils._rebuild_parameter":
+            return _tensor_of_parameter
         if module_name == "torch" and global_name in TORCH_TYPES:
             return TORCH_TYPES[global_name]
         raise errors.WeightsError(
@@ -107,6 +110,10 @@ def _describe_tensor(
     *_: object,
 ) -> _Tensor:
     return _Tensor(storage, offset, shape, stride)
+
+
+def _tensor_of_parameter(tensor: _Tensor, *_: object) -> _Tensor:
+    return tensor
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:

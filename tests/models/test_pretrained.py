@@ -35,7 +35,9 @@ def state(build, random_variables) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def content(state, tmp_path_factory) -> bytes:
     path = tmp_path_factory.mktemp("published") / "weights.pth"
-    torch.save({name: torch.from_numpy(x.copy()) for name, x in state.items()}, path)
+    tensors = {name: torch.from_numpy(x.copy()) for name, x in state.items()}
+    tensors["conv1.weight"] = torch.nn.Parameter(tensors["conv1.weight"])
+    torch.save(tensors, path)
     return path.read_bytes()
 
 

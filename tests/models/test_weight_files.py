@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pickle
+import tarfile
 import zipfile
 
 import numpy as np
@@ -26,6 +27,7 @@ def state():
         memory_format=torch.channels_last
     )
     state["part"] = whole[1:3, :, 1]
+    state["parameter"] = torch.nn.Parameter(torch.randn(3))  # as old files have it
     state["half"] = torch.randn(5).half()
     state["double"] = torch.randn(5).double()
     state["empty"] = torch.zeros(0, 3)
@@ -38,8 +40,9 @@ def test_reads_what_torch_saves(state, tmp_path) -> None:
     arrays = weight_files.read(path)
     assert set(arrays) == set(state)
     for name, value in state.items():
-        np.testing.assert_array_equal(arrays[name], value.numpy(), err_msg=name)
-        assert arrays[name].dtype == value.numpy().dtype
+        expected = value.detach().numpy()
+        np.testing.assert_array_equal(arrays[name], expected, err_msg=name)
+        assert arrays[name].dtype == expected.dtype
 
 
 class Intruder:
@@ -75,6 +78,10 @@ def test_names_what_is_no_tensor(state, tmp_path) -> None:
 def test_refuses_the_old_format(state, tmp_path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(state, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(errors.WeightsError, match=r"before version 1\.6"):
+        weight_files.read(path)
+    with tarfile.open(path, "w") as archive:  # older still
+        archive.addfile(tarfile.TarInfo("storages"))
     with pytest.raises(errors.WeightsError, match=r"before version 1\.6"):
         weight_files.read(path)
 
