@@ -67,82 +67,33 @@ def patient_of_slice(split: prepared.Split) -> np.ndarray:
     return owner
 
 
+@dataclasses.dataclass(frozen=True)
 class Training:
-    """Endless batches of a split; those of one process of `process_count`.
+    """Endless batches, of one process."""
 
-    The rows of the processes, put together in order, are the batch that one process
-    alone would have: augmentation is keyed by (seed, step, position in that batch).
-    """
-
-    def __init__(
-        self,
-        split: prepared.Split,
-        *,
-        preprocess: preprocessing.Preprocess,
-        augment: augmentation.Augment | None,
-        batch_size: int,
-        seed: int,
-        skip_empty_slices: bool,
-        process_index: int,
-        process_count: int,
-    ) -> None:
-        indices = split.slice_indices(body_only=skip_empty_slices)
-        if batch_size % process_count:
-            raise errors.ConfigError(
-                f"train.batch_size {batch_size} does not divide into {process_count} "
-                "processes; choose a multiple"
-            )
-        if len(indices) < batch_size:
-            raise errors.ConfigError(
-                f"split {split.name} has {len(indices)} slices to train on, fewer than "
-                f"train.batch_size {batch_size}; choose a smaller batch"
-            )
-        self.steps_per_epoch = len(indices) // batch_size
-        load = Loader(split.source, patient_of_slice(split), preprocess, augment)
-        local = batch_size // process_count
-        first = process_index * local
-
-        def read(step: int, chosen: np.ndarray) -> records.Batch:
-            return load(chosen[first : first + local], (seed, step, first), local)
-
-        order = grain.MapDataset.source(indices).seed(seed).shuffle().repeat()
-        self._batches = order.batch(batch_size, drop_remainder=True).map_with_index(
-            read
-        )
+    steps_per_epoch: int
+    batches: grain.MapDataset
 
     def batch(self, step: int) -> records.Batch:
         """The batch of `step`, read here and now."""
-        return self._batches[step]
+        return self.batches[step]
 
     def iterate(self, start: int) -> Iterator[records.Batch]:
         """Batches from step `start` on, read ahead by threads."""
-        return _read_ahead(self._batches[start:])
+        return _read_ahead(self.batches[start:])
 
 
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """All slices of a split in order, as often as it is iterated; len() in batches."""
+    """All slices of a split, in order, as often as it is iterated; len() in batches."""
 
-    def __init__(
-        self,
-        split: prepared.Split,
-        *,
-        preprocess: preprocessing.Preprocess,
-        batch_size: int,
-    ) -> None:
-        load = Loader(split.source, patient_of_slice(split), preprocess, None)
-
-        def read(chosen: np.ndarray) -> records.Batch:
-            return load(chosen, (0, 0, 0), batch_size)
-
-        self._batches = (
-            grain.MapDataset.range(len(split.source)).batch(batch_size).map(read)
-        )
+    batches: grain.MapDataset
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[records.Batch]:
-        return _read_ahead(self._batches)
+        return _read_ahead(self.batches)
 
 
 def training(
@@ -156,16 +107,34 @@ def training(
     process_index: int,
     process_count: int,
 ) -> Training:
-    """Endless shuffled batches of `split`; `batch_size` is that of all processes."""
+    """Shuffled batches of `split`; `batch_size` is that of all processes together.
+
+    The rows of the processes, put together in order, are the batch that one process
+    alone would have: augmentation is keyed by (seed, step, position in that batch).
+    ConfigError if `batch_size` does not fit the processes or the split.
+    """
+    indices = split.slice_indices(body_only=skip_empty_slices)
+    if batch_size % process_count:
+        raise errors.ConfigError(
+            f"train.batch_size {batch_size} does not divide into {process_count} "
+            "processes; choose a multiple"
+        )
+    if len(indices) < batch_size:
+        raise errors.ConfigError(
+            f"split {split.name} has {len(indices)} slices to train on, fewer than "
+            f"train.batch_size {batch_size}; choose a smaller batch"
+        )
+    load = Loader(split.source, patient_of_slice(split), preprocess, augment)
+    local = batch_size // process_count
+    first = process_index * local
+
+    def read(step: int, chosen: np.ndarray) -> records.Batch:
+        return load(chosen[first : first + local], (seed, step, first), local)
+
+    order = grain.MapDataset.source(indices).seed(seed).shuffle().repeat()
     return Training(
-        split,
-        preprocess=preprocess,
-        augment=augment,
-        batch_size=batch_size,
-        seed=seed,
-        skip_empty_slices=skip_empty_slices,
-        process_index=process_index,
-        process_count=process_count,
+        steps_per_epoch=len(indices) // batch_size,
+        batches=order.batch(batch_size, drop_remainder=True).map_with_index(read),
     )
 
 
@@ -173,7 +142,13 @@ def evaluation(
     split: prepared.Split, *, preprocess: preprocessing.Preprocess, batch_size: int
 ) -> Evaluation:
     """All slices of `split` in order, empty ones too."""
-    return Evaluation(split, preprocess=preprocess, batch_size=batch_size)
+    load = Loader(split.source, patient_of_slice(split), preprocess, None)
+
+    def read(chosen: np.ndarray) -> records.Batch:
+        return load(chosen, (0, 0, 0), batch_size)
+
+    order = grain.MapDataset.range(len(split.source))
+    return Evaluation(order.batch(batch_size).map(read))
 
 
 def _read_ahead(batches: grain.MapDataset) -> Iterator[records.Batch]:
