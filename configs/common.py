@@ -36,7 +36,8 @@ def get_config() -> ml_collections.ConfigDict:
     data.ct_values = "stored"
     # CT values are clipped to this window ...
     data.ct_window = (-1024.0, 1500.0)
-    # ... and normalised: "paper" takes ct_mean and ct_std, "fitted" the training split's.
+    # ... and normalised with ct_mean and ct_std ("paper") or with the training split's
+    # own ("fitted").
     data.statistics = "paper"
     data.ct_mean = 85.18
     data.ct_std = 282.26

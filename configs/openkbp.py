@@ -9,7 +9,7 @@ from configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:
-    """The paper's run of `role`; what the paper does not state is marked in common.py."""
+    """The paper's run of `role`; what is not in the paper is marked in common.py."""
     config = common.get_config()
     config.role = role
     return config

@@ -22,7 +22,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors
 from mtl_jax.datasets import prepared
 from mtl_jax.sources import phantom
-from mtl_jax.study import runs, summary, workdir
+from mtl_jax.study import results, runs, summary, workdir
 
 BUILDERS = {"openkbp": "tfds_builders.openkbp.openkbp_dataset_builder"}
 PREEMPTED = 75
@@ -92,8 +92,8 @@ def run() -> int:
     if not this.train(_on_sigterm()):
         logger.warning("stopped at a saved step; the same command goes on from there")
         return PREEMPTED
-    print(summary.text(this.evaluate("test")))
-    print(f"picture: {this.picture('test')}")
+    print(summary.text(results.evaluate_split(this, "test")))
+    print(f"picture: {results.picture(this, 'test')}")
     return 0
 
 

@@ -195,12 +195,11 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         )
     if config.train.epochs == 0 and config.train.steps == 0:
         raise errors.ConfigError("train.epochs and train.steps are both 0: set one")
-    if role.network != "single" and min(config.model.stage_sizes) < 2:
-        if role.network in ("mtan", "ctan"):
-            raise errors.ConfigError(
-                f"model.stage_sizes is {tuple(config.model.stage_sizes)}: attention "
-                "splits off each stage's last block, so give at least 2 blocks a stage"
-            )
+    if role.network in ("mtan", "ctan") and min(config.model.stage_sizes) < 2:
+        raise errors.ConfigError(
+            f"model.stage_sizes is {tuple(config.model.stage_sizes)}: attention splits "
+            "off each stage's last block, so give at least 2 blocks a stage"
+        )
 
 
 def differences(

@@ -65,8 +65,8 @@ def resample(
 ) -> np.ndarray:
     """`volume` [Z, Y, X] on `grid`, read at the voxel centres of `onto`.
 
-    `order` 1 is trilinear (CT, dose), 0 nearest (masks); `outside` fills what the volume
-    does not cover.
+    `order` 1 is trilinear (CT, dose), 0 nearest (masks); `outside` fills what the
+    volume does not cover.
     """
     if volume.shape != grid.shape:
         raise errors.GeometryError(
@@ -97,10 +97,10 @@ def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) ->
     shift = old_centre - new_centre * np.asarray(spacing) / np.asarray(
         grid.spacing_mm[1:]
     )
-    origin = grid.to_mm(np.asarray([0.0, *shift]))
+    x, y, z = grid.to_mm(np.asarray([0.0, *shift])).tolist()
     return Grid(
         shape=(grid.shape[0], *size),
         spacing_mm=(grid.spacing_mm[0], *spacing),
-        origin_mm=tuple(float(v) for v in origin),
+        origin_mm=(x, y, z),
         direction=grid.direction,
     )

@@ -51,7 +51,7 @@ class Batch(TypedDict):
 
 
 def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient:
-    """Return `patient` if it keeps the contract; else a RecordError says what breaks it."""
+    """Return `patient` if it keeps the contract; else a RecordError says why not."""
 
     def fail(what: str) -> None:
         raise errors.RecordError(f"patient {patient.patient_id}: {what}")
@@ -67,9 +67,8 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
         fail("the CT has NaN or infinite values")
     for name, mask in patient.structures.items():
         if name not in structure_names:
-            fail(
-                f"structure {name!r} is not of this site{errors.nearest(name, structure_names)}"
-            )
+            hint = errors.nearest(name, structure_names)
+            fail(f"structure {name!r} is not of this site{hint}")
         check_volume(name, mask, np.bool_)
     if patient.dose_gy is not None:
         check_volume("dose_gy", patient.dose_gy, np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import errors, geometry, records
 from mtl_jax.pipeline import preprocess as preprocessing
 
 
@@ -28,7 +28,7 @@ class Prediction:
 
 
 def predict(
-    batches: Iterable[dict[str, np.ndarray]],
+    batches: Iterable[records.Batch],
     grids: dict[int, geometry.Grid],
     network: Callable[[np.ndarray], dict[str, np.ndarray]],
     preprocess: preprocessing.Preprocess,
@@ -85,7 +85,8 @@ def save(prediction: Prediction, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
     # np.savez_compressed packs at zlib's level 6: five times the time, 5 % less.
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    packing, level = zipfile.ZIP_DEFLATED, 1
+    with zipfile.ZipFile(partial, "w", packing, compresslevel=level) as archive:
         for name, array in arrays.items():
             if array is not None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

@@ -1,7 +1,7 @@
 """From a network's outputs and a batch to the loss of each task.
 
-`sums` is additive over slices, batches and devices; `losses` divides once. Training adds
-over the devices, validation also over the batches of a split.
+`sums` is additive over slices, batches and devices; `losses` divides once. Training
+adds over the devices, validation also over the batches of a split.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class Objective:
     contour_head: str
 
     def sums(self, outputs: dict[str, jax.Array], batch: dict[str, jax.Array]) -> Sums:
-        """Additive parts of each task's loss; padding and absent structures left out."""
+        """Additive parts of each loss, without padding and absent structures."""
         parts: Sums = {}
         if "contours" in self.tasks:
             logits = outputs["contours"]
@@ -65,7 +65,7 @@ class Objective:
         return by_task, parts
 
     def slices(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """How many (slice, structure) pairs or slices each task's loss averages over."""
+        """How many slices (times structures) each task's loss averages over."""
         counts = {
             "contours": (batch["present"] * batch["mask"][:, None]).sum(),
             "dose": (batch["has_dose"] * batch["mask"]).sum(),

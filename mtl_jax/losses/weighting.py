@@ -1,6 +1,6 @@
 """Dynamic weight average (DWA; Liu et al. 2019): pure functions, explicit state.
 
-A task whose loss falls more slowly than the others' gets a larger weight. Weights change
+A task whose loss falls more slowly than the others' gets a larger weight. They change
 once an interval (an epoch in the paper) from the means of the *unweighted* training
 losses over the last two intervals; in the first two intervals all weights are 1.
 """
@@ -43,7 +43,7 @@ def weights(state: DwaState, *, temperature: float) -> jax.Array:
 
 
 def update(state: DwaState, losses: jax.Array, *, interval: int) -> DwaState:
-    """Add one step's unweighted losses [K]; close the interval after `interval` steps."""
+    """Add a step's unweighted losses [K]; `interval` steps close the interval."""
     sums, steps = state.sums + losses.astype(state.sums.dtype), state.steps + 1
     closes = steps == interval
     mean = sums / steps.astype(sums.dtype)

@@ -20,8 +20,8 @@ def d_percent(values_gy: np.ndarray, percent: float) -> float:
 def d_cc(values_gy: np.ndarray, volume_cc: float, voxel_mm3: float) -> float:
     """Dose to the hottest `volume_cc` cubic centimetres, as a percentile.
 
-    The volume is rounded to whole voxels, at least one. In a structure smaller than that
-    (where the challenge's own code fails) it is the minimum dose.
+    The volume is rounded to whole voxels, at least one. In a structure smaller than
+    that (where the challenge's own code fails) it is the minimum dose.
     """
     voxels = max(1.0, np.round(volume_cc * 1000 / voxel_mm3))
     percentile = 100 - voxels / len(values_gy) * 100

@@ -1,7 +1,7 @@
 """The OpenKBP challenge's two scores, as its own evaluation computes them.
 
-Babier et al., Med. Phys. 48, 5549 (2021). The structures are always the reference's, for
-both doses; a patient counts only the structures that were contoured.
+Babier et al., Med. Phys. 48, 5549 (2021). The structures are always the reference's,
+for both doses; a patient counts only the structures that were contoured.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from mtl_jax.metrics import dvh
 def dose_error(
     reference_gy: np.ndarray, predicted_gy: np.ndarray, possible_dose_mask: np.ndarray
 ) -> float:
-    """Absolute error summed over all voxels, per voxel of the possible-dose mask, in Gy.
+    """Absolute error over all voxels, per voxel of the possible-dose mask, in Gy.
 
     Dose outside the mask counts: whoever predicts it is punished for it.
     """

@@ -131,8 +131,8 @@ def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Mean, standard deviation and n over the patients of each metric and structure.
 
-    Dose metrics are summarised by their absolute error, Dice by its value. With them the
-    official OpenKBP scores (all DVH cells pooled) and the mean Dice over structures.
+    Dose metrics are summarised by their absolute error, Dice by its value. With them
+    the official OpenKBP scores (all DVH cells pooled) and the mean Dice.
     """
     values: dict[str, list[float]] = defaultdict(list)
     cells: list[float] = []
@@ -184,14 +184,20 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 def read_csv(path: Path) -> list[Row]:
     """The rows that `write_csv` wrote."""
+
+    def number(text: str) -> float:
+        return float(text) if text else math.nan
+
     with path.open(newline="") as file:
         return [
             Row(
-                **{k: row[k] for k in ("patient", "structure", "metric", "unit")},
-                **{
-                    k: float(row[k] or "nan")
-                    for k in ("reference", "prediction", "error")
-                },
+                patient=row["patient"],
+                structure=row["structure"],
+                metric=row["metric"],
+                unit=row["unit"],
+                reference=number(row["reference"]),
+                prediction=number(row["prediction"]),
+                error=number(row["error"]),
                 note=row["note"],
             )
             for row in csv.DictReader(file)

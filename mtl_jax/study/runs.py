@@ -15,19 +15,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 from clu import parameter_overview
-from tqdm import tqdm
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, records, roles, sites
+from mtl_jax.core import errors, roles, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.inference import volumes
 from mtl_jax.losses import objective
 from mtl_jax.models import multitask, pretrained
 from mtl_jax.pipeline import augment, batches, preprocess
-from mtl_jax.study import evaluate, figures, workdir, yardsticks
-from mtl_jax.train import checkpoint, loop, parallel, step, writers
+from mtl_jax.study import workdir
+from mtl_jax.train import checkpoint, parallel, step, writers
+from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -95,7 +93,8 @@ class Run:
         """The split called `name`; a DatasetError if the data set has none."""
         if name not in self.data.splits:
             raise errors.DatasetError(
-                f"the data set has no {name} split (it has {', '.join(self.data.splits)})"
+                f"the data set has no {name} split, only "
+                f"{', '.join(self.data.splits)}; build it from a source that has one"
             )
         return self.data.splits[name]
 
@@ -125,7 +124,7 @@ class Run:
         if not settings.pop("enabled"):
             return None
         return augment.Augment(
-            site=self.site, structures=tuple(self.config.data.structures), **settings
+            site=self.site, ct_std=self.preprocess.ct_std, **settings
         )
 
     @functools.cached_property
@@ -211,7 +210,7 @@ class Run:
     # What a run does.
 
     def train(self, stop: Callable[[], bool]) -> bool:
-        """Train from the newest checkpoint to the end; False if it was stopped before."""
+        """Train from the newest checkpoint to the end; False if stopped before."""
         with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
             restored = checkpoints.restore(self.abstract_state())
             if restored is None:
@@ -227,11 +226,11 @@ class Run:
                 writers.open_writers(self.workdir, resume_step=first)
             ) as writer:
                 self._describe(state, writer)
-                state = loop.train(self._loop(checkpoints, stop), state, writer)
+                state = loops.train(self.loop(checkpoints, stop), state, writer)
         return int(state.step) >= self.schedule.steps
 
     def _describe(self, state: states.TrainState, writer: Any) -> None:
-        """The network's parameters, and what will happen, in the log and TensorBoard."""
+        """The network's parameters and what will happen, for log and TensorBoard."""
         overview = parameter_overview.get_parameter_overview(state.params)
         writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
         logger.info(
@@ -244,11 +243,11 @@ class Run:
             self.schedule.epoch_steps,
         )
 
-    def _loop(
+    def loop(
         self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]
-    ) -> loop.Loop:
+    ) -> loops.Loop:
         colours = [self.site.structure(n).colour for n in self.config.data.structures]
-        return loop.Loop(
+        return loops.Loop(
             step=self.step,
             backend=self.backend,
             schedule=self.schedule,
@@ -258,104 +257,6 @@ class Run:
             run=self.in_checkpoint,
             picture=functools.partial(writers.picture, colours=colours, slices=4),
             stop=stop,
-        )
-
-    def evaluate(self, name: str) -> dict[str, Any]:
-        """Predict and score split `name`; writes predictions and evaluation files."""
-        state, at_step = self._trained_state()
-        rules = evaluate.Rules(
-            site=self.site,
-            contour_threshold=self.config.evaluate.contour_threshold,
-            apply_possible_dose_mask=self.config.evaluate.apply_possible_dose_mask,
-        )
-        mean_map = None
-        if "dose" in self.role.tasks:
-            mean_map = yardsticks.MeanDoseMap.fit(self.split("train"))
-        rows, map_rows = [], []
-        split = self.split(name)
-        progress = tqdm(total=len(split.patients), desc=f"evaluating {name}")
-        for index, prediction in self._predictions(name, state):
-            patient = split.volume(index)
-            path = self.workdir / "predictions" / name / f"{patient.patient_id}.npz"
-            volumes.save(prediction, path)
-            rows += evaluate.score(patient, prediction, rules)
-            if mean_map is not None:
-                zero_information = volumes.Prediction(
-                    patient.grid, mean_map.dose_gy, None, ()
-                )
-                map_rows += evaluate.score(patient, zero_information, rules)
-            progress.update()
-        progress.close()
-        summary = {"split": name, "step": at_step} | evaluate.summarise(rows)
-        summary["yardsticks"] = {}
-        if mean_map is not None:
-            summary["yardsticks"]["mean_dose_map"] = evaluate.summarise(map_rows)
-        evaluate.write_csv(rows, self.workdir / "evaluation" / f"{name}.csv")
-        evaluate.write_json(summary, self.workdir / "evaluation" / f"{name}.json")
-        return summary
-
-    def picture(self, name: str) -> Path:
-        """Draw the patient of split `name` in the middle of the ranking; where it is."""
-        folder = self.workdir / "evaluation"
-        scores = evaluate.scores(evaluate.read_csv(folder / f"{name}.csv"))
-        chosen = sorted(scores, key=lambda patient: scores[patient].rank)[
-            len(scores) // 2
-        ]
-        ids = [entry.patient_id for entry in self.split(name).patients]
-        patient = self.split(name).volume(ids.index(chosen))
-        prediction = volumes.read(self.workdir / "predictions" / name / f"{chosen}.npz")
-        contours = None
-        if prediction.contours is not None:
-            drawn = prediction.contours >= self.config.evaluate.contour_threshold
-            contours = dict(zip(prediction.structures, drawn, strict=True))
-        path = folder / f"{name}.png"
-        figures.prediction_figure(
-            path,
-            patient,
-            site=self.site,
-            contours=contours,
-            dose_gy=self._masked(prediction.dose_gy, patient),
-            dice=scores[chosen].dice,
-            mae_gy=scores[chosen].dose_error_gy,
-            title=f"{self.role.paper_name or self.role.name}, patient {chosen}",
-            rows=3,
-        )
-        return path
-
-    def _masked(
-        self, dose_gy: np.ndarray | None, patient: records.Patient
-    ) -> np.ndarray | None:
-        mask = patient.possible_dose_mask
-        if dose_gy is None or mask is None:
-            return dose_gy
-        if not self.config.evaluate.apply_possible_dose_mask:
-            return dose_gy
-        return np.where(mask, dose_gy, np.float32(0))
-
-    def _trained_state(self) -> tuple[states.TrainState, int]:
-        """The state that the configuration evaluates, on the devices, and its step."""
-        with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
-            if not checkpoints.steps:
-                raise errors.CheckpointError(
-                    f"{self.workdir} has no checkpoint to evaluate: train first"
-                )
-            chosen = checkpoints.steps[-1]
-            if self.config.evaluate.checkpoint == "best":
-                chosen = checkpoints.best_step() or chosen
-            folder = checkpoints.folder / str(chosen)
-        state, _ = checkpoint.load(folder, self.abstract_state())
-        return self.backend.put_state(state), chosen
-
-    def _predictions(
-        self, name: str, state: states.TrainState
-    ) -> Iterator[tuple[int, volumes.Prediction]]:
-        network = self.backend.by_slice(self.step.predict)
-        grids = {i: entry.grid for i, entry in enumerate(self.split(name).patients)}
-        return volumes.predict(
-            self.evaluation_batches(name),
-            grids,
-            lambda image: network(state, image),
-            self.preprocess,
         )
 
 

@@ -35,5 +35,6 @@ def text(summary: dict[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
-    title = f"{summary['split']} split, {summary['patients']} patients, step {summary['step']}"
+    patients, at_step = summary["patients"], summary["step"]
+    title = f"{summary['split']} split, {patients} patients, step {at_step}"
     return "\n".join([title, *lines])

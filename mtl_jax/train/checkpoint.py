@@ -5,6 +5,7 @@ and structure names, and a digest of every array. Orbax itself does not notice a
 bit, nor go back to an older checkpoint when the newest is damaged: `restore` does.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -72,7 +73,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_score(self) -> float:
-        """The lowest validation score of the checkpoints; infinite where there is none."""
+        """The lowest validation score of the checkpoints; infinite without one."""
         return min((score for _, score in self._scores()), default=float("inf"))
 
     def best_step(self) -> int | None:
@@ -85,7 +86,7 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
-        """Save host `state` in the background; `score` is its validation score if any."""
+        """Save host `state` in the background; `score`: of its validation, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
         self._manager.save(
             step,
@@ -126,9 +127,10 @@ class Checkpoints:
 
     def _scores(self) -> Iterator[tuple[int, float]]:
         for step in self.steps:
-            metrics = self._manager.metrics(step)
-            if metrics is not None:
-                yield step, metrics["score"]
+            with contextlib.suppress(errors.CheckpointError):  # `restore` deals with it
+                score = read_run(self.folder / str(step)).get("score")
+                if score is not None:
+                    yield step, score
 
 
 def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:

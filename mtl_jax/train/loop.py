@@ -16,13 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.core import config as configs
+from mtl_jax.core import records
 from mtl_jax.models import multitask
 from mtl_jax.train import checkpoint, parallel, step
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
-
-HostBatch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +32,12 @@ class Loop:
     backend: parallel.Backend
     schedule: configs.Schedule
     batches_from: Callable[
-        [int], Iterator[HostBatch]
+        [int], Iterator[records.Batch]
     ]  # training batches from a step on
-    validation: Callable[[], Iterable[HostBatch]]
+    validation: Callable[[], Iterable[records.Batch]]
     checkpoints: checkpoint.Checkpoints
     run: dict[str, Any]  # stored in every checkpoint beside the state
-    picture: Callable[[HostBatch, dict[str, np.ndarray]], np.ndarray]
+    picture: Callable[[records.Batch, dict[str, np.ndarray]], np.ndarray]
     stop: Callable[[], bool]  # asked after every step; True: save and return
 
 
@@ -112,17 +111,17 @@ def log_row(loop: Loop, state: states.TrainState, number: int) -> dict[str, Any]
 
 
 class Validation:
-    """Losses over the whole validation split, from sums, and a picture of its middle."""
+    """Losses over the whole validation split, from sums, and a picture."""
 
     def __init__(self, loop: Loop):
         self._loop = loop
         self._sums = loop.backend.sums(loop.step.evaluate)
         self._outputs = loop.backend.by_slice(loop.step.predict)
-        self._shown: HostBatch | None = None
+        self._shown: records.Batch | None = None
 
     def __call__(self, state: states.TrainState, number: int, writer: Any) -> float:
         """Write the losses; return the score that picks the best: their plain sum."""
-        total = None
+        total: Any = None
         batches = tqdm(self._loop.validation(), desc="validation", leave=False)
         for batch in batches:
             sums = self._loop.backend.host(

@@ -3,7 +3,7 @@
 Both spread the batch over the devices and keep the state on each of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -18,13 +18,16 @@ AXIS = "batch"
 class Backend(Protocol):
     """Devices and how a function of (state, batch) runs on them."""
 
-    axis_name: str | None  # the axis a step must add over itself; None: XLA does
+    @property
+    def axis_name(self) -> str | None:
+        """The axis that a step must add over itself; None: XLA does."""
+        ...
 
     def put_state(self, state: Any) -> Any:
         """A host tree, on every device."""
         ...
 
-    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def put_batch(self, batch: Mapping[str, Any]) -> Any:
         """A host batch [B, ...], spread over the devices."""
         ...
 
@@ -58,7 +61,7 @@ class Jit:
     def put_state(self, state: Any) -> Any:
         return jax.device_put(state, self._everywhere)
 
-    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def put_batch(self, batch: Mapping[str, Any]) -> Any:
         return jax.device_put(batch, self._spread)
 
     def host(self, tree: Any) -> Any:
@@ -103,7 +106,7 @@ class Pmap:
         copies = jax.tree.map(lambda x: np.stack([np.asarray(x)] * count), state)
         return jax.pmap(lambda x: x, devices=self._devices)(copies)
 
-    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def put_batch(self, batch: Mapping[str, Any]) -> Any:
         return {name: self._split(array) for name, array in batch.items()}
 
     def host(self, tree: Any) -> Any:

@@ -1,20 +1,20 @@
 """One update of the network: pure, and the same under jit and pmap.
 
 Sums, batch-norm statistics and gradients are those of the global batch. Under jit the
-batch is one (sharded) array and XLA adds over the devices; under pmap the step adds over
-the axis named in `Step.axis_name` itself.
+batch is one (sharded) array and XLA adds over the devices; under pmap the step adds
+over the axis named in `Step.axis_name` itself.
 """
 
 import dataclasses
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from mtl_jax.losses import contours, weighting
 from mtl_jax.losses import objective as objectives
+from mtl_jax.models import multitask
 from mtl_jax.train import state as states
 
 Batch = dict[str, jax.Array]
@@ -24,7 +24,7 @@ Batch = dict[str, jax.Array]
 class Step:
     """The static parts of a step; called with what changes."""
 
-    network: nn.Module
+    network: multitask.MultiTask
     objective: objectives.Objective
     transform: optax.GradientTransformation
     dwa_temperature: float
@@ -42,7 +42,7 @@ class Step:
         return (*names, *(f"weight/{task}" for task in self.objective.tasks))
 
     def train(self, state: states.TrainState, batch: Batch) -> states.TrainState:
-        """One update. `state` is donated; the log window holds the sums of its losses."""
+        """One update. `state` is donated; its window collects what is logged."""
         task_weights = weighting.weights(state.dwa, temperature=self.dwa_temperature)
         grads, batch_stats, logged = self.gradients(state, batch, task_weights)
         updates, opt_state = self.transform.update(grads, state.opt_state, state.params)
@@ -74,7 +74,8 @@ class Step:
     ) -> dict[str, jax.Array]:
         """The network's outputs [B, H, W, ...] for images [B, H, W, C], by task."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return self.network.apply(variables, image, train=False)
+        outputs: Any = self.network.apply(variables, image, train=False)
+        return outputs
 
     def predict(
         self, state: states.TrainState, image: jax.Array
@@ -96,9 +97,9 @@ class Step:
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Gradients of the global loss, new batch statistics, and what is logged.
 
-        With `accumulate` > 1 each part's mean counts by its share of the slices: equal to
-        the whole batch for the dose and the cross-entropy; Dice sums and batch-norm are
-        those of the part.
+        With `accumulate` > 1 each part's mean counts by its share of the slices: equal
+        to the whole batch for the dose and the cross-entropy; Dice sums and batch-norm
+        are those of the part.
         """
         if self.accumulate == 1:
             whole = {task: jnp.ones(()) for task in self.objective.tasks}
@@ -127,7 +128,7 @@ class Step:
         return carry
 
     def _split(self, array: jax.Array) -> jax.Array:
-        """[B, ...] to [accumulate, B / accumulate, ...], every part from all devices."""
+        """[B, ...] to [accumulate, B / accumulate, ...], parts from all devices."""
         split = array.reshape(-1, self.accumulate, *array.shape[1:])
         return split.swapaxes(0, 1)
 

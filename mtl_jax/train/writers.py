@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from mtl_jax.core import records
+
 # Fields that depend on the machine's speed: all else in metrics.jsonl is reproducible.
 TIMING = ("images_per_second", "seconds")
 
@@ -92,7 +94,7 @@ class TensorBoard(_Quiet):
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, up to the first that is not whole; [] if absent."""
+    """The rows of a `metrics.jsonl`, up to the first that is not whole."""
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
@@ -116,7 +118,7 @@ def open_writers(workdir: Path, *, resume_step: int) -> Any:
 
 
 def _clu_metric_writers() -> types.ModuleType:
-    """`clu.metric_writers`, with a stand-in for what needs TensorFlow if that is absent."""
+    """`clu.metric_writers`, with a stand-in for what needs an absent TensorFlow."""
     absent = [
         name
         for name in ("tensorflow", "tensorboard")
@@ -131,7 +133,7 @@ def _clu_metric_writers() -> types.ModuleType:
 
 
 def picture(
-    batch: Mapping[str, np.ndarray],
+    batch: records.Batch,
     outputs: Mapping[str, np.ndarray],
     colours: list[tuple[int, int, int]],
     *,
