@@ -197,7 +197,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     def _download_and_prepare(
         self, dl_manager: Any, download_config: Any = None
     ) -> None:
-        location = self.locate(self.manual_dir) or self.download(dl_manager)
+        location = self._find(dl_manager)
         with location.open() as source, contextlib.ExitStack() as stack:
             self._chosen = {
                 split: splits.select(
@@ -220,6 +220,14 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             patients={k: tuple(v) for k, v in self._written.entries.items()},
         )
         self.info.metadata.update(index.to_json())
+
+    def _find(self, dl_manager: tfds.download.DownloadManager) -> Location:
+        """The source in the manual_dir; with nothing there, the public one."""
+        try:
+            manual_dir = Path(dl_manager.manual_dir)
+        except AssertionError:  # TFDS: the folder is not there, or empty
+            return self.download(dl_manager)
+        return self.locate(manual_dir) or self.download(dl_manager)
 
     def _shard_iterators_per_split(
         self, dl_manager: Any

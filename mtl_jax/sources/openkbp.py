@@ -86,9 +86,9 @@ class Source:
         patients = container.patients()
         if not patients:
             raise errors.SourceError(
-                f"{container.label} holds no patients, that is, no train-pats/<patient>/"
-                f"*.csv and its like (read from {self.location.description}); move it "
-                f"away, and {WHAT_TO_PUT}"
+                f"{container.label} holds no patients ({self.location.description}): "
+                "it has no train-pats/<patient>/*.csv and its like; move it away, and "
+                f"{WHAT_TO_PUT}"
             )
         where = {patient: files[0] for (_, patient), (_, files) in self._files.items()}
         for (split, patient), files in patients.items():
