@@ -135,9 +135,10 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         """Build the data set, or keep one that was built from the same source."""
         config = download_config or tfds.download.DownloadConfig()
         self.downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
-        given = config.manual_dir or self.downloads / "manual"
-        self.manual_dir = Path(given).expanduser()
-        if config.manual_dir and not self.manual_dir.is_dir():
+        usual = self.downloads / "manual"
+        self.manual_dir = Path(config.manual_dir or usual).expanduser()
+        is_given = self.manual_dir.absolute() != usual.absolute()
+        if is_given and not self.manual_dir.is_dir():
             raise errors.SourceError(
                 f"the manual_dir {self.manual_dir} is not a folder; "
                 f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
@@ -153,7 +154,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         elif config.download_mode.overwrite_dataset:
             self._replace(build)
         else:
-            self._check_same_source(is_given=bool(config.manual_dir))
+            self._check_same_source(is_given=is_given)
 
     def _replace(self, build: Callable[[], None]) -> None:
         """Build beside the data set that is there; only then take its place."""

@@ -59,6 +59,11 @@ def test_with_nothing_there_the_archive_is_downloaded_once(served, tmp_path):
     assert Handler.requests.count("GET") == 1
     prepare(tmp_path / "data")
     prepare(tmp_path / "data", "official")  # from the file that was downloaded
+    # The usual folder counts as not given, though it is not there.
+    usual = tmp_path / "data" / "downloads" / "manual"
+    prepared.prepare(
+        Builder, cohort="paper", data_dir=tmp_path / "data", manual_dir=usual, workers=1
+    )
     assert Handler.requests.count("GET") == 1
     # The same archive in a manual_dir is the same source.
     manual = tmp_path / "manual"
