@@ -132,7 +132,7 @@ def test_a_second_source_is_never_served_from_the_firsts_shards(tmp_path):
     assert prepare(tmp_path / "data", None).fingerprint == first.fingerprint
     # But a folder that was named and holds no patients, or is not there, is an error.
     with pytest.raises(errors.SourceError, match="holds no patients"):
-        prepare(tmp_path / "data", tmp_path / "data/downloads/manual")
+        prepare(tmp_path / "data", tmp_path / "data/downloads")
     with pytest.raises(errors.SourceError, match="is not a folder; put"):
         prepare(tmp_path / "data", tmp_path / "nowhere")
 
