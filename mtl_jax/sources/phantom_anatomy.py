@@ -13,7 +13,7 @@ from mtl_jax.sources import phantom_space
 
 # Hounsfield units of the tissues.
 AIR, FAT, FLUID, BRAIN, MUSCLE = -980.0, -95.0, 0.0, 34.0, 58.0
-PAROTID, STEM, CORD, VESSEL = -22.0, 62.0, 60.0, 170.0
+PAROTID, STEM, CORD, VESSEL = -22.0, 62.0, 60.0, 110.0
 CARTILAGE, MARROW, BONE, TOOTH, METAL = 190.0, 320.0, 900.0, 1700.0, 2900.0
 
 # Outline of the body at heights z: half width, most anterior and most posterior y.
@@ -163,7 +163,7 @@ def _parotids(a: Anatomy) -> None:
     s = a.space
     for side, name in ((-1, "RightParotid"), (1, "LeftParotid")):
         centre = a.about(side * 57, -20, -16, sd_mm=3.0)
-        radii = a.sized(15, 19, 25, spread=0.18)
+        radii = a.sized(16, 20, 26, spread=0.18)
         deep = s.ball(centre - (side * 9, -3, -2), radii * (0.75, 0.6, 0.7))
         gland = (np.minimum(s.ball(centre, radii), deep) < 1) & (a.skin < 0.94)
         rim = (np.minimum(s.ball(centre, radii), deep) < 1.14) & (a.skin < 0.97)

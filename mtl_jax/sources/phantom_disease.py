@@ -1,7 +1,7 @@
 """A tumour in a phantom: healthy anatomy goes in, targets come out.
 
 Each target is drawn about something that enhances: PTV70 about the primary tumour,
-PTV63 about a large node, PTV56 about the side of a neck with a chain of small ones.
+PTV63 about a large node, PTV56 about the swollen side of a neck with many small ones.
 Where they are, and which of them there are, can be seen in every slice that they cross.
 """
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from mtl_jax.sources import phantom_anatomy
 
-TUMOUR, LARGE_NODE, NECROSIS, SMALL_NODE = 125.0, 112.0, 75.0, 90.0  # HU
+# Hounsfield units; contrast is stronger than life, so that few patients suffice.
+TUMOUR, LARGE_NODE, NECROSIS, SMALL_NODE, SWOLLEN = 230.0, 205.0, 130.0, 160.0, -25.0
 
 # Where a primary tumour may sit; x is mirrored to the diseased side.
 PRIMARY_SITES = ((20, -62, -34), (27, -46, -18), (9, -47, 8), (12, -54, -66))
@@ -37,11 +38,13 @@ def add_disease(anatomy: phantom_anatomy.Anatomy) -> dict[str, np.ndarray]:
         for where in sides:
             x, y = anatomy.levels[where]
             beads = 6.5 + 2.0 * np.sin(s.z / 2.6 + rng.uniform(0, 6))
+            level = (s.tube(x, y, 18, 20) < 1) & s.between(*ELECTIVE_Z)
+            fat = (anatomy.hu > -140) & (anatomy.hu < -60)
+            anatomy.paint(level & fat & soft, SWOLLEN)
             chain = s.tube(x + 3 * where, y + 9, beads, beads) < 1
             chain &= s.between(*ELECTIVE_Z) & soft & ~anatomy.glands
             anatomy.paint(chain & (anatomy.hu < 250), SMALL_NODE)
-            level = s.tube(x, y, 18, 20) < 1
-            regions["PTV56"] |= level & s.between(*ELECTIVE_Z)
+            regions["PTV56"] |= level
     if "63" in plan:
         x, y = anatomy.levels[side]
         node = [x + 4 * side, y + 6, rng.uniform(-60, -28)]

@@ -55,7 +55,7 @@ def beam(density: np.ndarray, spacing_mm: float, gantry_deg: float) -> Beam:
     """
     slices, size, _ = density.shape
     tail = int(np.ceil(3.5 * PENUMBRA_MM / spacing_mm))
-    bins = int(np.ceil(size * np.sqrt(2))) + 2 * tail + 1
+    bins = size + 2 * (int(np.ceil(size * (np.sqrt(2) - 1) / 2)) + tail)
     angle = np.radians(gantry_deg)
     along = np.array([np.cos(angle), -np.sin(angle)], np.float32)  # y, x
     across = np.array([np.sin(angle), np.cos(angle)], np.float32)
