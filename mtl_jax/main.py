@@ -5,12 +5,13 @@
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
+import contextlib
 import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ml_collections
@@ -89,7 +90,9 @@ def run() -> int:
     data = prepare(config)
     workdir.claim(home, config, data.fingerprint)
     this = runs.Run(config, data, home)
-    if not this.train(_on_sigterm()):
+    with _asked_to_stop() as asked:
+        finished = this.train(asked)
+    if not finished:
         logger.warning("stopped at a saved step; the same command goes on from there")
         return PREEMPTED
     print(summary.text(results.evaluate_split(this, "test")))
@@ -132,11 +135,21 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _on_sigterm() -> Callable[[], bool]:
-    """A function that says whether SIGTERM has come."""
-    came: list[bool] = []
-    signal.signal(signal.SIGTERM, lambda *_: came.append(True))
-    return lambda: bool(came)
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """A function that says whether SIGTERM, or a first Ctrl-C, has come."""
+    came: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        came.append(number)
+        signal.signal(number, before[number])  # a second one ends the program
+
+    before = {n: signal.signal(n, note) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ def test_accumulation_is_the_large_batch_for_the_dose(tiny, parts):
         step = tiny.step(dtype=jnp.float64)
         state = tiny.state(step, dtype=np.float64)
         (batch,) = tiny.batches(1, dtype=np.float64)
+        for name in ("present", "has_dose", "mask"):
+            batch[name] = batch[name].astype(np.float64)
         assert 0 < batch["has_dose"].sum() < 8  # parts hold different numbers of plans
         results = {}
         for accumulate in (1, parts):

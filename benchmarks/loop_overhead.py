@@ -1,0 +1,151 @@
+"""What the training loop costs over the bare step, at the default intervals.
+
+    python -m benchmarks.loop_overhead --data_dir=DIR [--manual_dir=DIR] [--steps=20]
+
+The bare step runs on one batch that lies on the device; the loop reads, places, logs,
+draws and saves. Both take turns. Comes out: a Markdown table, and the overhead of an
+epoch of the configuration: everything but validation's own forward passes.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from configs import openkbp
+from mtl_jax.core import config as configs
+from mtl_jax.core import records
+from mtl_jax.datasets import prepared
+from mtl_jax.study import runs, workdir
+from mtl_jax.train import checkpoint, loop, writers
+from tfds_builders.openkbp import openkbp_dataset_builder
+
+
+def parse_flags() -> argparse.Namespace:
+    """What to measure, and how long."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--manual_dir", type=Path)
+    parser.add_argument("--role", default="multi")
+    parser.add_argument("--steps", type=int, default=20, help="steps of each turn")
+    parser.add_argument("--turns", type=int, default=3)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    flags = parse_flags()
+    config = openkbp.get_config(flags.role)
+    config.model.pretrained = "none"
+    config.train.steps = 10**6
+    data = prepared.prepare(
+        openkbp_dataset_builder.Builder,
+        cohort=config.data.cohort,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+        workers=config.data.workers,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = runs.Run(configs.check(config), data, Path(folder))
+        workdir.claim(run.workdir, config, data.fingerprint)
+        report(run, measure(run, steps=flags.steps, turns=flags.turns))
+
+
+def measure(run: runs.Run, *, steps: int, turns: int) -> dict[str, list[float]]:
+    """Seconds of a bare step, a step of the loop, a checkpoint, and a picture."""
+    state, _ = run.initial_state()
+    update = run.backend.update(run.step.train)
+    batch = run.backend.put_batch(run.training_batches.batch(0))
+    placed = update(run.backend.put_state(state), batch)  # compiles
+    jax.block_until_ready(placed)
+    seconds: dict[str, list[float]] = {
+        "bare step": [], "step in the loop": [], "checkpoint": [], "picture": []
+    }  # fmt: skip
+    for turn in tqdm(range(turns), desc="turns"):
+        start = time.perf_counter()
+        for _ in range(steps):
+            placed = update(placed, batch)
+        jax.block_until_ready(placed)
+        seconds["bare step"].append((time.perf_counter() - start) / steps)
+        by_loop = in_loop(run, state, steps, run.workdir / str(turn))
+        seconds["step in the loop"].append(by_loop["step"])
+        seconds["checkpoint"].append(by_loop["checkpoint"])
+        seconds["picture"].append(picture(run, placed))
+    return seconds
+
+
+def in_loop(run: runs.Run, state: Any, steps: int, folder: Path) -> dict[str, float]:
+    """Seconds of a step, and of the checkpoint after the last one.
+
+    The clock starts when the loop asks for its second batch: by then it has compiled.
+    """
+    asked: list[float] = []
+
+    def timed(first: int) -> Iterator[records.Batch]:
+        for batch in run.training_batches.iterate(first):
+            asked.append(time.perf_counter())
+            yield batch
+
+    stopped: list[float] = []
+
+    def stop() -> bool:
+        if len(asked) <= steps + 1:
+            return False
+        stopped.append(time.perf_counter())
+        return True
+
+    with checkpoint.Checkpoints(folder / "checkpoints") as checkpoints:
+        this = dataclasses.replace(run.loop(checkpoints, stop), batches_from=timed)
+        writer = writers.open_writers(folder, resume_step=0)
+        loop.train(this, state, writer)
+        saved = time.perf_counter() - stopped[0]
+        writer.close()
+    return {"step": (stopped[0] - asked[1]) / (len(asked) - 1), "checkpoint": saved}
+
+
+def picture(run: runs.Run, placed: Any) -> float:
+    """Seconds of one picture, after the first of a run."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        checkpoint.Checkpoints(Path(folder)) as checkpoints,
+    ):
+        validation = loop.Validation(run.loop(checkpoints, lambda: False))
+        validation.picture(placed)
+        start = time.perf_counter()
+        validation.picture(placed)
+        return time.perf_counter() - start
+
+
+def report(run: runs.Run, seconds: dict[str, list[float]]) -> None:
+    """Print medians and spread, and the overhead of an epoch."""
+    print("| | median, s | least | most |\n|---|---|---|---|")
+    for name, values in seconds.items():
+        middle = statistics.median(values)
+        print(f"| {name} | {middle:.3f} | {min(values):.3f} | {max(values):.3f} |")
+    extra = [
+        inside / bare - 1
+        for bare, inside in zip(
+            seconds["bare step"], seconds["step in the loop"], strict=True
+        )
+    ]
+    epoch = run.schedule.epoch_steps
+    bare = statistics.median(seconds["bare step"]) * epoch
+    once = sum(statistics.median(seconds[n]) for n in ("checkpoint", "picture"))
+    total = statistics.median(extra) + once / bare
+    device = jax.devices()[0].device_kind
+    print(
+        f"\nAn epoch of {epoch} steps on {device}: reading and logging "
+        f"{100 * statistics.median(extra):.2f} %, one checkpoint and one picture "
+        f"{100 * once / bare:.2f} %, together {100 * total:.2f} % over the bare steps."
+    )
+
+
+if __name__ == "__main__":
+    main()
