@@ -102,18 +102,29 @@ def _voxels(
     ):
         _refuse_line(label, body, with_values)
     rows = separators.size // 2
-    text = body.replace(b"\n", b",") if with_values else body.replace(b",\n", b",")
-    with warnings.catch_warnings(action="ignore"):  # older NumPy only warns
-        try:
-            numbers = np.fromstring(text, dtype=np.float64, sep=",")
-        except ValueError:
-            _refuse_line(label, body, with_values)
-    if numbers.size != rows * (1 + with_values):
+    count = rows * (1 + with_values)
+    if with_values:
+        # Whole numbers, as in a CT, are read as integers: four times as fast.
+        numbers = _numbers(body.replace(b".0\n", b","), np.int64, count)
+        if numbers is None:
+            numbers = _numbers(body.replace(b"\n", b","), np.float64, count)
+    else:
+        numbers = _numbers(body.replace(b",\n", b","), np.int64, count)
+    if numbers is None:
         _refuse_line(label, body, with_values)
     columns = numbers.reshape(rows, -1)
-    index = columns[:, 0]
     values = columns[:, 1] if with_values else np.zeros(rows)
-    return _check_index(label, index), values
+    return _check_index(label, columns[:, 0]), values.astype(np.float64)
+
+
+def _numbers(text: bytes, dtype: type, count: int) -> np.ndarray | None:
+    """The `count` numbers that commas divide in `text`; None if they are not that."""
+    with warnings.catch_warnings(action="ignore"):  # older NumPy only warns
+        try:
+            numbers = np.fromstring(text, dtype=dtype, sep=",")
+        except ValueError:
+            return None
+    return numbers if numbers.size == count else None
 
 
 def _body(label: str, content: bytes) -> bytes:
@@ -144,8 +155,8 @@ def _body(label: str, content: bytes) -> bytes:
 
 def _refuse_line(label: str, body: bytes, with_values: bool) -> NoReturn:
     """SourceError that shows the first line of `body` which is not as expected."""
-    number = rb"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
-    expected = re.compile(number + b"," + (number if with_values else b""))
+    index, value = rb"\s*[+-]?\d+\s*", rb"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
+    expected = re.compile(index + b"," + (value if with_values else b""))
     form = "index,value" if with_values else "index,"
     for line_number, line in enumerate(body.split(b"\n")[:-1], start=2):
         if not expected.fullmatch(line):

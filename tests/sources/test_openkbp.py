@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -20,9 +21,16 @@ def read(folder: pathlib.Path):
         return source.read("train", "pt_7")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("written")
+    openkbp.write_patient(patient(), folder / "provided-data/train-pats/pt_7")
+    return folder
+
+
 @pytest.fixture
-def manual_dir(tmp_path: pathlib.Path) -> pathlib.Path:
-    openkbp.write_patient(patient(), tmp_path / "provided-data/train-pats/pt_7")
+def manual_dir(written: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -53,16 +61,16 @@ def test_a_patient_worked_by_hand(tmp_path: pathlib.Path):
 
 
 def test_what_is_written_comes_back(manual_dir: pathlib.Path):
-    written, found = patient(), read(manual_dir)
-    assert found.grid == written.grid
-    np.testing.assert_array_equal(found.ct, written.ct)
-    np.testing.assert_array_equal(found.dose_gy, written.dose_gy)
-    np.testing.assert_array_equal(found.possible_dose_mask, written.possible_dose_mask)
+    made, found = patient(), read(manual_dir)
+    assert found.grid == made.grid
+    np.testing.assert_array_equal(found.ct, made.ct)
+    np.testing.assert_array_equal(found.dose_gy, made.dose_gy)
+    np.testing.assert_array_equal(found.possible_dose_mask, made.possible_dose_mask)
     assert list(found.structures) == [
-        name for name in openkbp.SITE.names if name in written.structures
+        name for name in openkbp.SITE.names if name in made.structures
     ]
     for name, mask in found.structures.items():
-        np.testing.assert_array_equal(mask, written.structures[name])
+        np.testing.assert_array_equal(mask, made.structures[name])
 
 
 def test_a_dose_of_many_digits_comes_back(tmp_path: pathlib.Path, rng):
@@ -115,6 +123,10 @@ REPLACED = [
     ("Larynx", ",data\n5,\n5,\n", "lists voxel 5 more than once"),
     ("Larynx", ",data\n5,1.0\n", "line 2 is '5,1.0', expected 'index,'"),
     ("Larynx", ",data\n5,\nx,\n", "line 3 is 'x,'"),
+    ("Larynx", ",data\n5,\n6.0,\n", "line 3 is '6.0,'"),
+    ("Larynx", ",data\n99999999999999999999,\n", "line 2 has index 9.22337203685e"),
+    ("ct", ",data\n5,9e9\n", "has 9000000000 at voxel 5"),
+    ("ct", ",data\n5,99999999999999999999.0\n", "has 9.22337203685e.18 at voxel 5"),
     ("dose", ",data\n5,nan\n", "has nan Gy at voxel 5"),
     ("dose", ",data\n5,inf\n", "has inf Gy at voxel 5"),
     ("dose", ",data\n5,-0.1\n", "has -0.1 Gy at voxel 5"),
