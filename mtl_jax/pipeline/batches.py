@@ -7,8 +7,9 @@ all slices in order, the last batch padded to full size with rows whose `mask` i
 """
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import grain.python as grain
@@ -22,6 +23,9 @@ from mtl_jax.pipeline import preprocess as preprocessing
 # Batches that are read ahead (of 8 slices: about 1.6 MB each), by how many threads at
 # most: reading, decompression, NumPy and SciPy leave Python's lock to others.
 READ_AHEAD, THREADS = 8, 8
+# What a generator is for, in its key: (seed, purpose, ...).
+ORDER, AUGMENTATION = 0, 1
+FOREVER = 1 << 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +38,18 @@ class Loader:
     augment: augmentation.Augment | None
 
     def __call__(
-        self, indices: np.ndarray, key: tuple[int, int, int], size: int
+        self, indices: np.ndarray, size: int, key: tuple[int, ...], first: int
     ) -> records.Batch:
         """The batch of `indices`, with rows of zeros up to `size`.
 
-        `key` is seed, step, and position of the first row: the root of augmentation.
+        Row i is augmented from a generator of its own, of `key` and `first` + i.
         """
-        seed, step, first = key
         batch = self.preprocess.empty(size)
         for row, index in enumerate(indices.tolist()):
             example = self.source[index]
             if self.augment is not None:
                 example = self.preprocess.resample(example)
-                rng = np.random.default_rng((seed, step, first + row))
+                rng = np.random.default_rng((*key, first + row))
                 example = self.augment(example, rng)
             self.preprocess.write(batch, row, example, int(self.patient_of[index]))
         for column in cast(dict[str, np.ndarray], batch).values():
@@ -125,17 +128,38 @@ def training(
             f"train.batch_size {batch_size}; choose a smaller batch"
         )
     load = Loader(split.source, patient_of_slice(split), preprocess, augment)
+    walk = shuffled(indices, seed)
     local = batch_size // process_count
     first = process_index * local
 
-    def read(step: int, chosen: np.ndarray) -> records.Batch:
-        return load(chosen[first : first + local], (seed, step, first), local)
+    def read(step: int) -> records.Batch:
+        start = step * batch_size + first
+        key = (seed, AUGMENTATION, step)
+        return load(walk(start, start + local), local, key, first)
 
-    order = grain.MapDataset.source(indices).seed(seed).shuffle().repeat()
     return Training(
         steps_per_epoch=len(indices) // batch_size,
-        batches=order.batch(batch_size, drop_remainder=True).map_with_index(read),
+        batches=grain.MapDataset.range(FOREVER).map(read),
     )
+
+
+def shuffled(indices: np.ndarray, seed: int) -> Callable[[int, int], np.ndarray]:
+    """A function that gives the part [start, stop) of an endless walk over `indices`.
+
+    Each epoch of the walk has every index once, in an order of its own.
+    """
+
+    @functools.lru_cache(maxsize=4)  # threads read around the end of an epoch
+    def epoch(number: int) -> np.ndarray:
+        return np.random.default_rng((seed, ORDER, number)).permutation(indices)
+
+    def part(start: int, stop: int) -> np.ndarray:
+        numbers, places = np.divmod(np.arange(start, stop), len(indices))
+        return np.array(
+            [epoch(n)[p] for n, p in zip(numbers.tolist(), places, strict=True)]
+        )
+
+    return part
 
 
 def evaluation(
@@ -145,7 +169,7 @@ def evaluation(
     load = Loader(split.source, patient_of_slice(split), preprocess, None)
 
     def read(chosen: np.ndarray) -> records.Batch:
-        return load(chosen, (0, 0, 0), batch_size)
+        return load(chosen, batch_size, (), 0)
 
     order = grain.MapDataset.range(len(split.source))
     return Evaluation(order.batch(batch_size).map(read))
