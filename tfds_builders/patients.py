@@ -150,10 +150,20 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             **kwargs,
         )
         if not self.data_path.exists():
-            build()
+            self._build(build, is_given=is_given)
         elif config.download_mode.overwrite_dataset:
             self._replace(build)
         else:
+            self._check_same_source(is_given=is_given)
+
+    def _build(self, build: Callable[[], None], *, is_given: bool) -> None:
+        """Build; if another process was first, keep its data set, if it is the same."""
+        try:
+            build()
+        except OSError:
+            if not self.data_path.exists():
+                raise
+            self.info.read_from_directory(self._data_dir)
             self._check_same_source(is_given=is_given)
 
     def _replace(self, build: Callable[[], None]) -> None:

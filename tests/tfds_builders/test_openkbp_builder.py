@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 import tfds_builders.openkbp  # noqa: F401
 from mtl_jax.core import errors
 from mtl_jax.datasets import prepared
+from tfds_builders import patients
 from tfds_builders.openkbp import __main__ as command
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 
@@ -153,6 +154,26 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: pathlib.Path, workers: i
         prepare(tmp_path / "data", other, workers=workers)
     assert not list((tmp_path / "data").rglob("*array_record*"))
     assert not list((tmp_path / "data").rglob("1.0.0*"))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_of_two_builds_at_a_time_the_first_to_end_stays(tmp_path, monkeypatch, same):
+    other = DUMMY if same else other_source(tmp_path / "other")
+    in_order = patients.in_order
+
+    def overtaken(*arguments):
+        monkeypatch.undo()
+        prepare(tmp_path / "data", other)
+        yield from in_order(*arguments)
+
+    monkeypatch.setattr(patients, "in_order", overtaken)
+    if same:
+        assert prepare(tmp_path / "data", DUMMY).splits["train"].source[0]
+    else:
+        with pytest.raises(errors.DatasetError, match=f"was built from .*{other}"):
+            prepare(tmp_path / "data", DUMMY)
+    place = tmp_path / "data/openkbp/paper"
+    assert [path.name for path in place.iterdir()] == ["1.0.0"]
 
 
 def overwrite(data_dir: pathlib.Path, manual_dir: pathlib.Path) -> None:
