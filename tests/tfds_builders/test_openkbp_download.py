@@ -81,7 +81,6 @@ def test_with_nothing_there_the_archive_is_downloaded_once(served, tmp_path):
 
 def test_the_checksum_is_recorded_and_then_held(served, tmp_path, monkeypatch):
     record = tmp_path / "checksums.tsv"
-    record.touch()
     monkeypatch.setattr(Builder, "_checksums_path", epath.Path(record))
     Builder(data_dir=tmp_path / "first").download_and_prepare(
         download_config=tfds.download.DownloadConfig(register_checksums=True)
