@@ -44,7 +44,7 @@ class Location:
         """SHA-256 of the CSVs' paths and contents, or of the archives; reads it all."""
         total = hashlib.sha256()
         if self.folder is not None:
-            for part in openkbp_files.Folder(self.folder, "").digest():
+            for part in openkbp_files.Folder(self.folder, "").contents():
                 total.update(part)
         else:
             for digest in sorted(_file_digest(path) for path in self.archives):

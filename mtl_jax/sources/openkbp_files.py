@@ -6,7 +6,6 @@ which has no index, is decompressed once into an unnamed temporary file.
 """
 
 import gzip
-import hashlib
 import lzma
 import re
 import tarfile
@@ -49,10 +48,6 @@ class Container(Protocol):
 
     def read(self, handle: Any) -> bytes:
         """The bytes of one file."""
-        ...
-
-    def digest(self) -> Iterator[bytes]:
-        """What the container's fingerprint is made of."""
         ...
 
     def close(self) -> None:
@@ -118,7 +113,8 @@ class Folder:
                 f"{handle.name} cannot be read: {error}"
             ) from error
 
-    def digest(self) -> Iterator[bytes]:
+    def contents(self) -> Iterator[bytes]:
+        """Path, size and bytes of every file, in an order of their own."""
         for (split, patient), (_, files) in sorted(self.patients().items()):
             for name, path in sorted(files.items()):
                 content = self.read(path)
@@ -130,15 +126,11 @@ class Folder:
 
 
 class _Archive:
-    """What zip and tar share: a path, its label, and the digest of its bytes."""
+    """What zip and tar share: a path, its label, and how damage is reported."""
 
     def __init__(self, path: Path) -> None:
         self.label = path.name
         self._path = path
-
-    def digest(self) -> Iterator[bytes]:
-        with self._path.open("rb") as file:
-            yield hashlib.file_digest(file, "sha256").digest()
 
     def _damaged(self, error: BaseException, where: str = "") -> errors.SourceError:
         return errors.SourceError(

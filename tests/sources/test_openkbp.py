@@ -192,3 +192,14 @@ def test_what_the_format_cannot_hold_is_not_written(tmp_path, change, message):
     with pytest.raises(errors.SourceError, match=message):
         openkbp.write_patient(dataclasses.replace(patient(), **change), tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_real_patient_is_written_back_byte_for_byte(
+    openkbp_sample: pathlib.Path, tmp_path: pathlib.Path
+):
+    archive = openkbp_sample / "openkbp-validation.tar.xz"
+    with openkbp.archive(archive, origin=archive.name).open() as source:
+        raw = source.raw("validation", "pt_201")
+    openkbp.write_patient(openkbp.parse(raw), tmp_path)
+    written = {path.stem: path.read_bytes() for path in tmp_path.iterdir()}
+    assert written == raw.files
