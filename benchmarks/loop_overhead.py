@@ -30,7 +30,7 @@ from tfds_builders.openkbp import openkbp_dataset_builder
 
 def parse_flags() -> argparse.Namespace:
     """What to measure, and how long."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What the training loop costs.")
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--manual_dir", type=Path)
     parser.add_argument("--role", default="multi")

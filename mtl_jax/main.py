@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 from absl import app, flags
@@ -96,6 +97,7 @@ def run() -> int:
         logger.warning("stopped at a saved step; the same command goes on from there")
         return PREEMPTED
     print(summary.text(results.evaluate_split(this, "test")))
+    print(f"training curves: {results.curves(this)}")
     print(f"picture: {results.picture(this, 'test')}")
     return 0
 
@@ -144,7 +146,10 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
         came.append(number)
         signal.signal(number, before[number])  # a second one ends the program
 
-    before = {n: signal.signal(n, note) for n in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield lambda: bool(came)
     finally:

@@ -4,6 +4,7 @@ Doors (sources, builders, batches) call `check_*`; inside, nobody checks again.
 """
 
 import dataclasses
+import re
 from typing import TypedDict
 
 import numpy as np
@@ -62,6 +63,9 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
         if volume.dtype != dtype:
             fail(f"{name} is {volume.dtype}, expected {np.dtype(dtype)}")
 
+    # The id becomes the name of files.
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", patient.patient_id):
+        fail("an id is made of letters, digits, '_', '-' and, after the first, '.'")
     check_volume("ct", patient.ct, np.float32)
     if not np.all(np.isfinite(patient.ct)):
         fail("the CT has NaN or infinite values")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mtl_jax.core import errors, records
 from mtl_jax.inference import volumes
 from mtl_jax.study import evaluate, figures, runs, yardsticks
-from mtl_jax.train import checkpoint
+from mtl_jax.train import checkpoint, writers
 from mtl_jax.train import state as states
 
 
@@ -50,6 +50,14 @@ def evaluate_split(run: runs.Run, name: str) -> dict[str, Any]:
     evaluate.write_csv(rows, run.workdir / "evaluation" / f"{name}.csv")
     evaluate.write_json(summary, run.workdir / "evaluation" / f"{name}.json")
     return summary
+
+
+def curves(run: runs.Run) -> Path:
+    """Draw the losses and weights over the steps; where they are."""
+    path = run.workdir / "evaluation" / "training.png"
+    rows = writers.read_json_lines(run.workdir / "metrics.jsonl")
+    figures.training_curves_figure(path, rows)
+    return path
 
 
 def picture(run: runs.Run, name: str) -> Path:

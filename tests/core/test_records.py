@@ -30,6 +30,7 @@ def test_a_good_patient_passes():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("patient_id", "../pt_1", "letters, digits"),
         ("ct", np.zeros((2, 3, 3), np.float32), r"pt_1: ct has shape \(2, 3, 3\)"),
         ("ct", np.zeros((2, 3, 4)), "ct is float64"),
         ("ct", np.full((2, 3, 4), np.nan, np.float32), "NaN"),
