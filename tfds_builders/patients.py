@@ -7,15 +7,11 @@ same.
 """
 
 import abc
-import collections
-import concurrent.futures
-import concurrent.futures.process
 import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
-import multiprocessing
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -26,6 +22,7 @@ import tqdm
 
 from mtl_jax.core import errors, records, sites
 from mtl_jax.datasets import examples, splits
+from tfds_builders import workers
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
@@ -263,7 +260,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]
         tasks = ((read, source.raw(*patient), self.SITE) for patient in patients)
-        done = in_order(examples.read_stack, tasks, self.workers)
+        done = workers.in_order(examples.read_stack, tasks, self.workers)
         bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
         with contextlib.closing(done), bar:
             for stack in done:
@@ -294,33 +291,3 @@ class Written:
             entries.append(dataclasses.replace(stack.entry, start=start))
             self._digest.update(stack.digest.encode())
             yield from enumerate(examples.slices(stack), start=start)
-
-
-def in_order(
-    task: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int
-) -> Generator[Any]:
-    """`task` of each of `arguments`, in order, by `workers` processes.
-
-    At most `workers` + 1 are under way or waiting to be taken. One worker is this
-    process itself.
-    """
-    if workers == 1:
-        for each in arguments:
-            yield task(*each)
-        return
-    spawn = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-    pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawn)
-    waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
-    try:
-        for each in arguments:
-            waiting.append(pool.submit(task, *each))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise errors.DatasetError(
-            f"a worker process died ({error}); give it more memory, or use workers=1"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)

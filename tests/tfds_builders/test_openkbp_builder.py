@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 import tfds_builders.openkbp  # noqa: F401
 from mtl_jax.core import errors
 from mtl_jax.datasets import prepared
-from tfds_builders import patients
+from tfds_builders import workers
 from tfds_builders.openkbp import __main__ as command
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 
@@ -159,14 +159,14 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: pathlib.Path, workers: i
 @pytest.mark.parametrize("same", [True, False])
 def test_of_two_builds_at_a_time_the_first_to_end_stays(tmp_path, monkeypatch, same):
     other = DUMMY if same else other_source(tmp_path / "other")
-    in_order = patients.in_order
+    in_order = workers.in_order
 
     def overtaken(*arguments):
         monkeypatch.undo()
         prepare(tmp_path / "data", other)
         yield from in_order(*arguments)
 
-    monkeypatch.setattr(patients, "in_order", overtaken)
+    monkeypatch.setattr(workers, "in_order", overtaken)
     if same:
         assert prepare(tmp_path / "data", DUMMY).splits["train"].source[0]
     else:
