@@ -49,6 +49,9 @@ MANUAL_DIR = flags.DEFINE_string(
 
 def parse(argv: list[str]) -> list[str]:
     """Parse the flags; a wrong one ends the program with one line and status 2 or 1."""
+    if {"--help", "-h", "--helpshort"} & set(argv):
+        app.usage(shorthelp=True, writeto_stdout=True)
+        sys.exit(0)
     try:
         rest = flags.FLAGS(argv)
         if CONFIG.value is None:

@@ -29,7 +29,7 @@ STAMP = "phantom.json"
 
 SITE = sites.OPENKBP
 SHAPE = (128, 128, 128)
-FIELD_MM = 262.0  # side of the square about the head that holds the body
+FIELD_MM = 236.0  # side of the square about the head that holds the body
 PLAN_MARGIN_MM = 14.0  # from the last target to the last slice where dose is possible
 
 # How often a structure was not contoured; of the first four at most one is missing.
@@ -40,8 +40,8 @@ MISSING = {"Esophagus": 0.5, "Larynx": 0.45, "Mandible": 0.3}
 def make_patient(seed: int, index: int) -> records.Patient:
     """Phantom `index` of the cohort `seed`, the same whenever it is asked for."""
     rng = np.random.default_rng([seed, index])
-    in_plane_mm = float(np.round(rng.uniform(3.7, 4.1), 3))
-    spacing_mm = (float(np.round(rng.uniform(2.35, 2.65), 3)), in_plane_mm, in_plane_mm)
+    in_plane_mm = float(np.round(rng.uniform(4.1, 4.3), 3))
+    spacing_mm = (float(np.round(rng.uniform(3.0, 3.3), 3)), in_plane_mm, in_plane_mm)
     grid = geometry.Grid(SHAPE, spacing_mm)
     pose = phantom_space.draw_pose(rng, grid)
     window = _window(rng, grid, pose)

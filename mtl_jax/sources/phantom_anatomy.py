@@ -12,9 +12,9 @@ import numpy as np
 from mtl_jax.sources import phantom_space
 
 # Hounsfield units of the tissues.
-AIR, FAT, FLUID, BRAIN, MUSCLE = -980.0, -95.0, 0.0, 34.0, 58.0
-PAROTID, STEM, CORD, VESSEL = -22.0, 62.0, 60.0, 110.0
-CARTILAGE, MARROW, BONE, TOOTH, METAL = 190.0, 320.0, 900.0, 1700.0, 2900.0
+AIR, FAT, FLUID, BRAIN, MUSCLE = -980.0, -95.0, 0.0, 34.0, 55.0
+PAROTID, STEM, CORD, VESSEL = -22.0, 62.0, 60.0, 90.0
+CARTILAGE, MARROW, BONE, TOOTH, METAL = 75.0, 500.0, 900.0, 1700.0, 2900.0
 
 # Outline of the body at heights z: half width, most anterior and most posterior y.
 OUTLINE_Z = (-110, -92, -74, -58, -48, -38, -20, 0, 20, 40, 60, 80)
@@ -213,11 +213,11 @@ def _spine(a: Anatomy, canal_x: np.ndarray, canal_y: np.ndarray) -> None:
     in_vertebra = np.mod(s.z / period + phase, 1.0) < 0.76
     neck = s.between(-160, -5)
     column = s.tube(canal_x, canal_y - 23, 16, 11)
-    a.paint(neck & (column < 1.0), 95.0)
+    a.paint(neck & (column < 1.0), 85.0)
     a.paint(neck & in_vertebra & (column < 1.0), BONE)
     a.paint(neck & in_vertebra & (column < 0.72), MARROW)
     arch = s.tube(canal_x, canal_y, 19, 17)
-    a.paint(neck & (arch < 1.0), 115.0)
+    a.paint(neck & (arch < 1.0), 88.0)
     a.paint(neck & in_vertebra & (arch < 1.0), BONE)
     for side in (-1, 1):
         wing = s.tube(canal_x + side * 23, canal_y - 6, 9, 5)

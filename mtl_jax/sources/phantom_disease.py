@@ -10,12 +10,12 @@ import numpy as np
 from mtl_jax.sources import phantom_anatomy
 
 # Hounsfield units; contrast is stronger than life, so that few patients suffice.
-TUMOUR, LARGE_NODE, NECROSIS, SMALL_NODE, SWOLLEN = 230.0, 205.0, 130.0, 160.0, -25.0
+TUMOUR, LARGE_NODE, NECROSIS, SMALL_NODE, SWOLLEN = 190.0, 180.0, 110.0, 140.0, 15.0
 
 # Where a primary tumour may sit; x is mirrored to the diseased side.
-PRIMARY_SITES = ((20, -62, -34), (27, -46, -18), (9, -47, 8), (12, -54, -66))
-ELECTIVE_Z = (-88, -16)  # the levels of the neck that PTV56 covers
-MARGIN_MM = 6.0
+PRIMARY_SITES = ((20, -62, -34), (27, -46, -18), (9, -51, 3), (12, -54, -66))
+ELECTIVE_Z = (-130, -12)  # levels of the neck: as far as its spaces of fat
+MARGIN_MM = 5.0
 SKIN = 0.93  # targets end some 5 mm under the skin
 
 # How often a plan has which targets, about as in the challenge.
@@ -56,14 +56,14 @@ def add_disease(anatomy: phantom_anatomy.Anatomy) -> dict[str, np.ndarray]:
 
     x, y, z = PRIMARY_SITES[rng.integers(len(PRIMARY_SITES))]
     centre = anatomy.about(side * x, y, z, sd_mm=4.0)
-    radii = anatomy.sized(17, 17, 18, spread=0.3)
+    radii = anatomy.sized(19, 19, 20, spread=0.22)
     beside = centre + rng.normal(0, 9, 3)
 
     def primary(margin_mm: float) -> np.ndarray:
         main = s.ball(centre, radii + margin_mm)
         return np.minimum(main, s.ball(beside, 0.7 * radii + margin_mm)) < 1
 
-    anatomy.paint(primary(0.0) & soft & (anatomy.hu < 250), TUMOUR)
+    anatomy.paint(primary(0.0) & soft, TUMOUR)  # bone that it reaches is eroded
     regions["PTV70"] = primary(MARGIN_MM)
     return _disjoint(regions, soft)
 
