@@ -123,6 +123,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.checkpoint_every = 0
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
+    # The splits that are predicted and scored after training.
+    evaluate.splits = ("test",)
     # Which checkpoint is evaluated: "best" on the validation split, or "newest" (not in
     # the paper).
     evaluate.checkpoint = "best"

@@ -99,9 +99,11 @@ def run() -> int:
     if not finished:
         logger.warning("stopped at a saved step; the same command goes on from there")
         return PREEMPTED
-    print(summary.text(results.evaluate_split(this, "test")))
+    for split in config.evaluate.splits:
+        print(summary.text(results.evaluate_split(this, split)))
     print(f"training curves: {results.curves(this)}")
-    print(f"picture: {results.picture(this, 'test')}")
+    for split in config.evaluate.splits:
+        print(f"picture: {results.picture(this, split)}")
     return 0
 
 

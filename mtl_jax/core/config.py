@@ -59,14 +59,16 @@ def _text(**kwargs) -> Key:
     return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
 
 
-def _several(what: str, each: Callable[[Any], bool], *lengths: int) -> Key:
+def _several(
+    what: str, each: Callable[[Any], bool], *lengths: int, **kwargs: bool
+) -> Key:
     def accepts(value: Any) -> bool:
         fits = isinstance(value, tuple | list) and (
             not lengths or len(value) in lengths
         )
         return fits and len(value) > 0 and all(each(item) for item in value)
 
-    return Key(what, accepts)
+    return Key(what, accepts, **kwargs)
 
 
 def _is_positive_integer(value: Any) -> bool:
@@ -138,6 +140,11 @@ KEYS: Mapping[str, Key] = {
     "train.images_every": _integer(0, shapes_training=False),
     "train.validate_every": _integer(0, shapes_training=False),
     "train.checkpoint_every": _integer(0, shapes_training=False),
+    "evaluate.splits": _several(
+        "some of train, validation, test",
+        lambda v: v in ("train", "validation", "test"),
+        shapes_training=False,
+    ),
     "evaluate.checkpoint": _choice("best", "newest", shapes_training=False),
     "evaluate.batch_size": _integer(1, shapes_training=False),
     "evaluate.contour_threshold": _number(0, 1, shapes_training=False),
