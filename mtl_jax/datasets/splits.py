@@ -10,8 +10,9 @@ from mtl_jax.datasets import examples
 
 SPLITS = ("train", "validation", "test")
 # "paper" takes the test patients that have every structure the paper contours (78 of
-# OpenKBP's 100), and train and validation whole; "official" takes everyone.
-COHORTS = ("paper", "official")
+# OpenKBP's 100), and train and validation whole; "official" takes everyone,
+# and so does "phantom", so that generated patients never take the place of real ones.
+COHORTS = ("paper", "official", "phantom")
 INDEX_FORMAT = 1
 
 

@@ -83,7 +83,7 @@ def test_tfds_builds_and_reads_it_by_name(tmp_path: pathlib.Path):
 def test_the_builder_says_what_it_is():
     builder = openkbp_dataset_builder.Builder
     assert builder.name == "openkbp"
-    assert list(builder.builder_configs) == ["paper", "official"]
+    assert list(builder.builder_configs) == ["paper", "official", "phantom"]
     metadata = builder.get_metadata()
     assert "OpenKBP" in metadata.description
     assert "babier2021openkbp" in metadata.citation

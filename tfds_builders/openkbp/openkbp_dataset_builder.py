@@ -28,6 +28,7 @@ class Builder(patients.PatientBuilder):
             "four organs which Kim et al. 2024 contour.",
         ),
         tfds.core.BuilderConfig(name="official", description="Every patient."),
+        tfds.core.BuilderConfig(name="phantom", description="Generated patients."),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "paper"
     MANUAL_DOWNLOAD_INSTRUCTIONS = openkbp.WHAT_TO_PUT
