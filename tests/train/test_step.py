@@ -115,3 +115,16 @@ def test_losses_and_weights_never_mix_types(tiny):
     assert jax.tree.map(lambda x: x.dtype, dwa) == jax.tree.map(
         lambda x: x.dtype, jax.eval_shape(lambda: state.dwa)
     )
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_parameters(tiny):
+    (batch,) = tiny.batches(1)
+    losses = {}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        step = tiny.step(dtype=dtype)
+        state = jax.jit(step.train)(tiny.state(step), batch)
+        losses[dtype] = float(state.window["loss/total"])
+        kinds = {leaf.dtype for leaf in jax.tree.leaves(state.params)}
+        assert kinds == {np.dtype(np.float32)}
+    assert losses[jnp.bfloat16] != losses[jnp.float32]
+    assert losses[jnp.bfloat16] == pytest.approx(losses[jnp.float32], rel=0.03)
