@@ -1,0 +1,129 @@
+"""Shows that the demo's phantoms cannot be contoured without looking at the image.
+
+    python -m benchmarks.phantom_difficulty --data_dir=DIR --workdir=DIR [--steps=N]
+
+Trains the demo's network twice for as many steps: as it is, and with the training CTs
+shuffled between the patients, so that it can only learn by heart; and makes a voxel
+prior map. Comes out: a Markdown table of the mean Dice on held-out phantoms and of how
+the training loss fell, and `difficulty.json` in the workdir.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import demo
+from mtl_jax.core import config as configs
+from mtl_jax.core import records
+from mtl_jax.datasets import prepared
+from mtl_jax.metrics import overlap
+from mtl_jax.sources import phantom
+from mtl_jax.study import results, runs, workdir, yardsticks
+from mtl_jax.train import writers
+from tfds_builders.openkbp import openkbp_dataset_builder
+
+
+class ShuffledCt:
+    """A split's slices, each patient with the CT of the next one in a random ring."""
+
+    def __init__(self, split: prepared.Split, seed: int) -> None:
+        self._source = split.source
+        ring = np.random.default_rng(seed).permutation(len(split.patients))
+        self._donor = np.empty(len(split.source), np.int64)
+        for receiver, donor in zip(ring, np.roll(ring, 1), strict=True):
+            to, of = split.patients[receiver], split.patients[donor]
+            z = np.minimum(np.arange(to.slices), of.slices - 1)
+            self._donor[to.start : to.start + to.slices] = of.start + z
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> records.Example:
+        example, donor = self._source[index], self._source[int(self._donor[index])]
+        example["ct"] = donor["ct"]
+        return example
+
+
+def parse_flags() -> argparse.Namespace:
+    """Where things are, and how long to train."""
+    parser = argparse.ArgumentParser(description="How hard the demo's phantoms are.")
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--steps", type=int, help="instead of the demo's own")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, compare, print."""
+    flags = parse_flags()
+    config = demo.get_config()
+    if flags.steps is not None:
+        config.train.steps = flags.steps
+    train, validation, test = config.data.phantom_patients
+    manual_dir = flags.data_dir / "phantom"
+    phantom.write_cohort(
+        manual_dir, seed=config.data.phantom_seed,
+        train=train, validation=validation, test=test,
+    )  # fmt: skip
+    data = prepared.prepare(
+        openkbp_dataset_builder.Builder,
+        cohort=config.data.cohort,
+        data_dir=flags.data_dir,
+        manual_dir=manual_dir,
+        workers=config.data.workers,
+    )
+    split = data.splits["train"]
+    shuffled = dataclasses.replace(split, source=ShuffledCt(split, seed=0))
+    table = {
+        "the network": trained(config, data, flags.workdir / "as_is"),
+        "the network, CTs shuffled": trained(
+            config,
+            dataclasses.replace(data, splits=data.splits | {"train": shuffled}),
+            flags.workdir / "shuffled",
+        ),
+        "a voxel prior map": prior_map(data, tuple(config.data.structures)),
+    }
+    workdir.write_json(table, flags.workdir / "difficulty.json")
+    print("| | mean Dice | training loss, first | last |\n|---|---|---|---|")
+    for name, row in table.items():
+        losses = [f"{row[key]:.3f}" if key in row else "" for key in ("first", "last")]
+        print(f"| {name} | {row['mean_dice']:.3f} | {' | '.join(losses)} |")
+
+
+def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
+    """Mean Dice on the test split, and the first and last contour loss of training."""
+    run = runs.Run(configs.check(config), data, folder)
+    workdir.claim(folder, config, data.fingerprint)
+    run.train(lambda: False)
+    rows = writers.read_json_lines(folder / "metrics.jsonl")
+    losses = [row["loss/contours"] for row in rows if "loss/contours" in row]
+    summary = results.evaluate_split(run, "test")
+    return {
+        "mean_dice": summary["mean_dice"],
+        "first": losses[0],
+        "last": float(np.mean(losses[-5:])),
+    }
+
+
+def prior_map(data: prepared.Prepared, structures: tuple[str, ...]) -> dict[str, float]:
+    """Mean Dice of the prior, cut at the level that suits the test patients best."""
+    prior = yardsticks.contour_prior(data.splits["train"], structures)
+    test = data.splits["test"]
+    patients = [test.volume(index) for index in range(len(test.patients))]
+    by_structure = []
+    for name, frequency in zip(structures, prior, strict=True):
+        masks = [p.structures[name] for p in patients if name in p.structures]
+        levels = np.linspace(0.05, 0.5, 10) * frequency.max()
+        means = [
+            np.mean([overlap.dice(frequency >= level, mask) for mask in masks])
+            for level in levels
+        ]
+        by_structure.append(max(means))
+    return {"mean_dice": float(np.mean(by_structure))}
+
+
+if __name__ == "__main__":
+    main()
