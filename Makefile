@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # Extras of pyproject.toml that the tests run with; dev,torch compares with PyTorch too.
 EXTRAS ?= dev
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 DEMO_ARGS ?=
 
 BIN := $(VENV)/bin
