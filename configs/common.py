@@ -101,6 +101,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer = optimizer = ml_collections.ConfigDict()
     # Adam; the decay is added to the gradient, on all parameters, as torch's Adam does.
     optimizer.learning_rate = 1e-4
+    # Steps over which the learning rate falls to 0 along a cosine; 0: it is constant (not
+    # in the paper).
+    optimizer.decay_steps = 0
     optimizer.weight_decay = 1e-5
     optimizer.b1 = 0.9
     optimizer.b2 = 0.999

@@ -126,6 +126,7 @@ KEYS: Mapping[str, Key] = {
     "dwa.temperature": _number(0, above=True),
     "dwa.interval_steps": _integer(0),
     "optimizer.learning_rate": _number(0, above=True),
+    "optimizer.decay_steps": _integer(0),
     "optimizer.weight_decay": _number(0),
     "optimizer.b1": _number(0, 1),
     "optimizer.b2": _number(0, 1),

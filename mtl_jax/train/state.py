@@ -24,13 +24,25 @@ class TrainState:
 
 
 def optimizer(
-    *, learning_rate: float, weight_decay: float, b1: float, b2: float, eps: float
+    *,
+    learning_rate: float,
+    decay_steps: int,
+    weight_decay: float,
+    b1: float,
+    b2: float,
+    eps: float,
 ) -> optax.GradientTransformation:
-    """Adam with L2 decay added to the gradient of every parameter, as torch's Adam."""
+    """Adam with L2 decay added to the gradient of every parameter, as torch's Adam.
+
+    With `decay_steps` > 0 the learning rate falls to 0 along a cosine in that time.
+    """
+    rate: optax.ScalarOrSchedule = learning_rate
+    if decay_steps:
+        rate = optax.cosine_decay_schedule(learning_rate, decay_steps)
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
-        optax.scale_by_learning_rate(learning_rate),
+        optax.scale_by_learning_rate(rate),
     )
 
 

@@ -41,7 +41,12 @@ class TinyRun:
             "network": self.network(dtype=dtype, axis_name=axis_name),
             "objective": objective.Objective(TASKS, 0.3, 0.7, False, 1e-5, "sigmoid"),
             "transform": states.optimizer(
-                learning_rate=1e-3, weight_decay=1e-5, b1=0.9, b2=0.999, eps=1e-8
+                learning_rate=1e-3,
+                decay_steps=0,
+                weight_decay=1e-5,
+                b1=0.9,
+                b2=0.999,
+                eps=1e-8,
             ),
             "dwa_temperature": 2.0,
             "dwa_interval": 1,

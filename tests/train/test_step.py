@@ -88,7 +88,12 @@ def test_adam_with_coupled_decay_equals_torch():
         adam.step()
     with jax.enable_x64(True):
         transform = states.optimizer(
-            learning_rate=1e-2, weight_decay=0.3, b1=0.9, b2=0.999, eps=1e-8
+            learning_rate=1e-2,
+            decay_steps=0,
+            weight_decay=0.3,
+            b1=0.9,
+            b2=0.999,
+            eps=1e-8,
         )
         value = jnp.asarray(start)
         state = transform.init(value)
@@ -128,3 +133,18 @@ def test_bfloat16_computes_in_it_and_keeps_float32_parameters(tiny):
         assert kinds == {np.dtype(np.float32)}
     assert losses[jnp.bfloat16] != losses[jnp.float32]
     assert losses[jnp.bfloat16] == pytest.approx(losses[jnp.float32], rel=0.03)
+
+
+def test_the_learning_rate_falls_along_a_cosine():
+    transform = states.optimizer(
+        learning_rate=0.1, decay_steps=4, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-12
+    )
+    value = jnp.zeros(())
+    state = transform.init(value)
+    moved = []
+    for _ in range(6):  # of a constant gradient Adam makes 1
+        update, state = transform.update(jnp.ones(()), state, value)
+        moved.append(-float(update))
+    half = np.sqrt(0.5)
+    expected = [0.1 * 0.5 * (1 + c) for c in (1, half, 0, -half, -1, -1)]
+    np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-7)
