@@ -101,8 +101,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer = optimizer = ml_collections.ConfigDict()
     # Adam; the decay is added to the gradient, on all parameters, as torch's Adam does.
     optimizer.learning_rate = 1e-4
-    # Steps over which the learning rate falls to 0 along a cosine; 0: it is constant (not
-    # in the paper).
+    # Steps over which the learning rate falls to 0 along a cosine (not in the paper);
+    # 0: it is constant.
     optimizer.decay_steps = 0
     optimizer.weight_decay = 1e-5
     optimizer.b1 = 0.9

@@ -1,6 +1,9 @@
 """A small network on generated patients: minutes on two cores, no data needed.
 
-python -m mtl_jax.main --config=configs/demo.py[:ROLE]
+    python -m mtl_jax.main --config=configs/demo.py[:ROLE]
+
+The phantoms' lesions are seen in a soft-tissue window of Hounsfield units; a network
+this small, from random weights, takes a larger learning rate that falls to 0.
 """
 
 import ml_collections
@@ -14,16 +17,30 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.role = role
     config.data.source = "phantom"
     config.data.cohort = "phantom"
+    config.data.phantom_patients = (96, 4, 8)
+    config.data.ct_values = "hu"
+    config.data.ct_window = (-160.0, 240.0)
     config.data.statistics = "fitted"
+    config.data.image_size = (64, 64)
+    config.data.image_spacing_mm = 5.0
+    # Left and right swap half of the time; nothing else is changed.
+    config.augment.enabled = True
+    config.augment.rotation_deg = 0.0
+    config.augment.translation_px = 0.0
+    config.augment.scale = 0.0
+    config.augment.ct_noise = 0.0
     config.model.stage_sizes = (2, 2, 2, 2)
-    config.model.width = 16
-    config.model.decoder_widths = (64, 32, 32, 16, 16)
+    config.model.width = 8
+    config.model.decoder_widths = (64, 48, 32, 24, 16)
     config.model.bottleneck_width = 32
     config.model.pretrained = "none"
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.decay_steps = 2400
     config.train.epochs = 0
-    config.train.steps = 600
-    config.train.checkpoint_every = 200
-    config.train.validate_every = 200
-    config.train.images_every = 200
+    config.train.steps = 2400
+    config.train.log_every = 50
+    config.train.validate_every = 1200
+    config.train.checkpoint_every = 800
+    config.train.images_every = 1200
+    config.evaluate.checkpoint = "newest"
     return config
