@@ -6,9 +6,13 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Before JAX starts; a value of the user's own wins. Processes that tests start inherit
-# these two; what follows below is for the tests' own process alone.
+# these; what follows below is for the tests' own process alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+# On a busy machine the devices may wait for each other for longer than the 40 seconds
+# after which XLA ends the process.
+PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+os.environ["XLA_FLAGS"] = f"{PATIENCE} {os.environ.get('XLA_FLAGS', '')}"
 
 import jax
 import numpy as np
