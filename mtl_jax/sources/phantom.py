@@ -79,7 +79,7 @@ def _window(
     side = round(FIELD_MM / dy)
     first = round((z + foot_mm) / dz)
     last = round((z + head_mm) / dz)
-    row, column = round((y - 20) / dy) - side // 2, round(x / dx) - side // 2
+    row, column = round((y - 24) / dy) - side // 2, round(x / dx) - side // 2
     limit = SHAPE[1] - side
     row, column = int(np.clip(row, 0, limit)), int(np.clip(column, 0, limit))
     return (

@@ -124,12 +124,12 @@ def _neck_spaces(a: Anatomy) -> None:
     for side in (-1, 1):
         x, y, _ = a.about(side * 36, -22, 0)
         a.levels[side] = (x, y)
-        level = s.between(-120, -12)
+        level = s.between(-120, 0)
         a.paint(level & (s.tube(x, y, 17, 19) < 1), FAT)
         muscle = s.tube(side * (50 + 0.05 * s.z), -12 + 0.35 * (s.z + 50), 9, 17)
         a.paint(level & (muscle < 1), MUSCLE)
         a.paint(
-            s.between(-120, -6) & (s.tube(x - 5 * side, y - 2, 4.6, 4.6) < 1), VESSEL
+            s.between(-120, 0) & (s.tube(x - 5 * side, y - 2, 4.6, 4.6) < 1), VESSEL
         )
         a.paint(
             s.between(-120, 0) & (s.tube(x + 5 * side, y + 5, 6.2, 5.0) < 1), VESSEL

@@ -15,7 +15,7 @@ from scipy import ndimage, sparse
 GANTRY_DEG = tuple(range(0, 360, 40))
 ATTENUATION_PER_MM = 0.0048
 BUILD_UP_MM = 5.0
-PENUMBRA_MM = 4.0  # standard deviation, across the beam
+PENUMBRA_MM = 5.0  # standard deviation, across the beam
 ENDS_MM = 3.0  # the same at a field's ends
 SCATTER, SCATTER_MM = 0.04, (8.0, 25.0, 25.0)  # share of the dose, and how far it goes
 # Cost of a gray in a voxel of an organ, relative to the targets' pull of 1.

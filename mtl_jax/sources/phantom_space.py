@@ -72,11 +72,11 @@ class Pose:
 def draw_pose(rng: np.random.Generator, grid: geometry.Grid) -> Pose:
     """A pose with the skull base somewhere around the middle of `grid`."""
     middle_mm = (np.asarray(grid.shape) - 1) / 2 * np.asarray(grid.spacing_mm)
-    shift_mm = rng.uniform((-60, -22, -22), (90, 22, 22))
+    shift_mm = rng.uniform((-60, -42, -42), (90, 42, 42))
     z, y, x = middle_mm + shift_mm
-    turn, tilt, lean = np.radians(rng.uniform((-20, -9, -6), (20, 9, 6)))
+    turn, tilt, lean = np.radians(rng.uniform((-20, -6, -4), (20, 6, 4)))
     size = rng.uniform(0.86, 1.03) * rng.uniform(0.96, 1.04, 3)
-    return Pose(turn, tilt, lean, tuple(size), (x, y + 18.0, z))
+    return Pose(turn, tilt, lean, tuple(size), (x, y + 24.0, z))
 
 
 def _rotation(pose: Pose) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from mtl_jax.core import errors, records, sites
 from mtl_jax.sources import openkbp, phantom
 
-SEED = 7
+SEED = 9
 OARS = sites.OPENKBP.contoured
 
 
@@ -47,7 +47,12 @@ def test_patients_keep_the_contract_and_the_challenges_habits(patients):
         assert not dose[~possible].any()
         assert np.all(body[possible])
         assert np.array_equal(dose, np.round(dose.astype(float), 3).astype(np.float32))
-        assert 40 <= body.any((1, 2)).sum() <= 75
+        assert 30 <= body.any((1, 2)).sum() <= 55
+        # The demo's images are the middle 320 mm of each slice.
+        for axis in (1, 2):
+            voxels = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis})))
+            from_middle_mm = (voxels - 63.5) * patient.grid.spacing_mm[axis]
+            assert np.abs(from_middle_mm).max() < 160
         for mask in patient.structures.values():
             assert mask.any() and np.all(body[mask])
 
@@ -58,8 +63,7 @@ def test_targets_are_disjoint_and_come_in_the_challenges_combinations(patients):
         targets = [name for name in patient.structures if name.startswith("PTV")]
         combinations.add("+".join(targets))
         assert np.sum([patient.structures[n] for n in targets], axis=0).max() == 1
-    assert combinations <= {"PTV70", "PTV56+PTV70", "PTV56+PTV63+PTV70"}
-    assert len(combinations) > 1
+    assert combinations == {"PTV56+PTV70", "PTV56+PTV63+PTV70"}
 
 
 def test_some_patients_lack_a_contour_that_the_network_learns(patients):
