@@ -5,6 +5,8 @@ left (LPS). Spacing, origin and shape always follow the array's order.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -37,6 +39,16 @@ class Grid:
             raise errors.GeometryError(
                 f"grid spacing {self.spacing_mm} mm: three positive numbers"
             )
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "Grid":
+        """The grid whose `dataclasses.asdict` went through JSON."""
+        return cls(
+            shape=tuple(row["shape"]),
+            spacing_mm=tuple(row["spacing_mm"]),
+            origin_mm=tuple(row["origin_mm"]),
+            direction=tuple(tuple(axis) for axis in row["direction"]),
+        )
 
     @property
     def voxel_mm3(self) -> float:

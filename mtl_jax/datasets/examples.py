@@ -48,17 +48,11 @@ class PatientEntry:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "PatientEntry":
         """What `to_json` wrote."""
-        grid = row["grid"]
         return cls(
             patient_id=row["patient_id"],
             start=row["start"],
             slices=row["slices"],
-            grid=geometry.Grid(
-                shape=tuple(grid["shape"]),
-                spacing_mm=tuple(grid["spacing_mm"]),
-                origin_mm=tuple(grid["origin_mm"]),
-                direction=tuple(tuple(axis) for axis in grid["direction"]),
-            ),
+            grid=geometry.Grid.from_json(row["grid"]),
             structures=tuple(row["structures"]),
             has_dose=row["has_dose"],
             has_mask=row["has_mask"],

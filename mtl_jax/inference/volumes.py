@@ -104,12 +104,7 @@ def read(path: Path) -> Prediction:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             grid = json.loads(str(arrays["grid"]))
             return Prediction(
-                geometry.Grid(
-                    shape=tuple(grid["shape"]),
-                    spacing_mm=tuple(grid["spacing_mm"]),
-                    origin_mm=tuple(grid["origin_mm"]),
-                    direction=tuple(map(tuple, grid["direction"])),
-                ),
+                geometry.Grid.from_json(grid),
                 arrays.get("dose_gy"),
                 arrays.get("contours"),
                 tuple(str(name) for name in arrays["structures"]),

@@ -6,11 +6,10 @@ Patients are the unit: a metric's mean and spread are over the patients that hav
 
 import csv
 import dataclasses
-import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +168,9 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write `rows` in long form, whole or not at all."""
-
-    def write(file: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    with partial.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([field.name for field in dataclasses.fields(Row)])
         for row in rows:
@@ -178,8 +178,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
             table.writerow(
                 ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
             )
-
-    _write_whole(path, write)
+    os.replace(partial, path)
 
 
 def read_csv(path: Path) -> list[Row]:
@@ -202,16 +201,3 @@ def read_csv(path: Path) -> list[Row]:
             )
             for row in csv.DictReader(file)
         ]
-
-
-def write_json(summary: dict[str, Any], path: Path) -> None:
-    """Write `summary`, whole or not at all."""
-    _write_whole(path, lambda file: json.dump(summary, file, indent=2))
-
-
-def _write_whole(path: Path, write: Callable[[Any], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    with partial.open("w", newline="") as file:
-        write(file)
-    os.replace(partial, path)

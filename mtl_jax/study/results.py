@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mtl_jax.core import errors, records
 from mtl_jax.inference import volumes
-from mtl_jax.study import evaluate, figures, runs, yardsticks
+from mtl_jax.study import evaluate, figures, runs, workdir, yardsticks
 from mtl_jax.train import checkpoint, writers
 from mtl_jax.train import state as states
 
@@ -48,7 +48,7 @@ def evaluate_split(run: runs.Run, name: str) -> dict[str, Any]:
     if mean_map is not None:
         summary["yardsticks"]["mean_dose_map"] = evaluate.summarise(map_rows)
     evaluate.write_csv(rows, run.workdir / "evaluation" / f"{name}.csv")
-    evaluate.write_json(summary, run.workdir / "evaluation" / f"{name}.json")
+    workdir.write_json(summary, run.workdir / "evaluation" / f"{name}.json")
     return summary
 
 

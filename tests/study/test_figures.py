@@ -100,6 +100,7 @@ def test_a_patient_without_a_plan(tmp_path, patient):
 
 def test_a_perfect_prediction(tmp_path, patient):
     draw(tmp_path / "perfect.png", patient, dose_gy=patient.dose_gy)
+    assert image.imread(tmp_path / "perfect.png").size
 
 
 def test_training_curves(tmp_path, monkeypatch):
