@@ -47,6 +47,14 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_spacing_mm = 0.0
     # Leave slices without a body out of training (not in the paper).
     data.skip_empty_slices = True
+    # `seq_auto`: the working directory of the `contour` run whose contours go in; "":
+    # the one beside its own. 0: that run draws the training patients too, which it was
+    # trained on, as in the paper; n: each n-th of them is drawn by a run that was
+    # trained without it, in <contours_from>-fold<k>of<n> (not in the paper).
+    data.contours_from = ""
+    data.contour_folds = 0
+    # Leave out the k-th of n folds of the training patients: (k, n); (0, 0): nobody.
+    data.left_out_fold = (0, 0)
 
     config.augment = augment = ml_collections.ConfigDict()
     # Random changes of the training images (not in the paper).
@@ -137,4 +145,10 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.contour_threshold = 0.5
     # Set the predicted dose to zero where no dose is possible, if that is known.
     evaluate.apply_possible_dose_mask = True
+    # Keep the largest piece of a contour only (not in the paper).
+    evaluate.largest_component = False
+    # Average with the prediction for the mirror image (not in the paper).
+    evaluate.mirror = False
+    # A file that says which metrics are reported, in TOML or YAML; "": the site's own.
+    evaluate.metrics = ""
     return config

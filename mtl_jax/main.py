@@ -24,7 +24,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors
 from mtl_jax.datasets import prepared
 from mtl_jax.sources import phantom
-from mtl_jax.study import results, runs, summary, workdir
+from mtl_jax.study import contours, results, runs, summary, workdir
 
 BUILDERS = {"openkbp": "tfds_builders.openkbp.openkbp_dataset_builder"}
 PREEMPTED = 75
@@ -92,8 +92,9 @@ def run() -> int:
     )
     home = Path(WORKDIR.value) if WORKDIR.value else default / config.role
     data = prepare(config)
+    drawn = contours.provide(config, data, home)
     workdir.claim(home, config, data.fingerprint)
-    this = runs.Run(config, data, home)
+    this = runs.Run(config, data, home, drawn)
     with _asked_to_stop() as asked:
         finished = this.train(asked)
     if not finished:

@@ -36,8 +36,8 @@ def test_the_page_of_configuration_keys_is_what_the_code_says():
     assert page == configuration.page(), "run python -m docs.reference.configuration"
 
 
-def test_the_readme_names_the_roles_that_are_built():
+def test_the_readme_names_all_roles():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for role in roles.ROLES.values():
         row = next(line for line in readme.split("\n") if "openkbp.py:ROLE" in line)
-        assert (f"`{role.name}`" in row) == role.available
+        assert f"`{role.name}`" in row

@@ -28,16 +28,18 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(
-    low: float, high: float = math.inf, *, above: bool = False, **kwargs
+    low: float = -math.inf, high: float = math.inf, *, above: bool = False, **kwargs
 ) -> Key:
     def accepts(value: Any) -> bool:
         inside = _is_number(value) and low <= value <= high and math.isfinite(value)
         return inside and not (above and value == low)
 
-    words = f"a number {'above' if above else 'of at least'} {low:g}"
-    return Key(
-        words + (f", at most {high:g}" if high < math.inf else ""), accepts, **kwargs
-    )
+    words = "a finite number"
+    if low > -math.inf:
+        words = f"a number {'above' if above else 'of at least'} {low:g}"
+    if high < math.inf:
+        words += f", at most {high:g}"
+    return Key(words, accepts, **kwargs)
 
 
 def _integer(low: int, **kwargs) -> Key:
@@ -57,6 +59,10 @@ def _flag(**kwargs) -> Key:
 
 def _text(**kwargs) -> Key:
     return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
+
+
+def _path(**kwargs) -> Key:
+    return Key("a path, or ''", lambda value: isinstance(value, str), **kwargs)
 
 
 def _several(
@@ -92,7 +98,7 @@ KEYS: Mapping[str, Key] = {
     "data.ct_values": _choice("stored", "hu"),
     "data.ct_window": _several("two numbers, low and high", _is_number, 2),
     "data.statistics": _choice("paper", "fitted"),
-    "data.ct_mean": _number(-math.inf),
+    "data.ct_mean": _number(),
     "data.ct_std": _number(0, above=True),
     "data.image_size": _several(
         "two multiples of 32 (y, x)",
@@ -101,6 +107,11 @@ KEYS: Mapping[str, Key] = {
     ),
     "data.image_spacing_mm": _number(0),
     "data.skip_empty_slices": _flag(),
+    "data.contours_from": _path(shapes_training=False),
+    "data.contour_folds": _integer(0),
+    "data.left_out_fold": _several(
+        "a fold and the number of folds", lambda v: isinstance(v, int) and v >= 0, 2
+    ),
     "augment.enabled": _flag(),
     "augment.flip": _number(0, 1),
     "augment.rotation_deg": _number(0, 180),
@@ -114,7 +125,7 @@ KEYS: Mapping[str, Key] = {
     "model.attended_skips": _flag(),
     "model.bottleneck": _flag(),
     "model.bottleneck_width": _integer(1),
-    "model.gamma_init": _number(-math.inf),
+    "model.gamma_init": _number(),
     "model.contour_head": _choice("sigmoid", "softmax"),
     "model.pretrained": _text(),
     "model.dtype": _choice("float32", "bfloat16"),
@@ -150,6 +161,9 @@ KEYS: Mapping[str, Key] = {
     "evaluate.batch_size": _integer(1, shapes_training=False),
     "evaluate.contour_threshold": _number(0, 1, shapes_training=False),
     "evaluate.apply_possible_dose_mask": _flag(shapes_training=False),
+    "evaluate.largest_component": _flag(shapes_training=False),
+    "evaluate.mirror": _flag(shapes_training=False),
+    "evaluate.metrics": _path(shapes_training=False),
 }
 
 
@@ -162,6 +176,20 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
         else:
             flat[name] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """The configuration whose values `flatten` gave."""
+    config = ml_collections.ConfigDict()
+    for dotted, value in flat.items():
+        part = config
+        *groups, name = dotted.split(".")
+        for group in groups:
+            if group not in part:
+                part[group] = ml_collections.ConfigDict()
+            part = part[group]
+        part[name] = tuple(value) if isinstance(value, list) else value
+    return config
 
 
 def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -201,6 +229,14 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"train.batch_size {config.train.batch_size} cannot be split into "
             f"train.accumulate = {config.train.accumulate} equal parts"
         )
+    fold, folds = config.data.left_out_fold
+    if fold >= max(folds, 1) or folds == 1:
+        raise errors.ConfigError(
+            f"data.left_out_fold is ({fold}, {folds}): give (k, n) with k below n and "
+            "n at least 2, or (0, 0) to leave nobody out"
+        )
+    if config.data.contour_folds == 1:
+        raise errors.ConfigError("data.contour_folds is 1: give 0, or at least 2")
     if config.train.epochs == 0 and config.train.steps == 0:
         raise errors.ConfigError("train.epochs and train.steps are both 0: set one")
     if role.network in ("mtan", "ctan") and min(config.model.stage_sizes) < 2:

@@ -5,7 +5,8 @@ Doors (sources, builders, batches) call `check_*`; inside, nobody checks again.
 
 import dataclasses
 import re
-from typing import TypedDict
+from collections.abc import Callable
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Example(TypedDict):
     patient: str
     slice: int  # z, from the feet
     spacing_mm: np.ndarray  # [3] float64: z, y, x
+    # [Y, X] uint16: the same bits, as a network drew them (not stored).
+    predicted: NotRequired[np.ndarray]
 
 
 class Batch(TypedDict):
@@ -49,6 +52,17 @@ class Batch(TypedDict):
     mask: np.ndarray  # [B] float32: 0 for padding
     patient: np.ndarray  # [B] int32: index into the split's patients
     slice: np.ndarray  # [B] int32: z
+
+
+def change_masks(
+    example: Example, change: Callable[[np.ndarray], np.ndarray]
+) -> Example:
+    """A copy of `example` with `change` made to its masks, stored and drawn."""
+    changed = example.copy()
+    changed["masks"] = change(example["masks"])
+    if "predicted" in example:
+        changed["predicted"] = change(example["predicted"])
+    return changed
 
 
 def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient:

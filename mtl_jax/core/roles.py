@@ -22,7 +22,6 @@ class Role:
     beside_ct: Contours  # contours that go in as channels beside the CT
     tasks: tuple[Task, ...]  # what is predicted, in this order everywhere
     network: Literal["single", "hps", "mtan", "ctan"]
-    available: bool = True  # False: named by the design, not yet built
 
 
 BOTH: tuple[Task, ...] = ("contours", "dose")
@@ -33,31 +32,20 @@ ROLES = {
         Role("contour", "DL-Baseline", "none", ("contours",), "single"),
         Role("baseline", "Baseline", "none", ("dose",), "single"),
         Role("seq_human", "Seq-Human", "reference", ("dose",), "single"),
-        Role("seq_auto", "Seq-Automated", "predicted", ("dose",), "single", False),
+        Role("seq_auto", "Seq-Automated", "predicted", ("dose",), "single"),
         Role("multi", "Multi-Automated", "none", BOTH, "ctan"),
         Role("hps", None, "none", BOTH, "hps"),
         Role("mtan", None, "none", BOTH, "mtan"),
-        Role("informed", None, "painted", ("dose",), "single", False),
+        Role("informed", None, "painted", ("dose",), "single"),
     )
 }
 
 
 def get(name: str) -> Role:
     """The role called `name`; a ConfigError names the nearest one."""
-    usable = [role.name for role in ROLES.values() if role.available]
     if name not in ROLES:
         raise errors.ConfigError(
-            f"unknown role {name!r}{errors.nearest(name, usable)}; "
-            f"roles: {', '.join(usable)}"
-        )
-    if not ROLES[name].available:
-        raise errors.ConfigError(
-            f"role {name!r} is not built yet; roles: {', '.join(usable)}"
+            f"unknown role {name!r}{errors.nearest(name, ROLES)}; "
+            f"roles: {', '.join(ROLES)}"
         )
     return ROLES[name]
-
-
-def input_channels(role: Role, structures: int) -> int:
-    """Channels of the network's input: the CT, and one per contour beside it."""
-    beside = {"none": 0, "reference": structures, "predicted": structures, "painted": 8}
-    return 1 + beside[role.beside_ct]

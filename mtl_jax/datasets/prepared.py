@@ -5,8 +5,9 @@ was built. Comes out: a Prepared, whose splits give slices and whole patients.
 """
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -17,8 +18,16 @@ from mtl_jax.datasets import examples, splits
 PatientEntry = examples.PatientEntry
 
 
-class Slices:
+class Source(Protocol):
     """Random access to the examples of a split."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> records.Example: ...
+
+
+class Slices:
+    """The examples of a split as they are stored."""
 
     def __init__(self, data_source: Any, path: Path) -> None:
         self._data_source = data_source
@@ -43,7 +52,7 @@ class Split:
     """One split: its slices, and the index of its patients."""
 
     name: str
-    source: Slices
+    source: Source
     patients: tuple[PatientEntry, ...]  # in the order of their slices
     site: sites.Site
 
@@ -53,10 +62,18 @@ class Split:
         run = range(entry.start, entry.start + entry.slices)
         return examples.decode([self.source[i] for i in run], entry, self.site)
 
-    def slice_indices(self, body_only: bool) -> np.ndarray:
-        """Indices into `source`, int64: all, or those of slices that show a body."""
-        shown = np.concatenate([entry.body for entry in self.patients])
-        return np.flatnonzero(shown | (not body_only)).astype(np.int64)
+    def slice_indices(
+        self, body_only: bool, leave_out: Collection[int] = ()
+    ) -> np.ndarray:
+        """Indices into `source`, int64: all, or those of slices that show a body.
+
+        Without the slices of the patients at the positions `leave_out`.
+        """
+        shown = [
+            (entry.body | (not body_only)) & (index not in leave_out)
+            for index, entry in enumerate(self.patients)
+        ]
+        return np.flatnonzero(np.concatenate(shown)).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)

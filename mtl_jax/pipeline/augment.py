@@ -80,10 +80,11 @@ class Augment:
     def _mirror(self, example: records.Example) -> records.Example:
         """`example` with left and right swapped, in the plane and in the names."""
         return {
-            **example,
+            **records.change_masks(
+                example, lambda masks: self._mirrored_bits[masks[:, ::-1]]
+            ),
             "ct": example["ct"][:, ::-1],
             "dose_gy": example["dose_gy"][:, ::-1],
-            "masks": self._mirrored_bits[example["masks"][:, ::-1]],
             "present": np.asarray(example["present"])[self._mirrored],
         }
 
@@ -108,8 +109,7 @@ class Augment:
 
         air = preprocess.AIR_HU + self.site.ct_offset_hu
         return {
-            **example,
+            **records.change_masks(example, lambda masks: read(masks, 0, 0, np.uint16)),
             "ct": read(example["ct"], 1, air, np.float32),
             "dose_gy": read(example["dose_gy"], 1, 0.0, np.float32),
-            "masks": read(example["masks"], 0, 0, np.uint16),
         }

@@ -9,7 +9,7 @@ all slices in order, the last batch padded to full size with rows whose `mask` i
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import cast
 
 import grain.python as grain
@@ -32,7 +32,7 @@ FOREVER = 1 << 60
 class Loader:
     """Reads the slices of a batch."""
 
-    source: prepared.Slices
+    source: prepared.Source
     patient_of: np.ndarray  # [slices] patient of each slice of the split
     preprocess: preprocessing.Preprocess
     augment: augmentation.Augment | None
@@ -107,6 +107,7 @@ def training(
     batch_size: int,
     seed: int,
     skip_empty_slices: bool,
+    leave_out: Collection[int] = (),
     process_index: int,
     process_count: int,
 ) -> Training:
@@ -114,9 +115,10 @@ def training(
 
     The rows of the processes, put together in order, are the batch that one process
     alone would have: augmentation is keyed by (seed, step, position in that batch).
-    ConfigError if `batch_size` does not fit the processes or the split.
+    The patients at the positions `leave_out` of the split are left out. ConfigError if
+    `batch_size` does not fit the processes or the split.
     """
-    indices = split.slice_indices(body_only=skip_empty_slices)
+    indices = split.slice_indices(skip_empty_slices, leave_out)
     if batch_size % process_count:
         raise errors.ConfigError(
             f"train.batch_size {batch_size} does not divide into {process_count} "
@@ -163,15 +165,23 @@ def shuffled(indices: np.ndarray, seed: int) -> Callable[[int, int], np.ndarray]
 
 
 def evaluation(
-    split: prepared.Split, *, preprocess: preprocessing.Preprocess, batch_size: int
+    split: prepared.Split,
+    *,
+    preprocess: preprocessing.Preprocess,
+    batch_size: int,
+    leave_out: Collection[int] = (),
 ) -> Evaluation:
-    """All slices of `split` in order, empty ones too."""
+    """All slices of `split` in order, empty ones too.
+
+    Without the patients at the positions `leave_out`.
+    """
     load = Loader(split.source, patient_of_slice(split), preprocess, None)
+    indices = split.slice_indices(False, leave_out)
 
-    def read(chosen: np.ndarray) -> records.Batch:
-        return load(chosen, batch_size, (), 0)
+    def read(places: np.ndarray) -> records.Batch:
+        return load(indices[places], batch_size, (), 0)
 
-    order = grain.MapDataset.range(len(split.source))
+    order = grain.MapDataset.range(len(indices))
     return Evaluation(order.batch(batch_size).map(read))
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import tqdm
-from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, records, roles, sites
 from mtl_jax.datasets import prepared
@@ -40,11 +39,6 @@ class Preprocess:
     image_spacing_mm: float
 
     def __post_init__(self) -> None:
-        if self.beside_ct not in ("none", "reference"):
-            raise errors.ConfigError(
-                f"contours beside the CT: {self.beside_ct!r} is not built yet; "
-                "use a role with 'none' or 'reference' (core/roles)"
-            )
         if not self.ct_std > 0 or not self.prescription_gy > 0:
             raise errors.ConfigError(
                 f"ct_std {self.ct_std} and prescription_gy {self.prescription_gy}: "
@@ -64,10 +58,52 @@ class Preprocess:
         patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)[:, None]
         return ((patterns >> self.structure_indices) & 1).astype(np.uint8)
 
+    @functools.cached_property
+    def beside(self) -> np.ndarray:
+        """[65536, C - 1] float32: the channels beside the CT of every pattern of bits.
+
+        "painted": the site's organs at risk, then the highest prescription of the
+        targets there, as a part of `prescription_gy`.
+        """
+        if self.beside_ct == "none":
+            return np.empty((1 << MASK_BITS, 0), np.float32)
+        if self.beside_ct != "painted":
+            return self.unpacked.astype(np.float32)
+        patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)
+        organs, painted = [], np.zeros(len(patterns), np.float32)
+        for bit, structure in enumerate(self.site.structures):
+            inside = patterns >> bit & 1
+            if structure.target_gy is None:
+                organs.append(inside)
+            else:
+                part = np.float32(structure.target_gy / self.prescription_gy)
+                np.maximum(painted, part * inside.astype(np.float32), out=painted)
+        return np.stack([*organs, painted], axis=-1).astype(np.float32)
+
     @property
     def channels(self) -> int:
         """Channels of the image."""
-        return 1 + (len(self.structures) if self.beside_ct == "reference" else 0)
+        return 1 + self.beside.shape[-1]
+
+    @functools.cached_property
+    def mirrored_structures(self) -> np.ndarray:
+        """[N] the channel that each contour becomes when left and right swap.
+
+        Raises:
+            ConfigError: a structure's mirror is not among the configured ones.
+        """
+        return _mirrored(self.site, self.structures)
+
+    @functools.cached_property
+    def mirrored_channels(self) -> np.ndarray:
+        """[C] the image's channel that each one becomes when left and right swap."""
+        beside = np.arange(self.channels - 1)
+        if self.beside_ct == "painted":
+            organs = tuple(s.name for s in self.site.structures if s.target_gy is None)
+            beside[: len(organs)] = _mirrored(self.site, organs)
+        elif self.beside_ct != "none":
+            beside = self.mirrored_structures
+        return np.concatenate([[0], 1 + beside])
 
     def empty(self, rows: int) -> records.Batch:
         """A batch for `write` to fill; its values are whatever was in the memory."""
@@ -95,8 +131,13 @@ class Preprocess:
         window(example["ct"], self.site, self.ct_values, self.ct_window, out=ct)
         ct -= np.float32(self.ct_mean)
         ct /= np.float32(self.ct_std)
-        if self.beside_ct == "reference":
-            image[..., 1:] = contours
+        if self.beside_ct == "predicted":
+            # Never the reference's contours in their place.
+            if "predicted" not in example:
+                raise errors.RecordError("no contours were drawn for this slice")
+            image[..., 1:] = self.beside[example["predicted"]]
+        elif self.beside_ct != "none":
+            image[..., 1:] = self.beside[example["masks"]]
         prescription = np.float32(self.prescription_gy)
         np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
         batch["present"][row] = np.asarray(example["present"])[self.structure_indices]
@@ -117,10 +158,9 @@ class Preprocess:
             return resample_planes(image[None], grid, onto, order, outside)[0]
 
         return {
-            **example,
+            **records.change_masks(example, lambda mask: read(mask, 0, 0)),
             "ct": read(np.asarray(example["ct"], np.float32), 1, air),
             "dose_gy": read(example["dose_gy"], 1, 0.0),
-            "masks": read(example["masks"], 0, 0),
             "spacing_mm": np.asarray(onto.spacing_mm),
         }
 
@@ -159,6 +199,16 @@ class Preprocess:
         return restored.reshape(*grid.shape, *predicted.shape[3:])
 
 
+def _mirrored(site: sites.Site, names: tuple[str, ...]) -> np.ndarray:
+    mirrors = [site.structure(name).mirror or name for name in names]
+    if missing := [mirror for mirror in mirrors if mirror not in names]:
+        raise errors.ConfigError(
+            f"left and right cannot swap: {', '.join(missing)} is not among "
+            f"{', '.join(names)}; add it to data.structures"
+        )
+    return np.array([names.index(mirror) for mirror in mirrors], np.intp)
+
+
 def window(
     ct: np.ndarray,
     site: sites.Site,
@@ -181,18 +231,38 @@ def resample_planes(
     order: int,
     outside: float,
 ) -> np.ndarray:
-    """`volume` [Z, ...] on `grid` read at `onto`: the same slices and centre."""
+    """`volume` [Z, ...] on `grid` read at `onto`: the same slices and centre.
+
+    Rows, then columns: linear (`order` 1) or nearest (0); `outside` begins a voxel
+    beyond the border.
+    """
     old, new = np.asarray(grid.shape[1:]), np.asarray(onto.shape[1:])
     step = np.asarray(onto.spacing_mm[1:]) / np.asarray(grid.spacing_mm[1:])
-    offset = (old - 1) / 2 - step * (new - 1) / 2
+    first = (old - 1) / 2 - step * (new - 1) / 2
+    rows, columns = (
+        # The frame of one voxel around the plane has index 0.
+        np.clip(first[axis] + step[axis] * np.arange(new[axis]), -1, old[axis]) + 1
+        for axis in (0, 1)
+    )
     planes = np.empty(onto.shape, volume.dtype)
+    framed = np.full(old + 2, outside, volume.dtype)
     for z, plane in enumerate(volume):
-        # "grid-constant": a border voxel missed by 1e-16 is not yet outside.
-        ndimage.affine_transform(
-            plane, step, offset, output=planes[z], output_shape=onto.shape[1:],
-            order=order, mode="grid-constant", cval=outside, prefilter=False,
-        )  # fmt: skip
+        framed[1:-1, 1:-1] = plane
+        if order == 0:
+            nearest = np.floor(rows + 0.5).astype(int), np.floor(columns + 0.5)
+            planes[z] = framed[np.ix_(nearest[0], nearest[1].astype(int))]
+        else:
+            planes[z] = _linear(_linear(framed, rows, 0), columns, 1)
     return planes
+
+
+def _linear(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+    """`values` [Y, X] at fractional indices along `axis`, linearly interpolated."""
+    below = np.minimum(places.astype(int), values.shape[axis] - 2)
+    share = (places - below).astype(values.dtype)
+    share = share[:, None] if axis == 0 else share
+    low, high = values.take(below, axis), values.take(below + 1, axis)
+    return low + share * (high - low)
 
 
 def fit_statistics(

@@ -3,23 +3,20 @@
 In: a Run with checkpoints. Out: `predictions/` and `evaluation/` of its workdir.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from mtl_jax.core import errors, records
+from mtl_jax.core import records
 from mtl_jax.inference import volumes
-from mtl_jax.study import evaluate, figures, runs, workdir, yardsticks
-from mtl_jax.train import checkpoint, writers
-from mtl_jax.train import state as states
+from mtl_jax.study import evaluate, figures, runs, trained, workdir, yardsticks
+from mtl_jax.train import writers
 
 
 def evaluate_split(run: runs.Run, name: str) -> dict[str, Any]:
     """Predict and score split `name`; writes predictions and evaluation files."""
-    state, at_step = _trained_state(run)
+    at_step = trained.step(run)
     rules = evaluate.Rules(
         site=run.site,
         contour_threshold=run.config.evaluate.contour_threshold,
@@ -30,8 +27,7 @@ def evaluate_split(run: runs.Run, name: str) -> dict[str, Any]:
         mean_map = yardsticks.MeanDoseMap.fit(run.split("train"))
     rows, map_rows = [], []
     split = run.split(name)
-    progress = tqdm(total=len(split.patients), desc=f"evaluating {name}")
-    for index, prediction in _predictions(run, name, state):
+    for index, prediction in trained.predictions(run, name):
         patient = split.volume(index)
         path = run.workdir / "predictions" / name / f"{patient.patient_id}.npz"
         volumes.save(prediction, path)
@@ -41,8 +37,6 @@ def evaluate_split(run: runs.Run, name: str) -> dict[str, Any]:
                 patient.grid, mean_map.dose_gy, None, ()
             )
             map_rows += evaluate.score(patient, zero_information, rules)
-        progress.update()
-    progress.close()
     summary = {"split": name, "step": at_step} | evaluate.summarise(rows)
     summary["yardsticks"] = {}
     if mean_map is not None:
@@ -96,31 +90,3 @@ def _masked(
     if not run.config.evaluate.apply_possible_dose_mask:
         return dose_gy
     return np.where(mask, dose_gy, np.float32(0))
-
-
-def _trained_state(run: runs.Run) -> tuple[states.TrainState, int]:
-    """The state that the configuration evaluates, on the devices, and its step."""
-    with checkpoint.Checkpoints(run.workdir / "checkpoints") as checkpoints:
-        if not checkpoints.steps:
-            raise errors.CheckpointError(
-                f"{run.workdir} has no checkpoint to evaluate: train first"
-            )
-        chosen = checkpoints.steps[-1]
-        if run.config.evaluate.checkpoint == "best":
-            chosen = checkpoints.best_step() or chosen
-        folder = checkpoints.folder / str(chosen)
-    state, _ = checkpoint.load(folder, run.abstract_state())
-    return run.backend.put_state(state), chosen
-
-
-def _predictions(
-    run: runs.Run, name: str, state: states.TrainState
-) -> Iterator[tuple[int, volumes.Prediction]]:
-    network = run.backend.by_slice(run.step.predict)
-    grids = {i: entry.grid for i, entry in enumerate(run.split(name).patients)}
-    return volumes.predict(
-        run.evaluation_batches(name),
-        grids,
-        lambda image: network(state, image),
-        run.preprocess,
-    )

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mtl_jax.core import errors, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
 from mtl_jax.models import multitask, pretrained
-from mtl_jax.pipeline import augment, batches, preprocess
+from mtl_jax.pipeline import augment, batches, predicted, preprocess
 from mtl_jax.study import workdir
 from mtl_jax.train import checkpoint, parallel, step, writers
 from mtl_jax.train import loop as loops
@@ -38,6 +38,8 @@ class Run:
     config: ml_collections.ConfigDict
     data: prepared.Prepared
     workdir: Path
+    # Files by split and patient; only of a role that takes in drawn contours.
+    contours: Mapping[str, Mapping[str, Path]] = dataclasses.field(default_factory=dict)
 
     @property
     def role(self) -> roles.Role:
@@ -96,13 +98,25 @@ class Run:
                 f"the data set has no {name} split, only "
                 f"{', '.join(self.data.splits)}; build it from a source that has one"
             )
+        if self.role.beside_ct == "predicted":
+            return predicted.attach(self.data.splits[name], self.contours[name])
         return self.data.splits[name]
 
-    def evaluation_batches(self, name: str) -> batches.Evaluation:
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Positions of the training patients that this run is not trained on."""
+        fold, folds = self.config.data.left_out_fold
+        patients = len(self.split("train").patients) if folds else 0
+        return tuple(i for i in range(patients) if i % folds == fold)
+
+    def evaluation_batches(
+        self, name: str, leave_out: Collection[int] = ()
+    ) -> batches.Evaluation:
         return batches.evaluation(
             self.split(name),
             preprocess=self.preprocess,
             batch_size=self.config.evaluate.batch_size,
+            leave_out=leave_out,
         )
 
     @functools.cached_property
@@ -115,6 +129,7 @@ class Run:
             batch_size=config.train.batch_size,
             seed=config.seed,
             skip_empty_slices=config.data.skip_empty_slices,
+            leave_out=self.left_out,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
@@ -206,6 +221,14 @@ class Run:
             "structures": list(self.config.data.structures),
             "data_fingerprint": self.data.fingerprint,
         }
+
+    @property
+    def finished(self) -> bool:
+        """Whether the working directory holds the last step's checkpoint."""
+        with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
+            return bool(checkpoints.steps) and (
+                checkpoints.steps[-1] >= self.schedule.steps
+            )
 
     # What a run does.
 

@@ -29,9 +29,21 @@ class FakeSplit:
     patients: tuple[FakeEntry, ...]
     name: str = "train"
 
-    def slice_indices(self, body_only: bool) -> np.ndarray:
-        """Slices whose CT is not all air, or all."""
-        kept = [i for i, e in enumerate(self.source) if e["ct"].any() or not body_only]
+    def slice_indices(self, body_only: bool, leave_out=()) -> np.ndarray:
+        """Slices whose CT is not all air, or all; without the patients `leave_out`."""
+        out = {
+            i
+            for index in leave_out
+            for i in range(
+                self.patients[index].start,
+                self.patients[index].start + self.patients[index].slices,
+            )
+        }
+        kept = [
+            i
+            for i, e in enumerate(self.source)
+            if i not in out and (e["ct"].any() or not body_only)
+        ]
         return np.asarray(kept, np.int64)
 
 

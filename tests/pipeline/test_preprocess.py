@@ -4,9 +4,12 @@ import copy
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.pipeline import preprocess
+
+SITE = sites.OPENKBP
 
 
 def test_ct_is_clipped_and_normalised(example, new_preprocess, to_row):
@@ -70,6 +73,57 @@ def test_reference_contours_go_in_beside_the_ct(example, new_preprocess, to_row)
     np.testing.assert_array_equal(row["image"][..., 1:], row["contours"])
 
 
+def test_drawn_contours_go_in_and_the_reference_s_do_not(
+    example, new_preprocess, to_row, rng
+):
+    beside = new_preprocess(beside_ct="predicted")
+    with pytest.raises(errors.RecordError, match="no contours were drawn"):
+        to_row(beside, example, 0)
+    example["predicted"] = rng.integers(0, 1 << 11, (16, 16)).astype(np.uint16)
+    row = to_row(beside, example, 0)
+    for channel, name in enumerate(beside.structures):
+        bit = SITE.names.index(name)
+        drawn = example["predicted"] >> bit & 1
+        np.testing.assert_array_equal(row["image"][..., 1 + channel], drawn)
+    example["masks"] = ~example["masks"]
+    changed = to_row(beside, example, 0)
+    np.testing.assert_array_equal(changed["image"], row["image"])
+    assert (changed["contours"] != row["contours"]).any()
+
+
+def test_targets_are_painted_with_the_highest_prescription(
+    example, new_preprocess, to_row
+):
+    bit = {name: 1 << i for i, name in enumerate(SITE.names)}
+    example["masks"][0, :5] = [
+        0,
+        bit["PTV56"],
+        bit["PTV56"] | bit["PTV63"],
+        bit["PTV70"] | bit["Larynx"],
+        1 << 10,  # the possible-dose mask is no structure
+    ]
+    painted = new_preprocess(beside_ct="painted")
+    assert painted.channels == 9
+    image = to_row(painted, example, 0)["image"]
+    np.testing.assert_allclose(image[0, :5, 8], [0, 0.8, 0.9, 1.0, 0], rtol=1e-6)
+    larynx = 1 + [s.name for s in SITE.structures if s.target_gy is None].index(
+        "Larynx"
+    )
+    np.testing.assert_array_equal(image[0, :5, larynx], [0, 0, 0, 1, 0])
+
+
+def test_left_and_right_swap_channels_in_a_mirror_image(new_preprocess):
+    names = ("Brainstem", "LeftParotid", "RightParotid")
+    beside = new_preprocess(structures=names, beside_ct="reference")
+    assert beside.mirrored_structures.tolist() == [0, 2, 1]
+    assert beside.mirrored_channels.tolist() == [0, 1, 3, 2]
+    # CT; Brainstem, SpinalCord, RightParotid, LeftParotid, three more; the targets.
+    painted = new_preprocess(structures=names, beside_ct="painted")
+    assert painted.mirrored_channels.tolist() == [0, 1, 2, 4, 3, 5, 6, 7, 8]
+    with pytest.raises(errors.ConfigError, match="RightParotid is not among"):
+        new_preprocess(structures=("LeftParotid",)).mirrored_structures  # noqa: B018
+
+
 def test_an_example_is_left_as_it_was(example, new_preprocess, to_row):
     before = copy.deepcopy(example)
     to_row(new_preprocess(beside_ct="reference"), example, 0)
@@ -80,8 +134,6 @@ def test_an_example_is_left_as_it_was(example, new_preprocess, to_row):
 def test_mistakes_in_the_settings(new_preprocess):
     with pytest.raises(errors.ConfigError, match="did you mean 'SpinalCord'"):
         new_preprocess(structures=("SpinalChord",))
-    with pytest.raises(errors.ConfigError, match="'predicted' is not built yet"):
-        new_preprocess(beside_ct="predicted")
     with pytest.raises(errors.ConfigError, match="greater than 0"):
         new_preprocess(ct_std=0.0)
 
@@ -142,6 +194,25 @@ def test_air_fills_what_the_ct_does_not_cover(
         assert not row[name][~inside].any()
     for name in ("image", "contours", "dose"):
         np.testing.assert_array_equal(row[name][2:18, 2:18], same[name])
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize(
+    ("size", "spacing_mm"), [((11, 30), 3.1), ((48, 20), 0.7), ((20, 24), 1.9)]
+)
+def test_planes_are_read_as_scipy_reads_them(rng, order, size, spacing_mm):
+    grid = geometry.Grid((2, 20, 24), (2.5, 1.5, 1.5))
+    onto = geometry.fit_in_plane(grid, size, spacing_mm)
+    volume = rng.random(grid.shape).astype(np.float32)
+    found = preprocess.resample_planes(volume, grid, onto, order, 0.25)
+    step = spacing_mm / 1.5
+    offset = (np.array([20, 24]) - 1) / 2 - step * (np.array(size) - 1) / 2
+    for plane, read in zip(volume, found, strict=True):
+        expected = ndimage.affine_transform(
+            plane, (step, step), offset, output_shape=size, order=order,
+            mode="grid-constant", cval=0.25, prefilter=False,
+        )  # fmt: skip
+        np.testing.assert_allclose(read, expected, atol=1e-6)
 
 
 def test_an_example_on_the_network_s_grid_is_not_copied(example, new_preprocess):

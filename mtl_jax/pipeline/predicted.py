@@ -1,0 +1,76 @@
+"""Contours that a network drew, kept on disk, joined to the slices of a split.
+
+In: a file `.npy` for each patient, [Z, Y, X] uint16 on the CT's own grid, with the bits
+of core/records.Example.masks. Out: a Split whose examples also hold `predicted`.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mtl_jax.core import errors, records, sites
+from mtl_jax.datasets import prepared
+
+
+def save(masks: Mapping[str, np.ndarray], site: sites.Site, path: Path) -> None:
+    """Write masks [Z, Y, X] bool by structure to `path`, whole or not at all."""
+    bits = np.zeros(next(iter(masks.values())).shape, np.uint16)
+    for name, mask in masks.items():
+        bit = site.names.index(site.structure(name).name)
+        bits |= mask.astype(np.uint16) << np.uint16(bit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    with partial.open("wb") as file:
+        np.lib.format.write_array(file, bits, allow_pickle=False)
+    os.replace(partial, path)
+
+
+def attach(split: prepared.Split, files: Mapping[str, Path]) -> prepared.Split:
+    """`split` with the contours in `files`, by patient, beside what is stored.
+
+    Raises:
+        DatasetError: a patient has no file, or one that is damaged or of another grid.
+    """
+    for entry in split.patients:
+        if entry.patient_id not in files:
+            raise errors.DatasetError(
+                f"split {split.name}: no contours were drawn for {entry.patient_id}"
+            )
+        path = files[entry.patient_id]
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise errors.DatasetError(
+                f"drawn contours {path} are missing or damaged ({error}); delete the "
+                "file, and they are drawn again"
+            ) from error
+        if found.shape != entry.grid.shape or found.dtype != np.uint16:
+            raise errors.DatasetError(
+                f"drawn contours {path} are {found.dtype} {found.shape}, the patient's "
+                f"grid is {entry.grid.shape}; delete the file"
+            )
+    return dataclasses.replace(split, source=WithPredicted(split.source, files))
+
+
+class WithPredicted:
+    """Slices of a split, each with the contours that were drawn on it."""
+
+    def __init__(self, source: prepared.Source, files: Mapping[str, Path]) -> None:
+        self._source, self._files = source, files
+        self._volume = functools.lru_cache(maxsize=64)(self._open)
+
+    def _open(self, patient: str) -> np.ndarray:
+        return np.load(self._files[patient], mmap_mode="r", allow_pickle=False)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> records.Example:
+        example = self._source[index]
+        drawn = self._volume(example["patient"])[example["slice"]]
+        example["predicted"] = np.array(drawn)
+        return example
