@@ -1,8 +1,9 @@
 """The one table of treatment sites and their structures.
 
 A site says which structures its data set stores (in the order of their bits), which of
-them the paper contours, the prescription that scales the dose, and how stored CT values
-become Hounsfield units.
+them the paper contours, the prescription that scales the dose, how stored CT values
+become Hounsfield units, and which metrics it reports (core/metric_names has their
+names, core/reporting the file that replaces them).
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ class Structure:
     aliases: tuple[str, ...] = ()
     target_gy: float | None = None  # prescription of a target; None: an OAR
     mirror: str | None = None  # the structure it becomes when left and right swap
+    dvh: tuple[str, ...] = ()  # DVH metrics that are reported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Site:
     contoured: tuple[str, ...]  # what the paper's networks contour, in this order
     prescription_gy: float  # dose / prescription is what networks predict
     ct_offset_hu: float  # stored CT value = HU + offset
+    dose_metrics: tuple[str, ...] = ()  # reported of the dose in the whole patient
+    contour_metrics: tuple[str, ...] = ()  # reported of each contoured structure
+    # Rows of the paper's table of DVH errors: structure and metric, in its order.
+    dose_table: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,25 +53,73 @@ class Site:
         )
 
 
+# What the challenge's DVH score is made of, for its OARs and its targets.
+OPENKBP_OAR_DVH = ("openkbp:D_0.1cc", "openkbp:D_mean")
+OPENKBP_TARGET_DVH = ("openkbp:D_99", "openkbp:D_95", "openkbp:D_1")
+# The organs of the paper's tables have the same in the other dialect beside it.
+_PAPER_DVH = (*OPENKBP_OAR_DVH, "exact:D_0.1cc", "exact:D_mean")
+
+CONTOUR_METRICS = ("dice", "hd100", "hd95", "surface_dice_2mm", "hd100_slices")
+DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy")
+
 # Names, counts and prescriptions: Babier et al., Med. Phys. 48, 5549 (2021); the stored
 # CT is HU + 1024 in unsigned integers, 0 where nothing is listed.
 OPENKBP = Site(
     name="openkbp",
     structures=(
-        Structure("Brainstem", "Brainstem", (0, 158, 115)),
-        Structure("SpinalCord", "SpinalCord", (240, 228, 66), aliases=("Cord",)),
-        Structure("RightParotid", "Parotid_R", (86, 180, 233), mirror="LeftParotid"),
-        Structure("LeftParotid", "Parotid_L", (230, 159, 0), mirror="RightParotid"),
-        Structure("Esophagus", "Esophagus", (204, 121, 167)),
-        Structure("Larynx", "Larynx", (0, 114, 178)),
-        Structure("Mandible", "Bone_Mandible", (153, 153, 153)),
-        Structure("PTV56", "PTV_5600", (255, 190, 160), target_gy=56.0),
-        Structure("PTV63", "PTV_6300", (245, 130, 90), target_gy=63.0),
-        Structure("PTV70", "PTV_7000", (213, 60, 40), target_gy=70.0),
+        Structure("Brainstem", "Brainstem", (0, 158, 115), dvh=_PAPER_DVH),
+        Structure(
+            "SpinalCord", "SpinalCord", (240, 228, 66), ("Cord",), dvh=_PAPER_DVH
+        ),
+        Structure(
+            "RightParotid",
+            "Parotid_R",
+            (86, 180, 233),
+            mirror="LeftParotid",
+            dvh=_PAPER_DVH,
+        ),
+        Structure(
+            "LeftParotid",
+            "Parotid_L",
+            (230, 159, 0),
+            mirror="RightParotid",
+            dvh=_PAPER_DVH,
+        ),
+        Structure("Esophagus", "Esophagus", (204, 121, 167), dvh=OPENKBP_OAR_DVH),
+        Structure("Larynx", "Larynx", (0, 114, 178), dvh=OPENKBP_OAR_DVH),
+        Structure("Mandible", "Bone_Mandible", (153, 153, 153), dvh=OPENKBP_OAR_DVH),
+        Structure(
+            "PTV56",
+            "PTV_5600",
+            (255, 190, 160),
+            target_gy=56.0,
+            dvh=OPENKBP_TARGET_DVH,
+        ),
+        Structure(
+            "PTV63",
+            "PTV_6300",
+            (245, 130, 90),
+            target_gy=63.0,
+            dvh=OPENKBP_TARGET_DVH,
+        ),
+        Structure(
+            "PTV70",
+            "PTV_7000",
+            (213, 60, 40),
+            target_gy=70.0,
+            dvh=OPENKBP_TARGET_DVH,
+        ),
     ),
     contoured=("Brainstem", "SpinalCord", "LeftParotid", "RightParotid"),
     prescription_gy=70.0,
     ct_offset_hu=1024.0,
+    dose_metrics=DOSE_METRICS,
+    contour_metrics=CONTOUR_METRICS,
+    dose_table=tuple(
+        (structure, metric)
+        for structure in ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
+        for metric in OPENKBP_OAR_DVH
+    ),
 )
 
 SITES = {site.name: site for site in (OPENKBP,)}

@@ -1,28 +1,155 @@
-"""Dose-volume histogram metrics of the dose values inside a structure, in Gy.
+"""Dose-volume histograms of the dose values inside a structure, and metrics of them.
 
-Dialect `openkbp`: percentiles of the voxel values with linear interpolation, as the
-OpenKBP challenge computes them (Babier et al., Med. Phys. 48, 5549, 2021).
+Goes in: the dose of a structure's voxels (`inside`), the names of metrics
+(core/metric_names) and the volume of a voxel. Comes out: numbers in Gy, or in percent
+of the structure's volume for V.
+
+The dialects differ in what lies between the voxels' doses, d_1 <= ... <= d_n:
+- `openkbp`: percentiles as the challenge takes them (Babier et al., Med. Phys. 48,
+  5549, 2021), linear between d_1 at 0 % and d_n at 100 %; volumes in whole voxels; V
+  counts voxels.
+- `exact`: the cumulative histogram of voxel volumes, linear between the middles of the
+  voxels: half of voxel k has at least d_k; volumes need not be whole voxels, and V is
+  the inverse of D.
 """
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-
-def d_mean(values_gy: np.ndarray) -> float:
-    """Mean dose of voxel values [V]."""
-    return float(np.mean(values_gy, dtype=np.float64))
+from mtl_jax.core import errors, metric_names
 
 
-def d_percent(values_gy: np.ndarray, percent: float) -> float:
-    """D_x: the dose that the hottest `percent` of the volume get at least."""
-    return float(np.percentile(values_gy, 100 - percent))
+class Curve(NamedTuple):
+    """A cumulative dose-volume histogram."""
+
+    doses_gy: np.ndarray  # [D] from 0
+    volumes_percent: np.ndarray  # [D] of the structure that gets at least that dose
 
 
-def d_cc(values_gy: np.ndarray, volume_cc: float, voxel_mm3: float) -> float:
-    """Dose to the hottest `volume_cc` cubic centimetres, as a percentile.
+def inside(mask: np.ndarray, *doses_gy: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The values of each dose [Z, Y, X] where `mask` is, [V], by one look at it."""
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not slices.size:
+        return tuple(dose_gy[mask] for dose_gy in doses_gy)
+    span = slice(slices[0], slices[-1] + 1)
+    voxels = np.flatnonzero(mask[span])
+    return tuple(dose_gy[span].reshape(-1)[voxels] for dose_gy in doses_gy)
 
-    The volume is rounded to whole voxels, at least one. In a structure smaller than
-    that (where the challenge's own code fails) it is the minimum dose.
+
+def metric(name: str, values_gy: np.ndarray, voxel_mm3: float) -> float:
+    """The metric called `name` of dose values [V]; see `metrics`."""
+    return metrics((name,), values_gy, voxel_mm3)[0]
+
+
+def metrics(
+    names: Sequence[str], values_gy: np.ndarray, voxel_mm3: float
+) -> list[float]:
+    """The metrics called `names` of dose values [V], by sorting them once.
+
+    A structure smaller than the volume that a metric asks for gives its minimum dose
+    (the challenge's own code fails there); without voxels all are NaN.
+
+    Raises:
+        ConfigError: a name is not one of a DVH metric.
+        RecordError: a value is NaN or infinite.
     """
-    voxels = max(1.0, np.round(volume_cc * 1000 / voxel_mm3))
-    percentile = 100 - voxels / len(values_gy) * 100
-    return float(np.percentile(values_gy, max(percentile, 0.0)))
+    parsed = [metric_names.parse(name, "dvh") for name in names]
+    if not values_gy.size:
+        return [math.nan] * len(parsed)
+    ordered = _sorted(values_gy)
+    return [_value(one, ordered, voxel_mm3) for one in parsed]
+
+
+def lacks_volume(name: str, voxels: int, voxel_mm3: float) -> bool:
+    """Whether the metric asks for more volume than `voxels` have."""
+    one = metric_names.parse(name, "dvh")
+    return one.kind == "D_cc" and _share(one, voxels, voxel_mm3) > 1
+
+
+def curve(
+    values_gy: np.ndarray, *, upto_gy: float | None = None, step_gy: float = 0.1
+) -> Curve:
+    """The whole histogram of dose values [V], in dialect `exact`, at equal steps.
+
+    `upto_gy` None goes one step beyond the largest dose, where it has come to 0 %.
+    """
+    ordered = _sorted(values_gy)
+    end = ordered[-1] if upto_gy is None else upto_gy
+    doses = np.arange(math.ceil(end / step_gy) + 2) * step_gy
+    return Curve(doses, _volume_percent(ordered, doses))
+
+
+def _sorted(values_gy: np.ndarray) -> np.ndarray:
+    """Ascending; NaN would come last."""
+    ordered = np.sort(values_gy)
+    if not (math.isfinite(ordered[0]) and math.isfinite(ordered[-1])):
+        bad = np.count_nonzero(~np.isfinite(values_gy))
+        raise errors.RecordError(
+            f"{bad} of {values_gy.size} dose values of a structure are NaN or infinite"
+        )
+    return ordered
+
+
+def _value(one: metric_names.Metric, ordered: np.ndarray, voxel_mm3: float) -> float:
+    match one.kind:
+        case "D_mean":
+            return float(ordered.mean(dtype=np.float64))
+        case "D_max":
+            return float(ordered[-1])
+        case "D_min":
+            return float(ordered[0])
+        case "D_percent":
+            return _dose(ordered, one.amount / 100, one.dialect)
+        case "D_cc":
+            share = _share(one, ordered.size, voxel_mm3)
+            return _dose(ordered, min(share, 1.0), one.dialect)
+        case "V_Gy" if one.dialect == "openkbp":
+            below = int(np.searchsorted(ordered, one.amount, side="left"))
+            return 100 * (ordered.size - below) / ordered.size
+        case "V_Gy":
+            return float(_volume_percent(ordered, np.array([one.amount]))[0])
+    raise AssertionError(f"no rule for {one.kind}")
+
+
+def _at(ordered: np.ndarray, position: float) -> float:
+    """The value at a fractional index, linear between two."""
+    position = min(max(position, 0.0), ordered.size - 1.0)
+    below = int(position)
+    low = float(ordered[below])
+    if below == position:
+        return low
+    return low + (float(ordered[below + 1]) - low) * (position - below)
+
+
+def _dose(ordered: np.ndarray, share: float, dialect: str) -> float:
+    """The least dose to the hottest `share` of the volume."""
+    if dialect == "openkbp":
+        return _at(ordered, (ordered.size - 1) * (1 - share))
+    return _at(ordered, ordered.size * (1 - share) - 0.5)
+
+
+def _share(one: metric_names.Metric, voxels: int, voxel_mm3: float) -> float:
+    """The volume asked for, of `voxels`; more than 1 where they are less than it."""
+    asked = one.amount * 1000 / voxel_mm3
+    if one.dialect == "openkbp":
+        asked = max(1.0, round(asked))  # half to even, as the challenge's np.round
+    return asked / voxels
+
+
+def _volume_percent(ordered: np.ndarray, doses_gy: np.ndarray) -> np.ndarray:
+    """Volume that gets at least each of `doses_gy` [D], the inverse of `_dose`."""
+    size = ordered.size
+    # Voxels below the dose; the next one has at least the dose.
+    below = np.searchsorted(ordered, doses_gy, side="left")
+    high = ordered[np.minimum(below, size - 1)].astype(np.float64)
+    low = ordered[np.maximum(below - 1, 0)].astype(np.float64)
+    # Of the way from the voxel below to the next one, what lies under the dose.
+    part = np.divide(
+        doses_gy - low, high - low, out=np.ones_like(high), where=high > low
+    )
+    volumes = size - (below - 0.5 + part)
+    volumes = np.where(below == 0, size, np.where(below == size, 0.0, volumes))
+    return 100 * volumes / size

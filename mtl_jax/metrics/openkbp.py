@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mtl_jax.core import records, sites
+from mtl_jax.core import records, reporting, sites
 from mtl_jax.metrics import dvh
 
 
@@ -19,31 +19,51 @@ def dose_error(
 
     Dose outside the mask counts: whoever predicts it is punished for it.
     """
-    difference = np.abs(reference_gy.astype(np.float64) - predicted_gy)
-    return float(difference.sum() / possible_dose_mask.sum())
+    total = absolute_error(reference_gy, predicted_gy).sum(dtype=np.float64)
+    return float(total / np.count_nonzero(possible_dose_mask))
+
+
+def absolute_error(reference_gy: np.ndarray, predicted_gy: np.ndarray) -> np.ndarray:
+    """|reference - prediction| of each voxel, float64."""
+    difference = np.subtract(reference_gy, predicted_gy, dtype=np.float64)
+    return np.abs(difference, out=difference)
+
+
+def dvh_names(structure: sites.Structure) -> tuple[str, ...]:
+    """The challenge's DVH metrics of an OAR (D_0.1cc, D_mean) or target (D_99 ...)."""
+    if structure.target_gy is None:
+        return sites.OPENKBP_OAR_DVH
+    return sites.OPENKBP_TARGET_DVH
 
 
 def dvh_metrics(
     dose_gy: np.ndarray, patient: records.Patient, site: sites.Site
 ) -> dict[tuple[str, str], float]:
-    """The challenge's DVH metrics in Gy, by (structure, metric).
-
-    OARs: D_0.1cc and D_mean; targets: D_99, D_95 and D_1.
-    """
+    """The challenge's DVH metrics in Gy, by (structure, metric without dialect)."""
     metrics: dict[tuple[str, str], float] = {}
     for name, mask in patient.structures.items():
-        values = dose_gy[mask]
+        (values,) = dvh.inside(mask, dose_gy)
         if not values.size:
             continue
-        if site.structure(name).target_gy is None:
-            metrics[name, "D_0.1cc"] = dvh.d_cc(values, 0.1, patient.grid.voxel_mm3)
-            metrics[name, "D_mean"] = dvh.d_mean(values)
-        else:
-            metrics |= {
-                (name, f"D_{percent}"): dvh.d_percent(values, percent)
-                for percent in (99, 95, 1)
-            }
+        names = dvh_names(site.structure(name))
+        found = dvh.metrics(names, values, patient.grid.voxel_mm3)
+        for metric, value in zip(names, found, strict=True):
+            metrics[name, metric.removeprefix("openkbp:")] = value
     return metrics
+
+
+def dvh_errors(values: Iterable[reporting.Value], site: sites.Site) -> list[float]:
+    """The errors among reported `values` that the DVH score is made of, in Gy.
+
+    A metric that a user has added to the report does not enter the score.
+    """
+    return [
+        value.error
+        for value in values
+        if value.structure in site.names
+        and value.metric in dvh_names(site.structure(value.structure))
+        and not np.isnan(value.error)
+    ]
 
 
 def dose_score(errors_gy: Iterable[float]) -> float:

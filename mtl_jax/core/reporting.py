@@ -1,0 +1,168 @@
+"""Which metrics are reported: a site's own template, or the file that a user edits.
+
+Goes in: a site (core/sites), and perhaps a TOML or YAML file that replaces parts of its
+template. Comes out: a Template, checked; or the TOML text that shows it.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mtl_jax.core import errors, metric_names, sites
+
+
+class Value(NamedTuple):
+    """One reported number; NaN only with a note that says why."""
+
+    structure: str  # "" for the whole patient
+    metric: str
+    unit: str
+    reference: float
+    prediction: float
+    error: float
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """Names of the metrics that are reported, in the order of the report."""
+
+    patient: tuple[str, ...]  # of the dose in the whole patient
+    dvh: dict[str, tuple[str, ...]]  # of the dose in a structure
+    contours: dict[str, tuple[str, ...]]  # of a structure's contours
+    dose_table: dict[str, tuple[str, ...]]  # rows of the dose table; each is in `dvh`
+
+
+_ABOUT: dict[str, metric_names.About] = {
+    "patient": "patient", "dvh": "dvh", "contours": "contours", "dose_table": "dvh"
+}  # fmt: skip
+
+_LOADERS = {
+    ".toml": ("TOML", tomllib.loads),
+    ".yaml": ("YAML", yaml.safe_load),
+    ".yml": ("YAML", yaml.safe_load),
+}
+
+_COMMENTS = {
+    "patient": "Of the dose in the whole patient.",
+    "dvh": (
+        "Of the dose inside a structure, as DIALECT:METRIC with the dialects "
+        f"{' and '.join(metric_names.DIALECTS)}:\n"
+        "# D_mean, D_max, D_min; D_95: the least dose to the hottest 95 % of the "
+        "volume; D_0.1cc: the same for\n# 0.1 cubic centimetres; V_20Gy: percent of "
+        "the volume with at least 20 Gy."
+    ),
+    "contours": "Of a structure's contours, where a network predicts them.",
+    "dose_table": "Rows of the dose table, in this order; each has to stand in [dvh].",
+}
+
+
+def default(site: sites.Site) -> Template:
+    """What `site` reports unless a file says otherwise."""
+    table: dict[str, tuple[str, ...]] = {}
+    for structure, metric in site.dose_table:
+        table[structure] = (*table.get(structure, ()), metric)
+    return Template(
+        patient=site.dose_metrics,
+        dvh={structure.name: structure.dvh for structure in site.structures},
+        contours={name: site.contour_metrics for name in site.names},
+        dose_table=table,
+    )
+
+
+def render(template: Template, site: sites.Site) -> str:
+    """The template as a TOML file to edit, which `read` takes."""
+
+    def quoted(names: tuple[str, ...]) -> str:
+        return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+    lines = [
+        f"# Metrics that are reported for the site {site.name}.",
+        "# What is left out stays as the site has it; an empty list, [], reports none.",
+        "",
+        f"# {_COMMENTS['patient']}",
+        f"patient = {quoted(template.patient)}",
+    ]
+    for part in ("dvh", "contours", "dose_table"):
+        lines += ["", f"# {_COMMENTS[part]}", f"[{part}]"]
+        lines += [f"{k} = {quoted(v)}" for k, v in getattr(template, part).items()]
+    return "\n".join(lines) + "\n"
+
+
+def read(path: Path, site: sites.Site) -> Template:
+    """The site's template with the parts that the file at `path` replaces.
+
+    Raises:
+        ConfigError: the file cannot be read, or names an unknown part, structure or
+            metric; it names the file and the nearest name.
+    """
+    try:
+        return _replaced(default(site), _load(path), site)
+    except errors.ConfigError as error:
+        raise errors.ConfigError(f"metrics file {path}: {error}") from None
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    if path.suffix not in _LOADERS:
+        raise errors.ConfigError(f"its name should end in {', '.join(_LOADERS)}")
+    language, loads = _LOADERS[path.suffix]
+    try:
+        content = loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise errors.ConfigError(f"cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(f"is not {language}: {error}") from None
+    if not isinstance(content, Mapping):
+        raise errors.ConfigError(f"holds no {', '.join(_ABOUT)}")
+    return content
+
+
+def _replaced(
+    template: Template, content: Mapping[str, Any], site: sites.Site
+) -> Template:
+    for part, value in content.items():
+        if part not in _ABOUT:
+            hint = errors.nearest(part, _ABOUT)
+            raise errors.ConfigError(
+                f"unknown part {part!r}{hint}; there are {', '.join(_ABOUT)}"
+            )
+        if part == "patient":
+            template = dataclasses.replace(template, patient=_names(value, part))
+            continue
+        if not isinstance(value, Mapping):
+            raise errors.ConfigError(
+                f"[{part}] should be a table of structures, each with a list of metrics"
+            )
+        lists = {
+            site.structure(name).name: _names(metrics, part, name)
+            for name, metrics in value.items()
+        }
+        # The order of the table's rows is the file's; elsewhere it is the site's.
+        before = {} if part == "dose_table" else getattr(template, part)
+        template = dataclasses.replace(template, **{part: before | lists})
+    for structure, metrics in template.dose_table.items():
+        for metric in metrics:
+            if metric not in template.dvh[structure]:
+                raise errors.ConfigError(
+                    f"[dose_table] {structure} has {metric!r}, [dvh] {structure} has "
+                    "not: add it there, or take it out of the table"
+                )
+    return template
+
+
+def _names(value: Any, part: str, structure: str = "") -> tuple[str, ...]:
+    where = f"[{part}] {structure}" if structure else part
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise errors.ConfigError(f"{where} should be a list of names of metrics")
+    for name in value:
+        try:
+            metric_names.parse(name, _ABOUT[part])
+        except errors.ConfigError as error:
+            raise errors.ConfigError(f"{where}: {error}") from None
+        if value.count(name) > 1:
+            raise errors.ConfigError(f"{where} has {name!r} more than once")
+    return tuple(value)

@@ -1,0 +1,132 @@
+"""The template of reported metrics: shown, edited, read back, and refused."""
+
+import dataclasses
+
+import pytest
+
+from mtl_jax.core import errors, metric_names, reporting, sites
+
+SITE = sites.OPENKBP
+DEFAULT = reporting.default(SITE)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text: str, name: str = "metrics.toml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize("site", sites.SITES.values(), ids=sites.SITES)
+def test_what_is_shown_reads_back(write, site):
+    template = reporting.default(site)
+    assert reporting.read(write(reporting.render(template, site)), site) == template
+
+
+def test_the_default_is_the_challenges_and_the_papers():
+    official = {
+        (s.name, metric)
+        for s in SITE.structures
+        for metric in (
+            sites.OPENKBP_OAR_DVH if s.target_gy is None else sites.OPENKBP_TARGET_DVH
+        )
+    }
+    assert len(official) == 7 * 2 + 3 * 3
+    reported = {(name, m) for name, metrics in DEFAULT.dvh.items() for m in metrics}
+    assert official <= reported
+    assert reported - official == {
+        (name, metric)
+        for name in SITE.contoured
+        for metric in ("exact:D_0.1cc", "exact:D_mean")
+    }
+    rows = [(name, m) for name, metrics in DEFAULT.dose_table.items() for m in metrics]
+    assert rows == list(SITE.dose_table) and len(rows) == 8
+    assert list(DEFAULT.dose_table) == list(SITE.contoured)
+
+
+def test_a_file_replaces_what_it_names(write):
+    text = """
+        patient = ["dose_error", "dose_mae_20gy"]
+        [dvh]
+        PTV70 = ["exact:D_98", "exact:V_66.5Gy"]
+        PTV63 = []
+        [contours]
+        Brainstem = ["dice", "surface_dice_1mm"]
+        [dose_table]
+        PTV70 = ["exact:D_98"]
+    """
+    found = reporting.read(write(text), SITE)
+    assert found.patient == ("dose_error", "dose_mae_20gy")
+    assert found.dvh["PTV70"] == ("exact:D_98", "exact:V_66.5Gy")
+    assert found.dvh["PTV63"] == ()
+    assert found.dvh["Brainstem"] == DEFAULT.dvh["Brainstem"]
+    assert list(found.dvh) == list(DEFAULT.dvh)  # the report's order stays
+    assert found.contours["Brainstem"] == ("dice", "surface_dice_1mm")
+    assert found.contours["Larynx"] == DEFAULT.contours["Larynx"]
+    assert found.dose_table == {"PTV70": ("exact:D_98",)}
+
+
+def test_yaml_does_as_well(write):
+    path = write("dvh:\n  PTV70: [exact:D_98, 'openkbp:D_2']\n", "metrics.yaml")
+    found = reporting.read(path, SITE)
+    assert found.dvh["PTV70"] == ("exact:D_98", "openkbp:D_2")
+    assert dataclasses.replace(found, dvh=DEFAULT.dvh) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[dvh]\nBrainstm = []", "no structure 'Brainstm'; did you mean 'Brainstem'"),
+        ('[dvh]\nLarynx = ["exact:D_meen"]', r"\[dvh\] Larynx: .*mean 'exact:D_mean'"),
+        (
+            '[dvh]\nLarynx = ["D_mean"]',
+            "did you mean 'exact:D_mean'.*after openkbp: or",
+        ),
+        ('[dvh]\nLarynx = ["exact:D_101"]', "unknown metric 'exact:D_101'"),
+        ('[dvh]\nLarynx = ["exact:D_0cc"]', "unknown metric 'exact:D_0cc'"),
+        ('[dvh]\nLarynx = ["dice"]', "unknown metric 'dice'"),
+        ('[contours]\nLarynx = ["hd96"]', "did you mean 'hd95'"),
+        ('patient = ["dose_eror"]', "patient: .*did you mean 'dose_error'"),
+        ('[dvh]\nLarynx = "exact:D_mean"', r"\[dvh\] Larynx should be a list"),
+        ('dvh = ["exact:D_mean"]', r"\[dvh\] should be a table of structures"),
+        ("[dhv]", "unknown part 'dhv'; did you mean 'dvh'"),
+        ('[dvh]\nLarynx = ["exact:D_5", "exact:D_5"]', "'exact:D_5' more than once"),
+        ('[dose_table]\nLarynx = ["exact:D_5"]', r"\[dvh\] Larynx has not: add it"),
+        ("[dvh", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_name(write, text, message):
+    path = write(text)
+    with pytest.raises(errors.ConfigError, match=message) as raised:
+        reporting.read(path, SITE)
+    assert str(raised.value).startswith(f"metrics file {path}: ")
+
+
+def test_a_file_that_is_none(write, tmp_path):
+    with pytest.raises(errors.ConfigError, match="is not YAML"):
+        reporting.read(write("dvh: [", "metrics.yml"), SITE)
+    with pytest.raises(errors.ConfigError, match="holds no patient, dvh"):
+        reporting.read(write("text", "metrics.yml"), SITE)
+    with pytest.raises(errors.ConfigError, match="cannot be read: No such file"):
+        reporting.read(tmp_path / "metrics.toml", SITE)
+    with pytest.raises(errors.ConfigError, match=r"should end in \.toml"):
+        reporting.read(write("", "metrics.json"), SITE)
+
+
+@pytest.mark.parametrize("about", ["patient", "dvh", "contours"])
+def test_known_names_parse(about):
+    for name in metric_names.known(about):
+        metric = metric_names.parse(name, about)
+        assert (metric.name, metric.about) == (name, about)
+        assert bool(metric.dialect) == (about == "dvh")
+
+
+def test_a_name_carries_its_number_and_unit():
+    metric = metric_names.parse("exact:V_66.5Gy", "dvh")
+    assert (metric.kind, metric.amount, metric.unit) == ("V_Gy", 66.5, "%")
+    metric = metric_names.parse("openkbp:D_0.1cc", "dvh")
+    assert (metric.kind, metric.amount, metric.unit) == ("D_cc", 0.1, "Gy")
+    assert metric_names.parse("surface_dice_2mm", "contours").amount == 2
