@@ -1,0 +1,1 @@
+"""What leaves: predictions in formats of others."""

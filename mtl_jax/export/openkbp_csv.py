@@ -1,0 +1,81 @@
+"""Predicted doses as a submission to the OpenKBP challenge: a flat zip of CSV files.
+
+`pt_N.csv` has the header `,data` and a line `index,dose` for each voxel whose dose is
+not zero. `index` counts in C order over 128 rows (to posterior), 128 columns (to the
+patient's left) and 128 slices (from head to feet). Babier et al., Med. Phys. 48, 5549.
+"""
+
+import os
+import re
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from mtl_jax.core import errors
+
+SHAPE = (128, 128, 128)
+
+
+def write(doses_gy: Iterable[tuple[str, np.ndarray]], path: Path) -> int:
+    """Write (patient id, dose [Z, Y, X] float32) pairs to `path`; how many they were.
+
+    Doses are written as they are: whoever wants the possible-dose mask applied (the
+    score punishes dose outside it) does so before. Digits are enough to give back the
+    same float32. The file is written whole or not at all, and the same doses give the
+    same bytes.
+
+    Raises:
+        RecordError: a dose that the format cannot hold, an id that is not `pt_N` or
+            comes twice, or no patient.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.tmp")
+    written: set[str] = set()
+    try:
+        with zipfile.ZipFile(partial, "w") as archive:
+            for patient, dose_gy in doses_gy:
+                _check(patient, dose_gy, written)
+                # A date of its own, so that the bytes do not depend on the clock.
+                member = zipfile.ZipInfo(f"{patient}.csv", (1980, 1, 1, 0, 0, 0))
+                member.compress_type = zipfile.ZIP_DEFLATED
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, csv_bytes(dose_gy))
+                written.add(patient)
+        if not written:
+            raise errors.RecordError("no patient to submit: predict a split first")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(written)
+
+
+def csv_bytes(dose_gy: np.ndarray) -> bytes:
+    """The sparse CSV of a dose [Z, Y, X] float32, z growing to the head."""
+    # Rows, columns, slices from the head.
+    values = dose_gy[::-1].transpose(1, 2, 0).reshape(-1)
+    index = np.flatnonzero(values)
+    # NumPy's text of a float32 is the shortest that gives it back.
+    texts = values[index].astype(np.str_).tolist()
+    lines = [f"{i},{text}\n" for i, text in zip(index.tolist(), texts, strict=True)]
+    return (",data\n" + "".join(lines)).encode("ascii")
+
+
+def _check(patient: str, dose_gy: np.ndarray, written: set[str]) -> None:
+    if not re.fullmatch(r"pt_[0-9]+", patient):
+        raise errors.RecordError(
+            f"patient {patient!r} cannot be submitted: the challenge names them "
+            "pt_1, pt_2, ..."
+        )
+    if patient in written:
+        raise errors.RecordError(f"patient {patient} comes twice in the submission")
+    if dose_gy.shape != SHAPE or dose_gy.dtype != np.float32:
+        raise errors.RecordError(
+            f"patient {patient}: the dose is {dose_gy.dtype} {dose_gy.shape}, the "
+            f"challenge's is float32 {SHAPE}"
+        )
+    if not np.all(np.isfinite(dose_gy)) or dose_gy.min() < 0:
+        raise errors.RecordError(
+            f"patient {patient}: the dose has negative, NaN or infinite values"
+        )

@@ -1,0 +1,115 @@
+"""Paired comparison of two methods' errors, patient by patient.
+
+In: an error for each patient and method; lower is better. Out: one-sided p-values in
+both directions (t-test and Wilcoxon), a bootstrap interval of the mean difference, and
+a note for what could not be computed. A patient without a value on one side is left out
+of both sides, and counted.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+ALPHA = 0.05
+RESAMPLES = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A method's errors beside those of `against`, in the unit of the errors.
+
+    Differences are `against` - method: positive where the method is better. `p_better`
+    is for the hypothesis that the method is better, `p_worse` that it is worse.
+    """
+
+    n: int  # pairs
+    left_out: int  # patients with a value on one side only
+    mean_difference: float = math.nan
+    # 95 %, percentile bootstrap over the patients.
+    interval: tuple[float, float] = (math.nan, math.nan)
+    # Paired t-test, one-sided, not corrected.
+    p_better: float = math.nan
+    p_worse: float = math.nan
+    # Signed-rank test, one-sided, not corrected.
+    wilcoxon_better: float = math.nan
+    wilcoxon_worse: float = math.nan
+    note: str = ""  # why a value is NaN
+
+    def verdict(self, comparisons: int, alpha: float = ALPHA) -> str:
+        """`better`, `worse`, `no difference shown`, or why there was no test.
+
+        By the t-test, corrected for `comparisons` in one direction.
+        """
+        if math.isnan(self.p_better):
+            return "no test"
+        if bonferroni(self.p_better, comparisons) < alpha:
+            return "better"
+        if bonferroni(self.p_worse, comparisons) < alpha:
+            return "worse"
+        return "no difference shown"
+
+
+def bonferroni(p: float, comparisons: int) -> float:
+    """`p` corrected for the number of comparisons, at most 1; NaN stays NaN."""
+    return p if math.isnan(p) else min(1.0, p * comparisons)
+
+
+def compare(
+    errors: Mapping[str, float],
+    against: Mapping[str, float],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compare a method's `errors` with those of `against`, both by patient.
+
+    The order of the patients does not matter. SciPy's `ttest_rel` and `wilcoxon` with
+    their defaults (zero differences are dropped by the latter).
+    """
+    ours, theirs = _known(errors), _known(against)
+    patients = sorted(ours.keys() & theirs.keys())
+    left_out = len(ours.keys() ^ theirs.keys())
+    n = len(patients)
+    if not n:
+        note = "no patient has a value on both sides"
+        return Comparison(0, left_out, note=note)
+    a = np.array([theirs[patient] for patient in patients])
+    b = np.array([ours[patient] for patient in patients])
+    difference = a - b
+    mean = float(np.mean(difference))
+    if n < 2:
+        note = "one patient: no test, no interval"
+        return Comparison(n, left_out, mean, note=note)
+    # Differences that are equal but for the rounding of the values they come from.
+    if np.ptp(difference) <= 1e-12 * max(np.abs(a).max(), np.abs(b).max()):
+        note = "all differences are equal: no variance to test against"
+        return Comparison(n, left_out, mean, (mean, mean), note=note)
+    resampled = stats.bootstrap(
+        (difference,), np.mean, n_resamples=resamples, method="percentile", rng=rng
+    ).confidence_interval
+    p_better, p_worse, wilcoxon_better, wilcoxon_worse = (
+        float(result.pvalue)
+        for result in (
+            stats.ttest_rel(a, b, alternative="greater"),
+            stats.ttest_rel(a, b, alternative="less"),
+            stats.wilcoxon(a, b, alternative="greater"),
+            stats.wilcoxon(a, b, alternative="less"),
+        )
+    )
+    return Comparison(
+        n=n,
+        left_out=left_out,
+        mean_difference=mean,
+        interval=(float(resampled.low), float(resampled.high)),
+        p_better=p_better,
+        p_worse=p_worse,
+        wilcoxon_better=wilcoxon_better,
+        wilcoxon_worse=wilcoxon_worse,
+    )
+
+
+def _known(errors: Mapping[str, float]) -> dict[str, float]:
+    return {who: float(error) for who, error in errors.items() if not math.isnan(error)}

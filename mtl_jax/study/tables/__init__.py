@@ -1,0 +1,1 @@
+"""The tables of a study: numbers gathered, tables as data, and their files."""

@@ -1,0 +1,210 @@
+"""All tables of a study, in the paper's form, from the rows of its evaluations.
+
+In: rows by role and seed, and by yardstick. Out: tables as data, which `render` writes.
+docs/reference/tables.md explains every column.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mtl_jax.core import sites
+from mtl_jax.study import published
+from mtl_jax.study.tables import contours, dose, measures, render, scores, significance
+
+
+def build(
+    results: Mapping[str, Sequence[measures.Rows]],
+    yardsticks: Mapping[str, measures.Rows],
+    *,
+    site: sites.Site,
+    cohort: str,
+    seed: int,
+    dose_table: Mapping[str, Sequence[str]] | None = None,
+) -> list[render.Table]:
+    """The tables that the data have something for; roles may be missing.
+
+    Args:
+        results: by role, the evaluation rows of each seed.
+        yardsticks: evaluation rows by the yardstick's name, in the order to show.
+        site: structures, their order, and which of the paper's tables is beside.
+        cohort: whose patients these are, in words: every caption starts with it.
+        seed: of the bootstrap.
+        dose_table: metrics by structure that make Table 2 or 3; None: the site's.
+
+    Raises:
+        ConfigError: a role that does not exist.
+        RecordError: a patient twice in one seed.
+    """
+    study = measures.Study.of(
+        results, yardsticks, site=site, cohort=cohort, dose_table=dose_table
+    )
+    return [
+        *_dose(study, seed),
+        *_contours(study, seed),
+        *_scores(study, seed),
+    ]
+
+
+def _dose(study: measures.Study, seed: int) -> list[render.Table]:
+    keys, others = dose.keys_of_table(study), dose.keys_of_others(study)
+    paper = published.load().table(study.site.name, "dvh")
+    name = f"table{paper.number}" if paper else "dvh"
+    number = f"Table {paper.number}: " if paper else ""
+    made = []
+    families = _families(study, keys, ("seq_auto", "baseline"), seed)
+    if keys:
+        made.append(
+            dose.table(
+                study,
+                keys,
+                name=name,
+                title=f"{number}DVH-MAE, error of dose-volume metrics",
+                family=next(
+                    (f for f in families if f.against.name == "seq_auto"), None
+                ),
+                paper=paper,
+            )
+        )
+    for family in families:
+        against = family.against
+        beside = "" if against.name == "seq_auto" else " (not in the paper)"
+        made.append(
+            significance.table(
+                f"{name}-tests-{against.name}",
+                f"{number}tests of Multi-Automated against {against.label}{beside}",
+                [family],
+                {key: (key.structure, key.metric) for key in keys},
+                [
+                    f"{study.cohort}.",
+                    *significance.definitions(family, of="the DVH error"),
+                ],
+            )
+        )
+    if others:
+        made.append(
+            dose.table(
+                study,
+                others,
+                name=f"{name}-others",
+                title="Error of the other dose-volume metrics (not in the paper)",
+                family=None,
+                paper=None,
+                averages=False,
+            )
+        )
+    return made
+
+
+def _families(
+    study: measures.Study,
+    keys: Sequence[measures.Key],
+    against: Sequence[str],
+    seed: int,
+) -> list[significance.Family]:
+    """Multi-Automated against each of the roles that was run."""
+    multi = study.models.get("multi")
+    if multi is None or not keys:
+        return []
+    return [
+        significance.family(keys, multi, study.models[name], seed=seed)
+        for name in against
+        if name in study.models
+    ]
+
+
+def _contours(study: measures.Study, seed: int) -> list[render.Table]:
+    metrics = contours.metrics_of(study)
+    if not metrics:
+        return []
+    paper = published.load().table(study.site.name, "dice")
+    name = f"table{paper.number}" if paper else "contours"
+    number = f"Table {paper.number}: " if paper else ""
+    families = [
+        family
+        for metric in metrics
+        for family in _families(
+            study, contours.keys_of(study, metric), ("contour",), seed
+        )
+    ]
+    main = [metric for metric in metrics if metric in contours.PAPER_METRICS]
+    others = [metric for metric in metrics if metric not in main]
+    made = []
+    for which, chosen, title in (
+        ("", main, f"{number}agreement of contours"),
+        ("-others", others, "Other measures of contours (not in the paper)"),
+    ):
+        if chosen:
+            made.append(
+                contours.table(
+                    study,
+                    chosen,
+                    name=name + which,
+                    title=title,
+                    families=families,
+                    paper=not which,
+                )
+            )
+    if families:
+        title = f"{number}tests of Multi-Automated against DL-Baseline"
+        made.append(_contour_tests(study, families, f"{name}-tests-contour", title))
+    for variant in contours.variants_of(study):
+        made.append(
+            contours.table(
+                study,
+                contours.metrics_of(study, variant),
+                name=f"{name}-{variant}",
+                title=f"Agreement of contours, variant {variant} (not in the paper)",
+                variant=variant,
+            )
+        )
+    return made
+
+
+def _contour_tests(
+    study: measures.Study,
+    families: Sequence[significance.Family],
+    name: str,
+    title: str,
+) -> render.Table:
+    labels = {
+        key: (key.structure, contours.metric_title(key.metric))
+        for family in families
+        for key in family.found
+    }
+    error = "the error (1 - Dice, or the distance)"
+    return significance.table(
+        name,
+        title,
+        families,
+        labels,
+        [
+            f"{study.cohort}.",
+            "Each metric is corrected for its own rows.",
+            *significance.definitions(families[0], of=error),
+        ],
+    )
+
+
+def _scores(study: measures.Study, seed: int) -> list[render.Table]:
+    models = [m for m in study.doing("dose") if scores.DOSE in m.keys]
+    if not models:
+        return []
+    made = [scores.table(study, name="openkbp", title="Official OpenKBP scores")]
+    pairs = [(m, y) for m in models for y in study.yardsticks_with([scores.DOSE])]
+    tested = [
+        significance.family([scores.DOSE], *pair, seed=seed, comparisons=len(pairs))
+        for pair in pairs
+    ]
+    if tested:
+        made.append(
+            significance.table(
+                "openkbp-tests",
+                "Dose score: tests against the yardsticks (not in the paper)",
+                tested,
+                {scores.DOSE: ("whole patient", "dose error")},
+                [
+                    f"{study.cohort}.",
+                    *significance.definitions(tested[0], of="the dose error"),
+                ],
+            )
+        )
+    return made

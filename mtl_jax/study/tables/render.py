@@ -1,0 +1,241 @@
+"""A table as data, and its Markdown, CSV and LaTeX (booktabs).
+
+The same table gives the same bytes. Markdown and LaTeX carry the title and the caption
+and round the numbers; CSV has every digit, with spreads, marks and notes in columns of
+their own.
+"""
+
+import csv
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A number, a text, or nothing with a reason."""
+
+    value: float | str | None = None
+    spread: float | None = None
+    form: str = ".3f"  # of the value and its spread
+    mark: str = ""  # a sign that the caption explains
+    best: bool = False  # printed bold
+    note: str = ""  # why there is no value
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value; NaN is none."""
+        missing = isinstance(self.value, float) and math.isnan(self.value)
+        return self.value is not None and not missing
+
+    @property
+    def text(self) -> str:
+        """As people read it, without the mark."""
+        if isinstance(self.value, str):
+            return self.value
+        if self.value is None or not self.known:
+            return self.note or "–"
+        # `z`: no minus sign before a zero.
+        number = format(self.value, self.form if "d" in self.form else f"z{self.form}")
+        if self.spread is None or math.isnan(self.spread):
+            return number
+        return f"{number} ± {format(self.spread, self.form)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column's head; neighbours of one group stand under it together."""
+
+    name: str
+    group: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.group}: {self.name}" if self.group else self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table that can be read on its own."""
+
+    name: str  # of its files
+    title: str
+    caption: tuple[str, ...]  # sentences: all definitions that a reader needs
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    rules: tuple[int, ...] = ()  # rows that a line is drawn above
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            assert len(row) == len(self.columns), (self.name, row)
+
+
+def write_all(tables: Iterable[Table], folder: Path) -> list[Path]:
+    """Write each table as `<name>.md`, `.csv` and `.tex`; where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for table in tables:
+        for suffix, content in (
+            (".md", markdown(table)),
+            (".csv", csv_text(table)),
+            (".tex", latex(table)),
+        ):
+            path = folder / f"{table.name}{suffix}"
+            partial = path.with_suffix(f"{suffix}.tmp")
+            partial.write_text(content, encoding="utf-8", newline="")
+            os.replace(partial, path)
+            paths.append(path)
+    return paths
+
+
+def markdown(table: Table) -> str:
+    """A heading, the table and its caption."""
+
+    def line(texts: Iterable[str]) -> str:
+        return f"| {' | '.join(texts)} |"
+
+    lines = [f"### {_markdown_escape(table.title)}", ""]
+    lines.append(line(_markdown_escape(column.title) for column in table.columns))
+    lines.append(line("---" if left else "---:" for left in _left(table)))
+    for row in table.rows:
+        lines.append(line(_markdown_cell(cell) for cell in row))
+    lines += ["", _markdown_escape(" ".join(table.caption))]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown_escape(cell.text)
+    return (f"**{text}**" if cell.best else text) + _markdown_escape(cell.mark)
+
+
+def _markdown_escape(text: str) -> str:
+    for sign in ("\\", "|", "*", "`", "[", "]"):
+        text = text.replace(sign, f"\\{sign}")
+    # Underscores inside words (D_mean) are no emphasis.
+    return text.replace("<", "&lt;").replace("\n", " ")
+
+
+def csv_text(table: Table) -> str:
+    """The cells with all digits; beside a column its spread, mark and note, if any."""
+    extras = []  # by column, what some cell of it has
+    for cells in zip(*table.rows, strict=True):
+        has = {
+            "spread": any(cell.spread is not None for cell in cells),
+            "mark": any(cell.mark for cell in cells),
+            "note": any(cell.note for cell in cells),
+        }
+        extras.append([name for name, wanted in has.items() if wanted])
+    if not table.rows:
+        extras = [[] for _ in table.columns]
+    head = []
+    for column, names in zip(table.columns, extras, strict=True):
+        head += [column.title, *(f"{column.title} {name}" for name in names)]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(head)
+    for row in table.rows:
+        values: list[object] = []
+        for cell, names in zip(row, extras, strict=True):
+            values.append(cell.value if cell.known else "")
+            values += [_plain(getattr(cell, name)) for name in names]
+        writer.writerow(values)
+    return file.getvalue()
+
+
+def _plain(value: object) -> object:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else value
+
+
+def latex(table: Table) -> str:
+    r"""A `table` environment; needs `\usepackage{booktabs}`."""
+    left = _left(table)
+    lines = [
+        r"\begin{table}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{_latex_escape(table.title)}. "
+        rf"{_latex_escape(' '.join(table.caption))}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{''.join('l' if text else 'r' for text in left)}}}",
+        r"\toprule",
+        *_latex_groups(table),
+        _latex_line(_latex_escape(column.name) for column in table.columns),
+        r"\midrule",
+    ]
+    for index, row in enumerate(table.rows):
+        if index in table.rules:
+            lines.append(r"\midrule")
+        lines.append(_latex_line(_latex_cell(cell) for cell in row))
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_line(texts: Iterable[str]) -> str:
+    return f"{' & '.join(texts)} \\\\"
+
+
+def _latex_groups(table: Table) -> list[str]:
+    """The line of group heads above the columns, and the rules under them."""
+    if not any(column.group for column in table.columns):
+        return []
+    heads, rules, first = [], [], 1
+    runs: list[list[Column]] = []
+    for column in table.columns:
+        if runs and column.group and runs[-1][0].group == column.group:
+            runs[-1].append(column)
+        else:
+            runs.append([column])
+    for run in runs:
+        last = first + len(run) - 1
+        group = run[0].group
+        heads.append(
+            rf"\multicolumn{{{len(run)}}}{{c}}{{{_latex_escape(group)}}}"
+            if group
+            else ""
+        )
+        if group:
+            rules.append(rf"\cmidrule(lr){{{first}-{last}}}")
+        first = last + 1
+    return [_latex_line(heads), " ".join(rules)]
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _latex_escape(cell.text)
+    mark = rf"\textsuperscript{{{_latex_escape(cell.mark)}}}" if cell.mark else ""
+    return (rf"\textbf{{{text}}}" if cell.best else text) + mark
+
+
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "±": r"$\pm$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "§": r"\S{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "–": "--",
+    "\n": " ",
+}
+
+
+def _latex_escape(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _left(table: Table) -> list[bool]:
+    """Whether each column is set to the left: those that hold words."""
+    columns = (
+        zip(*table.rows, strict=True) if table.rows else ((),) * len(table.columns)
+    )
+    return [
+        any(isinstance(cell.value, str) and cell.value for cell in cells)
+        for cells in columns
+    ]

@@ -1,0 +1,148 @@
+"""The official OpenKBP scores of roles and yardsticks, in Gy.
+
+Published scores stand under the role `informed` alone: like it, those networks are
+given the organs and the targets, which a network that sees a CT cannot know.
+"""
+
+from collections.abc import Sequence
+
+from mtl_jax.core import roles
+from mtl_jax.study import published
+from mtl_jax.study.tables import cells, measures, render
+
+DOSE = measures.Key("", "dose_error")
+UNMASKED = "without_possible_dose_mask"
+MORE = ("dose_mae_body", "dose_mae_5gy")
+
+INPUTS = {
+    "none": "CT",
+    "reference": "CT, reference contours",
+    "predicted": "CT, predicted contours",
+    "painted": "CT, organs, targets",
+}
+
+
+def table(study: measures.Study, *, name: str, title: str) -> render.Table:
+    """A row for each role that predicts a dose, each yardstick, and the published."""
+    models = [method for method in study.doing("dose") if DOSE in method.keys]
+    yardsticks = study.yardsticks_with([DOSE])
+    methods = [*models, *yardsticks]
+    unmasked = any(key.variant == UNMASKED for method in methods for key in method.keys)
+    more = [
+        measures.Key("", metric)
+        for metric in MORE
+        if any(measures.Key("", metric) in method.keys for method in methods)
+    ]
+    rows, rules = [], []
+    for method in models:
+        inputs = INPUTS[roles.ROLES[method.name].beside_ct]
+        rows.append(_row(study, method, inputs, unmasked, more))
+        if method.name == "informed":
+            empty = 2 * unmasked + len(more)
+            rows += [_published(score, empty) for score in _published_beside(study)]
+    if yardsticks and rows:
+        rules.append(len(rows))
+    rows += [
+        _row(study, method, "no image (yardstick)", unmasked, more)
+        for method in yardsticks
+    ]
+    return render.Table(
+        name=name,
+        title=title,
+        caption=tuple(_caption(study, methods, unmasked, more)),
+        columns=tuple(_columns(unmasked, more)),
+        rows=tuple(rows),
+        rules=tuple(rules),
+    )
+
+
+def _published_beside(study: measures.Study) -> list[published.Score]:
+    """Published scores that `informed`, and no other role, may stand beside."""
+    if "informed" not in study.models:
+        return []
+    return [score for score in published.load().scores if score.site == study.site.name]
+
+
+def _columns(unmasked: bool, more: Sequence[measures.Key]) -> list[render.Column]:
+    columns = [render.Column(name) for name in ("method", "it is given", "n")]
+    groups = ["as configured"] + (["without the possible-dose mask"] * unmasked)
+    for group in groups:
+        columns += [
+            render.Column("dose score, Gy", group),
+            render.Column("DVH score, Gy", group),
+        ]
+    columns += [render.Column(f"{key.metric}, Gy") for key in more]
+    return [*columns, render.Column("DVH cells")]
+
+
+def _row(
+    study: measures.Study,
+    method: measures.Method,
+    inputs: str,
+    unmasked: bool,
+    more: Sequence[measures.Key],
+) -> tuple[render.Cell, ...]:
+    dose = method.measure(DOSE)
+    scores = []
+    for variant in ("", UNMASKED)[: 1 + unmasked]:
+        scores.append(method.measure(measures.Key("", DOSE.metric, variant)))
+        scores.append(method.official_dvh(study.site, variant))
+    scores += [method.measure(key) for key in more]
+    return (
+        render.Cell(method.label),
+        render.Cell(inputs),
+        render.Cell(dose.n, form="d"),
+        *(cells.cell(score, note="not computed") for score in scores),
+        render.Cell(method.official_dvh(study.site).cells, form="d"),
+    )
+
+
+def _published(score: published.Score, empty: int) -> tuple[render.Cell, ...]:
+    nothing = render.Cell(note="not published")
+    return (
+        render.Cell(f"published: {score.name}"),
+        render.Cell(score.inputs),
+        render.Cell(score.patients, form="d"),
+        cells.printed(score.dose),
+        cells.printed(score.dvh),
+        *([nothing] * empty),
+        nothing,
+    )
+
+
+def _caption(
+    study: measures.Study,
+    methods: Sequence[measures.Method],
+    unmasked: bool,
+    more: Sequence[measures.Key],
+) -> list[str]:
+    sentences = [
+        f"{study.cohort}.",
+        "As the OpenKBP challenge scores (Babier et al. 2021); lower is better. Dose "
+        "score: mean over the n patients of the absolute error summed over all voxels, "
+        "per voxel of the possible-dose mask. DVH score: mean absolute difference over "
+        "all cells (patient, structure, metric) pooled; its ± is of the patients' mean "
+        "cells.",
+        *cells.spreads(methods),
+    ]
+    if unmasked:
+        sentences.append(
+            "Without the possible-dose mask: dose predicted outside it is kept, and "
+            "punished by the score."
+        )
+    if more:
+        names = ", ".join(key.metric for key in more)
+        sentences.append(f"{names}: see docs/reference/metrics.md.")
+    beside = _published_beside(study)
+    if beside:
+        sources = "; ".join(f"{score.name}: {score.source}" for score in beside)
+        sentences.append(
+            "Published scores are of the challenge's own 100 test patients and of "
+            "networks that are given organs and targets, so they compare with "
+            f"informed only, and not where its patients are others. {sources}."
+        )
+    sentences.append(
+        "A network that sees the CT alone knows neither the prescription nor which "
+        "targets there are: its scores do not compare with published ones."
+    )
+    return sentences

@@ -1,0 +1,89 @@
+"""Tables of contours and of official scores, worked by hand."""
+
+import numpy as np
+import pytest
+
+from mtl_jax.study import evaluate
+from tests.study import cohort
+
+
+def test_table_5_counts_what_was_missed():
+    rows = cohort.contour_rows(0.8, 8.0)
+    rows[0] = cohort.dice_row("pt_1", "Brainstem", 0.0, "missed")
+    rows[1] = cohort.hd_row("pt_1", "Brainstem", 900.0, "missed")
+    tables = cohort.build({"contour": [cohort.contour_rows(0.7, 9.0)], "multi": [rows]})
+    table = tables["table5"]
+    # pt_1's 0, and 0.79, 0.76, 0.71 of the others: never left out.
+    assert cohort.values(table, "Dice ↑: Multi-Automated")[0] == pytest.approx(2.26 / 4)
+    distance = cohort.values(table, "Hausdorff distance, mm ↓: Multi-Automated")[0]
+    assert distance == pytest.approx((900 + 9 + 12 + 17) / 4)
+    assert cohort.values(table, "missed: Multi-Automated") == [1, 0, 0, 0, 1]
+    assert cohort.values(table, "missed: DL-Baseline") == [0] * 5
+    assert cohort.column(table, "Dice ↑: DL-Baseline")[0].best
+    assert cohort.column(table, "Dice ↑: Multi-Automated")[1].best
+    assert cohort.values(table, "paper, Dice: Multi-Automated")[-1] == 0.716
+    tests = tables["table5-tests-contour"]
+    assert cohort.values(tests, "comparisons") == [4] * 8
+    assert cohort.values(tests, "mean difference")[1] == pytest.approx(
+        0.1
+    )  # of 1 - Dice
+
+
+def test_variants_have_their_own_table_and_leave_the_others_alone():
+    rows = cohort.contour_rows(0.7, 9.0)
+    rows += [
+        cohort.dice_row(w, s, 0.9, "", "largest_component")
+        for w in cohort.PATIENTS
+        for s in cohort.OARS
+    ]
+    tables = cohort.build({"contour": [rows]})
+    assert cohort.values(tables["table5"], "Dice ↑: DL-Baseline")[0] == pytest.approx(
+        0.665
+    )
+    cleaned = tables["table5-largest_component"]
+    assert cohort.values(cleaned, "Dice ↑: DL-Baseline") == pytest.approx([0.9] * 5)
+
+
+def whole(patient, error, variant=""):
+    return evaluate.Row(
+        patient, "", "dose_error", "Gy", cohort.NAN, cohort.NAN, error, "", variant
+    )
+
+
+def test_official_scores_pool_cells_and_keep_published_ones_to_informed():
+    def rows(scale):
+        kept = [whole("pt_1", 1.0 * scale), whole("pt_2", 3.0 * scale)]
+        kept += [
+            whole(w, 9.0 * scale, "without_possible_dose_mask")
+            for w in cohort.PATIENTS[:2]
+        ]
+        # Three cells of pt_1 and one of pt_2; what was added to the report is no cell.
+        kept += [
+            cohort.dose_row("pt_1", "PTV70", f"openkbp:D_{x}", scale)
+            for x in (1, 95, 99)
+        ]
+        kept.append(cohort.dose_row("pt_2", "Larynx", "openkbp:D_mean", 5.0 * scale))
+        kept.append(cohort.dose_row("pt_2", "Larynx", "openkbp:D_2", 77.0))
+        return kept
+
+    tables = cohort.build(
+        {"multi": [rows(1)], "informed": [rows(0.5)]}, {"mean dose map": rows(2)}
+    )
+    table = tables["openkbp"]
+    assert cohort.values(table, "method") == [
+        "Multi-Automated",
+        "informed (not in the paper)",
+        "published: DCNN, 2D network",
+        "published: C3D, cascade of 3D networks (the challenge's winner)",
+        "mean dose map",
+    ]
+    dose = "as configured: dose score, Gy"
+    assert cohort.values(table, dose) == [2.0, 1.0, 2.75, 2.43, 4.0]
+    dvh = cohort.column(table, "as configured: DVH score, Gy")
+    assert [cell.value for cell in dvh] == [2.0, 1.0, 1.68, 1.48, 4.0]
+    assert dvh[0].spread == pytest.approx(np.std([1, 5], ddof=1))
+    assert cohort.values(table, "DVH cells")[0] == 4
+    masked = cohort.values(table, "without the possible-dose mask: dose score, Gy")
+    assert masked == [9.0, 4.5, None, None, 18.0]
+    alone = cohort.build({"multi": [rows(1)]})["openkbp"]
+    assert cohort.values(alone, "method") == ["Multi-Automated"]
