@@ -6,6 +6,7 @@ from matplotlib import image
 
 from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.study import figures
+from mtl_jax.study.figures import sheet
 
 SITE = sites.OPENKBP
 SHAPE = (6, 40, 40)
@@ -55,9 +56,9 @@ def test_all_roles_have_a_picture(tmp_path, patient):
 
 def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patient):
     picture = draw(tmp_path / "p.png", patient, dose_gy=None, mae_gy=None, rows=1)
-    per_inch = picture.shape[1] / (2 * (figures.PANEL + figures.GAP) + figures.GAP)
-    top = round((figures.TITLE + figures.COLUMN_TITLE) * per_inch)
-    size = round(figures.PANEL * per_inch)
+    per_inch = picture.shape[1] / (2 * (sheet.PANEL + sheet.GAP) + sheet.GAP)
+    top = round((sheet.TITLE + sheet.COLUMN_TITLE) * per_inch)
+    size = round(sheet.PANEL * per_inch)
     panel = picture[top : top + size, :size, :3].mean(-1)
     # Away from the labels at the edges.
     panel = panel[size // 6 : -size // 6, size // 6 : -size // 6]
@@ -67,7 +68,7 @@ def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patien
 
 def test_what_the_figure_says(tmp_path, patient, monkeypatch):
     kept = []
-    monkeypatch.setattr(figures, "_save", lambda drawing, path: kept.append(drawing))
+    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
     figures.prediction_figure(
         tmp_path / "p.png", patient, site=SITE,
         contours={n: np.zeros(SHAPE, bool) for n in ("SpinalCord", "Brainstem")},
@@ -105,7 +106,7 @@ def test_a_perfect_prediction(tmp_path, patient):
 
 def test_training_curves(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(figures, "_save", lambda drawing, path: kept.append(drawing))
+    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
     rows = [
         {"step": s, "loss/dose": 1 / s, "loss/contours": 2 / s,
          "weight/dose": 1.1, "weight/contours": 0.9}

@@ -1,0 +1,103 @@
+"""What a report says: plain records, filled in by whoever ran the study."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from mtl_jax.core import sites
+from mtl_jax.study.report import viewer
+
+# Dose in Gy, rising, and the percentage of the volume that gets at least that.
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+class TableLike(Protocol):
+    """Any table: the first column names its rows; a cell in `**` is emphasised."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def caption(self) -> str: ...
+    @property
+    def headers(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> Sequence[Sequence[str]]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The simplest TableLike."""
+
+    title: str
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """A term and what it is: "training patients", "40"."""
+
+    term: str
+    value: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """Something that was checked of the data or the runs."""
+
+    name: str
+    passed: bool | None  # None: could not be checked
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that a reader should look at before the averages."""
+
+    kind: Literal["failure", "warning", "note"]
+    text: str
+    patient: str = ""  # its page is linked
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure: a PNG, and what it shows in words."""
+
+    title: str
+    caption: str
+    alt: str
+    path: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientPage:
+    """One patient; `histograms` are by "" (the reference) or role, and structure."""
+
+    patient_id: str
+    note: str = ""
+    scores: TableLike | None = None
+    slices: viewer.Viewer | None = None
+    histograms: Mapping[str, Mapping[str, Curve]] = dataclasses.field(
+        default_factory=dict
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A whole report, in the order of its pages."""
+
+    title: str
+    site: sites.Site
+    summary: str = ""  # a sentence or two under the title
+    findings: Sequence[Finding] = ()
+    cohort: Sequence[Fact] = ()
+    cohort_tables: Sequence[TableLike] = ()
+    checks: Sequence[Check] = ()
+    tables: Sequence[TableLike] = ()
+    pictures: Sequence[Picture] = ()
+    patients: Sequence[PatientPage] = ()
+    provenance: Sequence[Fact] = ()

@@ -1,0 +1,56 @@
+"""Writes a report: the parts put together, in one file.
+
+`report.html` is the frame, `report.css` the looks, the `.js` files what moves.
+"""
+
+import os
+import string
+from importlib import resources
+from pathlib import Path
+
+from mtl_jax.study.report import content, markup, patients, sections
+
+SCRIPTS = ("isolines.js", "volume.js", "viewer.js", "histogram.js", "report.js")
+
+
+def write(study: content.Study, path: Path) -> None:
+    """Write `study` to `path` (.html), whole or not at all.
+
+    The same study gives the same bytes. A hundred patients are a large file: give only
+    those a viewer that a reader would open.
+
+    Raises:
+        RecordError: a picture cannot be read, or a table's rows do not fit its headers.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(html(study), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def html(study: content.Study) -> str:
+    """The whole page."""
+    pages = patients.page_ids(study.patients)
+    parts = (
+        sections.findings(study.findings, pages),
+        sections.cohort(study),
+        sections.results(study, pages),
+        sections.pictures(study),
+        patients.section(study, pages),
+        sections.provenance(study),
+    )
+    return string.Template(_file("report.html")).substitute(
+        title=markup.text(study.title),
+        summary=markup.text(study.summary),
+        style=_file("report.css"),
+        navigation=sections.navigation(study, pages),
+        main="".join(parts),
+        settings=markup.embedded_json(patients.settings(study.site)),
+        script="\n".join(_file(name) for name in SCRIPTS),
+    )
+
+
+def _file(name: str) -> str:
+    """The text of a file beside this one."""
+    folder = resources.files("mtl_jax.study.report")
+    return folder.joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,161 @@
+// What the viewers share: colours, the controls, and drawing only what is in sight.
+
+class Colours {
+  constructor(settings) {
+    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    Object.assign(this, { settings, hu: settings.hu });
+    this.dose = bytes(settings.doseMap);
+    this.error = bytes(settings.errorMap);
+    this.structures = new Map(settings.structures.map((given) => [given.name, given]));
+  }
+
+  structure(name) {
+    return `rgb(${this.structures.get(name)?.colour ?? [200, 200, 200]})`;
+  }
+
+  onWhite(name) {
+    return `rgb(${this.structures.get(name)?.onWhite ?? [90, 90, 90]})`;
+  }
+
+  // Percentage of the prescription, dose in Gy and colour of each isodose.
+  isodoses() {
+    const { isodoses, prescription, top } = this.settings;
+    return isodoses.map((percent) => {
+      const gray = (percent / 100) * prescription;
+      const at = 3 * Math.min(Math.round((gray / top) * 255), 255);
+      return { percent, gray, colour: `rgb(${this.dose.slice(at, at + 3)})` };
+    });
+  }
+
+  isodoseLegend() {
+    const words = this.isodoses().map(({ percent, gray, colour }) => {
+      const word = Object.assign(document.createElement("span"), {
+        className: "isodose", textContent: `${percent}`, title: `${gray.toFixed(1)} Gy`,
+      });
+      word.style.borderColor = colour;
+      return word;
+    });
+    return [...words, `% of ${this.settings.prescription} Gy`];
+  }
+
+  // The CT in its window, with a dose over it; or an error, and the CT only faint.
+  // Planes of HU and Gy, already of the picture's size.
+  picture(ct, dose, error, { window: name, opacity, limit }) {
+    const [low, high] = WINDOWS[name], { faint, top } = this.settings;
+    const clip = (value) => Math.min(Math.max(value, 0), 1);
+    const picture = new ImageData(ct.width, ct.height);
+    for (let i = 0; i < ct.values.length; i++) {
+      let under = 255 * clip((ct.values[i] - low) / (high - low));
+      let alpha = 0, at = 0, map = this.dose;
+      if (dose) {
+        const value = dose.values[i];
+        alpha = clip(value / faint - 0.5) * opacity;
+        at = 3 * Math.round(clip(value / top) * 255);
+      } else if (error) {
+        const value = error.values[i];
+        under *= 0.35;
+        alpha = clip(Math.abs(value) / (0.15 * limit));
+        at = 3 * Math.round(clip(0.5 + value / limit / 2) * 255);
+        map = this.error;
+      }
+      for (let channel = 0; channel < 3; channel++) {
+        picture.data[4 * i + channel] = under * (1 - alpha) + map[at + channel] * alpha;
+      }
+      picture.data[4 * i + 3] = 255;
+    }
+    return picture;
+  }
+
+  gradient(map) {
+    const stops = Array.from({ length: 17 }, (_, i) => {
+      const at = 3 * Math.min(i * 16, 255);
+      return `rgb(${map.slice(at, at + 3)})`;
+    });
+    return `linear-gradient(to right, ${stops})`;
+  }
+}
+
+function bar(element, gradient, words) {
+  const colours = document.createElement("span");
+  colours.style.background = gradient;
+  const [low, high] = words.map((word) => Object.assign(document.createElement("span"), { textContent: word }));
+  element.replaceChildren(low, colours, high);
+}
+
+function controls(form, state, changed) {
+  const choices = ["role", "layer", "plane", "window", "limit", "opacity"];
+  const take = () => {
+    for (const name of choices) state[name] = form.querySelector(`#${name}`).value;
+    state.limit = Number(state.limit);
+    state.opacity = Number(state.opacity) / 100;
+    state.shown = new Set([...form.querySelectorAll("[name=structure]:checked")].map((box) => box.value));
+    const { colours } = state, { top } = colours.settings;
+    const doses = form.querySelector("#dose-bar"), errors = form.querySelector("#error-bar");
+    if (state.layer === "lines") doses.replaceChildren(...colours.isodoseLegend());
+    else bar(doses, colours.gradient(colours.dose), ["0", `${top} Gy`]);
+    bar(errors, colours.gradient(colours.error), [`−${state.limit}`, `+${state.limit} Gy`]);
+  };
+  const both = () => { take(); changed(); };
+  form.addEventListener("input", both);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("click", (event) => {
+    const wanted = event.target.dataset.structures;
+    if (!wanted) return;
+    for (const box of form.querySelectorAll("[name=structure]")) box.checked = wanted === "all";
+    both();
+  });
+  take();
+}
+
+function start() {
+  const form = document.querySelector(".controls");
+  if (!form) return;
+  const settings = JSON.parse(document.querySelector("#settings").textContent);
+  const state = { colours: new Colours(settings), prescription: settings.prescription };
+  const visible = new Set();
+  controls(form, state, () => visible.forEach((part) => part.draw()));
+  const parts = new Map();
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const kind = target.classList.contains("viewer") ? Viewer : Histogram;
+      if (isIntersecting && !parts.has(target)) parts.set(target, new kind(target, state));
+      const part = parts.get(target);
+      if (!part) continue;
+      if (isIntersecting) { visible.add(part); part.draw(); } else visible.delete(part);
+    }
+  }, { rootMargin: "300px" });
+  document.querySelectorAll(".viewer, .histogram").forEach((element) => observer.observe(element));
+  let resizing;
+  window.addEventListener("resize", () => {
+    clearTimeout(resizing);
+    resizing = setTimeout(() => visible.forEach((part) => part.draw()), 150);
+  });
+}
+
+// A click on a column's header sorts the table by it; again, the other way round.
+function sortable(table) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  if (body.rows.length < 4) return;
+  const value = (row, column) => {
+    const text = row.cells[column].textContent.trim();
+    const number = parseFloat(text.replace("−", "-").replace(/^[<>≤≥±†*\s]+/, ""));
+    return Number.isNaN(number) ? text : number;
+  };
+  const compare = (a, b) => typeof a === typeof b
+    ? (a > b) - (a < b) : (typeof a === "string") - (typeof b === "string");
+  heads.forEach((head, column) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+      const rows = [...body.rows].sort((a, b) => sign * compare(value(a, column), value(b, column)));
+      body.append(...rows);
+    });
+  });
+}
+
+document.querySelectorAll("main .scroll table").forEach(sortable);
+start();

@@ -1,0 +1,208 @@
+// The slice viewer of one patient: reference, prediction and their difference.
+
+const WINDOWS = { soft: [-160, 240], bone: [-200, 1400], lung: [-1000, 0], all: [-1024, 2000] };
+const FINEST = 480; // pixels across that are coloured; wider pictures are stretched
+const KEPT = 4; // unpacked patients; the others are unpacked again when they are moved
+const unpacked = new Map();
+
+class Viewer {
+  constructor(element, state) {
+    const [header, data] = element.querySelectorAll("script");
+    Object.assign(this, { element, state, data, header: JSON.parse(header.textContent) });
+    this.canvases = [...element.querySelectorAll(".panel canvas")];
+    this.strip = element.querySelector(".strip");
+    this.slider = element.querySelector("input");
+    this.output = element.querySelector("output");
+    this.pointer = element.querySelector(".pointer");
+    this.places = { axial: this.header.start };
+    for (const name of ["coronal", "sagittal"]) {
+      this.places[name] = this.header.shape[PLANES[name].along] >> 1;
+    }
+    this.slider.addEventListener("input", () => {
+      this.places[this.state.plane] = Number(this.slider.value);
+      this.draw();
+    });
+    element.querySelector(".worst").addEventListener("click", () => this.toWorst());
+    for (const canvas of this.canvases) {
+      canvas.addEventListener("pointermove", (event) => this.point(event));
+      canvas.addEventListener("pointerleave", () => this.point(null));
+    }
+    this.strip.addEventListener("click", (event) => {
+      const { left, width } = this.strip.getBoundingClientRect();
+      this.goTo(Math.floor(((event.clientX - left) / width) * this.header.shape[0]));
+    });
+    this.describe();
+  }
+
+  goTo(index) {
+    if (this.state.plane !== "axial") return;
+    this.places.axial = Math.min(Math.max(index, 0), this.header.shape[0] - 1);
+    this.draw();
+  }
+
+  toWorst() {
+    const errors = this.header.error[this.state.role];
+    if (errors) this.goTo(errors.indexOf(Math.max(...errors)));
+  }
+
+  async volume() {
+    if (!unpacked.has(this)) unpacked.set(this, Volume.unpack(this.header, this.data.textContent));
+    const volume = unpacked.get(this);
+    unpacked.delete(this);
+    unpacked.set(this, volume); // the latest is last
+    for (const [other] of unpacked) if (unpacked.size > KEPT) unpacked.delete(other);
+    return volume;
+  }
+
+  // Draws once for however many changes came since the last picture.
+  async draw() {
+    this.describe();
+    if (this.waiting) return;
+    this.waiting = true;
+    try {
+      const volume = await this.volume();
+      await new Promise(requestAnimationFrame);
+      this.waiting = false;
+      this.paint(volume);
+      this.element.dataset.drawn = `${this.state.plane} ${this.place}`;
+    } catch (error) {
+      this.waiting = false;
+      this.element.querySelector(".trouble").textContent = `No slices: ${error.message}.`;
+    }
+  }
+
+  get place() {
+    return this.places[this.state.plane];
+  }
+
+  // Slider, its words, and the strip, all of which need no volume.
+  describe() {
+    const { plane, role } = this.state, { header } = this;
+    this.slider.max = header.shape[PLANES[plane].along] - 1;
+    this.slider.value = this.place;
+    let text = `${this.place + 1} of ${header.shape[PLANES[plane].along]}, ${plane}`;
+    if (plane === "axial") {
+      text = `${header.first + this.place * header.skip} (0 to ${header.slices - 1})`;
+      const error = header.error[role]?.[this.place];
+      if (error !== undefined) text += `, mean error ${error.toFixed(1)} Gy`;
+    }
+    this.output.textContent = text;
+    text = `slice ${text}`;
+    this.slider.setAttribute("aria-valuetext", text);
+    this.element.querySelector(".worst").disabled = plane !== "axial" || !header.error[role];
+    const titles = this.element.querySelectorAll(".panel h4");
+    titles[1].textContent = `${role}${header.doses.includes(role) ? "" : " (no dose)"}`;
+    titles[2].textContent = header.error[role] ? `${role} − reference` : "No dose to compare";
+    titles.forEach((title, i) => this.canvases[i].setAttribute("aria-label",
+      `${title.textContent}, patient ${header.id}, ${text}`));
+    this.paintStrip();
+  }
+
+  paintStrip() {
+    const errors = this.header.error[this.state.role] ?? [];
+    const { width, height } = this.strip, context = this.strip.getContext("2d");
+    const highest = Math.max(...errors, 1), wide = width / this.header.shape[0];
+    context.clearRect(0, 0, width, height);
+    context.fillStyle = "#6ea8fe";
+    errors.forEach((error, i) => {
+      const high = (error / highest) * (height - 4);
+      context.fillRect(i * wide, height - high, Math.max(wide - 1, 1), high);
+    });
+    if (this.state.plane !== "axial") return;
+    context.fillStyle = "#ffffff";
+    context.fillRect((this.place + 0.5) * wide - 1, 0, 2, height);
+    this.strip.setAttribute("aria-label", errors.length
+      ? `Mean dose error by slice, up to ${highest.toFixed(1)} Gy` : "No dose error by slice");
+  }
+
+  paint(volume) {
+    const { state } = this, place = this.place;
+    const cut = (array, options) => volume.plane(array, state.plane, place, options);
+    const dose = (role) => volume.doses.has(role) ? cut(volume.doses.get(role)) : null;
+    this.cuts = { ct: cut(volume.ct), reference: dose(""), predicted: dose(state.role) };
+    const outlines = volume.masks.filter((mask) =>
+      (mask.role === "" || mask.role === state.role) && state.shown.has(mask.name));
+    const contours = outlines.map(({ role, name, bits, bit }) =>
+      ({ role, name, lines: isolines(cut(bits, { bit }), 0.5) }));
+    this.panel(0, this.cuts.reference, false, contours.filter(({ role }) => role === ""));
+    this.panel(1, this.cuts.predicted, false, contours);
+    this.panel(2, this.cuts.predicted && this.cuts.reference, true, contours);
+  }
+
+  panel(number, dose, asError, contours) {
+    const { ct, reference, predicted } = this.cuts, { state, header } = this;
+    const { down, across, left, right } = PLANES[state.plane];
+    const canvas = this.canvases[number], context = canvas.getContext("2d");
+    const tall = ct.height * header.spacing[down], wide = ct.width * header.spacing[across];
+    canvas.style.aspectRatio = `${wide} / ${tall}`;
+    canvas.width = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1)) || 400;
+    canvas.height = Math.round((canvas.width * tall) / wide);
+    const shrink = Math.min(1, FINEST / canvas.width);
+    const size = [canvas.width, canvas.height].map((side) => Math.round(side * shrink));
+    const gray = (plane) => sample(plane, ...size, (code) => code * header.step);
+    const wash = state.layer === "wash" && !asError && dose ? gray(dose) : null;
+    const error = asError && dose ? gray(predicted) : null;
+    if (error) gray(reference).values.forEach((value, i) => { error.values[i] -= value; });
+    const hu = sample(ct, ...size, (code) => state.colours.hu[code]);
+    const small = new OffscreenCanvas(...size);
+    small.getContext("2d").putImageData(state.colours.picture(hu, wash, error, state), 0, 0);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    const scale = [canvas.width / ct.width, canvas.height / ct.height];
+    const line = canvas.width / 300;
+    if (state.layer === "lines" && dose && !asError) {
+      for (const { gray, colour } of state.colours.isodoses()) {
+        stroke(context, isolines(dose, gray / header.step), scale, colour, line, []);
+      }
+    }
+    for (const { role, name, lines } of contours) {
+      const dashes = role === "" ? [] : [4 * line, 2 * line];
+      stroke(context, lines, scale, state.colours.structure(name), 1.3 * line, dashes);
+    }
+    context.fillStyle = "#e8e8e8";
+    context.font = `${12 * line}px system-ui, sans-serif`;
+    context.fillText(left, 4 * line, 14 * line);
+    context.fillText(right, canvas.width - 13 * line, 14 * line);
+    const length = (50 / wide) * canvas.width;
+    context.fillRect(canvas.width - length - 6 * line, canvas.height - 7 * line, length, 2 * line);
+    context.fillText("5 cm", canvas.width - length - 6 * line, canvas.height - 11 * line);
+  }
+
+  // CT and doses under the pointer.
+  point(event) {
+    if (!event || !this.cuts) {
+      this.pointer.textContent = "Point at a picture to read CT and dose.";
+      return;
+    }
+    const { left, top, width, height } = event.target.getBoundingClientRect();
+    const { ct, reference, predicted } = this.cuts;
+    const x = Math.floor(((event.clientX - left) / width) * ct.width);
+    const y = Math.floor(((event.clientY - top) / height) * ct.height);
+    const at = y * ct.width + x;
+    if (!(at >= 0 && at < ct.values.length)) return;
+    const words = [`CT ${this.state.colours.hu[ct.values[at]]} HU`];
+    const gray = (plane) => plane.values[at] * this.header.step;
+    if (reference) words.push(`reference ${gray(reference).toFixed(1)} Gy`);
+    if (predicted) words.push(`${this.state.role} ${gray(predicted).toFixed(1)} Gy`);
+    if (reference && predicted) {
+      const difference = gray(predicted) - gray(reference);
+      words.push(`difference ${difference > 0 ? "+" : ""}${difference.toFixed(1)} Gy`);
+    }
+    this.pointer.textContent = words.join("   ");
+  }
+}
+
+function stroke(context, lines, [sx, sy], colour, width, dashes) {
+  context.beginPath();
+  for (const line of lines) {
+    for (let i = 0; i < line.length; i += 2) {
+      const x = (line[i] + 0.5) * sx, y = (line[i + 1] + 0.5) * sy;
+      if (i) context.lineTo(x, y); else context.moveTo(x, y);
+    }
+    context.closePath();
+  }
+  context.setLineDash(dashes);
+  context.lineWidth = width;
+  context.strokeStyle = colour;
+  context.stroke();
+}

@@ -1,0 +1,337 @@
+"""A reader's browser opens the report, moves the sliders, and reads what is right.
+
+Chromium without a window, driven by its DevTools protocol over a pipe.
+"""
+
+import base64
+import io
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl_jax.core import sites
+from mtl_jax.sources import phantom
+from mtl_jax.study import report, shown
+
+SITE = sites.OPENKBP
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SECONDS = 60
+
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="no chromium on PATH: apt-get install chromium"
+)
+
+# Chromium reads commands from descriptor 3 and answers on 4.
+LAUNCH = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3])
+os.dup2(read, 3), os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Browser:
+    """One tab of a headless Chromium."""
+
+    def __init__(self, folder) -> None:
+        answers, theirs = os.pipe()
+        ours, commands = os.pipe()
+        self.answers, self.commands, self.pending = answers, commands, b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(ours), str(theirs), str(PROGRAM),
+             "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+             "--disable-dev-shm-usage", "--disable-background-networking",
+             "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"],
+            pass_fds=(ours, theirs), stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(ours), os.close(theirs)
+        self.number, self.session, self.events = 0, None, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attach = dict(targetId=target, flatten=True)
+        self.session = self.call("Target.attachToTarget", **attach)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters):
+        """The answer to a command; events that came meanwhile are kept."""
+        self.number += 1
+        command = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            command["sessionId"] = self.session
+        os.write(self.commands, json.dumps(command).encode() + b"\0")
+        while True:
+            message = self._next()
+            if message.get("id") == self.number:
+                assert "error" not in message, (method, message["error"])
+                return message["result"]
+            self.events.append(message)
+
+    def _next(self):
+        while b"\0" not in self.pending:
+            ready, _, _ = select.select([self.answers], [], [], SECONDS)
+            assert ready, f"chromium did not answer in {SECONDS} s"
+            read = os.read(self.answers, 1 << 20)
+            assert read, f"chromium ended with status {self.process.wait()}"
+            self.pending += read
+        message, _, self.pending = self.pending.partition(b"\0")
+        return json.loads(message)
+
+    def run(self, script: str):
+        """The value of a JavaScript expression; waits where it is a promise."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True,
+                           awaitPromise=True)  # fmt: skip
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait(self, condition: str) -> None:
+        """Until the JavaScript `condition` holds."""
+        end = time.monotonic() + SECONDS
+        while not self.run(condition):
+            assert time.monotonic() < end, f"never true: {condition}"
+            time.sleep(0.05)
+
+    def press(self, key: str) -> None:
+        codes = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, "End": 35, "Enter": 13}
+        stroke = dict(key=key, code=key, windowsVirtualKeyCode=codes[key])
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, **stroke)
+
+    def screenshot(self) -> Image.Image:
+        data = self.call("Page.captureScreenshot", format="png")["data"]
+        return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+    def complaints(self) -> list:
+        """Errors and warnings on the console, exceptions, refused resources."""
+        kinds = (
+            "Runtime.exceptionThrown",
+            "Log.entryAdded",
+            "Runtime.consoleAPICalled",
+        )
+        return [event for event in self.events if event["method"] in kinds]
+
+    def close(self) -> None:
+        os.close(self.commands)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.answers)
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return phantom.make_patient(0, 1)
+
+
+def curve(dose_gy, mask):
+    doses = np.arange(0, 100, 0.25)
+    return doses, np.array([100 * np.mean(dose_gy[mask] >= dose) for dose in doses])
+
+
+@pytest.fixture(scope="module")
+def path(patient, tmp_path_factory):
+    """A report of two patients; Multi gives 0.9 of the dose, and moved contours."""
+    less = patient.dose_gy * np.float32(0.9)
+    moved = {n: np.roll(m, 3, 2) for n, m in patient.structures.items()}
+    predictions = {"DL-Baseline": shown.Shown(None, moved),
+                   "Multi": shown.Shown(less, moved)}  # fmt: skip
+    histograms = {
+        role: {name: curve(dose, mask) for name, mask in patient.structures.items()}
+        for role, dose in (("", patient.dose_gy), ("Multi", less))
+    }
+    pages = [
+        report.PatientPage(
+            name, slices=report.pack(patient, predictions, site=SITE),
+            histograms=histograms,
+        )
+        for name in ("pt_1", "pt_2")
+    ]  # fmt: skip
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    table = report.Table("Scores", "", ["Patient", "MAE"], [["pt_1", "1.0"]])
+    finding = report.Finding("failure", "missed", "pt_2")
+    report.write(
+        report.Study(
+            "A study", SITE, findings=[finding], tables=[table], patients=pages
+        ),
+        path,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def tab(browser, path):
+    """The report, freshly opened, at its first patient."""
+    size = dict(width=1280, height=900, deviceScaleFactor=1, mobile=False)
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    browser.events.clear()
+    browser.call("Page.navigate", url=path.as_uri())
+    browser.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+    browser.run("document.querySelector('#patient-pt_1').scrollIntoView()")
+    browser.wait("document.querySelector('#patient-pt_1 .viewer').dataset.drawn")
+    yield browser
+    assert not browser.complaints()
+    asked = [event["params"]["request"]["url"] for event in browser.events
+             if event["method"] == "Network.requestWillBeSent"]  # fmt: skip
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+
+
+def choose(tab, name: str, value: str) -> None:
+    tab.run(f"{{ const box = document.querySelector('#{name}'); box.value = '{value}';"
+            " box.dispatchEvent(new Event('input', {bubbles: true})); }")  # fmt: skip
+
+
+CANVASES = "[...document.querySelectorAll('#patient-pt_1 .panel canvas')]"
+PICTURES = f"{CANVASES}.map(canvas => canvas.toDataURL())"
+DRAWN = "document.querySelector('#patient-pt_1 .viewer').dataset.drawn"
+
+
+def test_arrow_keys_move_the_slices(tab, patient):
+    start = tab.run(DRAWN)
+    assert start.startswith("axial ")
+    before = tab.run(PICTURES)
+    assert len(set(before)) == 3
+    tab.run("document.querySelector('#slice-1').focus()")
+    tab.press("ArrowRight")
+    tab.wait(f"{DRAWN} === 'axial {int(start.split()[1]) + 1}'")
+    after = tab.run(PICTURES)
+    assert all(a != b for a, b in zip(before, after, strict=True))
+    header = report.pack(patient, {}, site=SITE).header
+    z = header["first"] + int(start.split()[1]) + 1
+    words = tab.run("document.querySelector('#slice-1').getAttribute('aria-valuetext')")
+    assert words.startswith(f"slice {z} (0 to 127)")
+    tab.press("ArrowLeft")
+    tab.wait(f"{DRAWN} === '{start}'")
+    assert tab.run(PICTURES) == before
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_the_pointer_reads_ct_and_doses(tab, patient, plane):
+    choose(tab, "role", "Multi")
+    choose(tab, "plane", plane)
+    tab.wait(f"{DRAWN}.startsWith('{plane}')")
+    packed = report.pack(patient, {"Multi": shown.Shown(patient.dose_gy)}, site=SITE)
+    size, first = packed.header["shape"], packed.header["first"]
+    seen = patient.ct > 0
+    low = [max(int(np.flatnonzero(seen.any(others))[0]) - 2, 0)
+           for others in ((1, 2), (0, 2), (0, 1))]  # fmt: skip
+    assert low[0] == first
+    at = int(tab.run(DRAWN).split()[1])
+    along = ("axial", "coronal", "sagittal").index(plane)
+    where = [n // 2 + 3 for n in size]
+    where[along] = at
+    down, across = [axis for axis in range(3) if axis != along]
+    row = size[0] - 1 - where[0] if down == 0 else where[down]
+    box = tab.run(f"(({{x, y, width, height}}) => [x, y, width, height])"
+                  f"({CANVASES}[0].getBoundingClientRect())")  # fmt: skip
+    x = box[0] + box[2] * (where[across] + 1.5) / (size[across] + 2)
+    y = box[1] + box[3] * (row + 1.5) / (size[down] + 2)
+    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    words = tab.run("document.querySelector('#patient-pt_1 .pointer').textContent")
+    voxel = tuple(start + offset for start, offset in zip(low, where, strict=True))
+    numbers = {w.rsplit(" ", 2)[0]: float(w.rsplit(" ", 2)[1])
+               for w in words.split("   ")}  # fmt: skip
+    half_step = packed.header["step"] / 2 + 0.06
+    assert numbers["reference"] == pytest.approx(patient.dose_gy[voxel], abs=half_step)
+    assert numbers["Multi"] == pytest.approx(
+        0.9 * patient.dose_gy[voxel], abs=half_step
+    )
+    hu = patient.ct[voxel] - 1024
+    assert numbers["CT"] == pytest.approx(hu, abs=2.5 if abs(hu) < 180 else 16)
+
+
+def test_the_role_is_chosen_for_all_patients(tab):
+    choose(tab, "role", "DL-Baseline")
+    title = "document.querySelector('#patient-pt_1 .panel:nth-child(2) h4').textContent"
+    assert tab.run(title) == "DL-Baseline (no dose)"
+    before = tab.run(PICTURES)
+    choose(tab, "role", "Multi")
+    tab.wait(f"{title} === 'Multi'")
+    tab.wait(f"JSON.stringify({PICTURES}) !== {json.dumps(json.dumps(before))}")
+    assert tab.run(PICTURES)[0] == before[0]  # the reference is the same
+
+
+def test_structures_can_be_left_out(tab):
+    before = tab.run(PICTURES)
+    tab.run("document.querySelector('[data-structures=none]').click()")
+    tab.wait(f"{PICTURES}[0] !== '{before[0]}'")
+    assert tab.run("document.querySelectorAll('#patient-pt_1 polyline').length") == 0
+    tab.run("document.querySelector('[data-structures=all]').click()")
+    tab.wait(f"{PICTURES}[0] === '{before[0]}'")
+
+
+def test_the_histogram_is_read_by_keys(tab, patient):
+    choose(tab, "role", "Multi")
+    tab.run("document.querySelector('#dose-1').focus()")
+    tab.press("ArrowRight")
+    dose = float(tab.run("document.querySelector('#dose-1').value"))
+    assert dose == 35.5
+    rows = tab.run("[...document.querySelectorAll('#patient-pt_1 .reading tbody tr')]"
+                   ".map(r => [...r.children].map(c => c.textContent))")  # fmt: skip
+    assert [row[0] for row in rows] == list(patient.structures)
+    for name, reference, predicted, difference in rows:
+        values = patient.dose_gy[patient.structures[name]]
+        expected = [100 * np.mean(values >= dose), 100 * np.mean(0.9 * values >= dose)]
+        found = [float(reference), float(predicted)]
+        assert found == pytest.approx(expected, abs=0.06)
+        assert float(difference) == pytest.approx(found[1] - found[0], abs=0.06)
+
+
+def test_keyboard_and_screen_reader(tab, path):
+    tab.call("Page.navigate", url=path.as_uri())
+    tab.wait("document.readyState === 'complete' && window.scrollY === 0")
+    tab.press("Tab")
+    assert tab.run("document.activeElement.className") == "skip"
+    assert tab.run("document.activeElement.getBoundingClientRect().left") >= 0
+    assert "solid" in tab.run("getComputedStyle(document.activeElement).outlineStyle")
+    tab.press("Enter")
+    assert tab.run("location.hash") == "#main"
+    tab.call("Accessibility.enable")
+    nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
+    named = ("slider", "combobox", "checkbox", "button", "link", "image", "region",
+             "table", "navigation", "form", "group", "figure")  # fmt: skip
+    found = set()
+    for node in nodes:
+        role = node.get("role", {}).get("value")
+        if role in named and not node.get("ignored"):
+            found.add(role)
+            assert node.get("name", {}).get("value"), node
+    assert {"slider", "combobox", "checkbox", "button", "region"} <= found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_screenshot(tab, tmp_path, scheme, width):
+    scale = dict(width=width, height=900, deviceScaleFactor=1, mobile=False)
+    tab.call("Emulation.setDeviceMetricsOverride", **scale)
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    tab.call("Emulation.setEmulatedMedia", features=media)
+    tab.run("document.querySelector('#patient-pt_1').scrollIntoView()")
+    time.sleep(0.3)
+    picture = np.asarray(tab.screenshot())
+    assert picture.shape == (900, width, 3)
+    assert (picture[450, 1].mean() > 200) == (scheme == "light")
+    assert np.ptp(picture, axis=-1).max() > 100  # colours: dose and contours
+    wider = tab.run("document.documentElement.scrollWidth")
+    assert wider <= width  # nothing to scroll sideways
+
+
+def test_it_prints(tab):
+    data = tab.call("Page.printToPDF", printBackground=True)["data"]
+    assert base64.b64decode(data).startswith(b"%PDF-")
