@@ -19,9 +19,8 @@ from configs import demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared
-from mtl_jax.metrics import overlap
 from mtl_jax.sources import phantom
-from mtl_jax.study import results, runs, workdir, yardsticks
+from mtl_jax.study import results, runs, workdir
 from mtl_jax.train import writers
 from tfds_builders.openkbp import openkbp_dataset_builder
 
@@ -77,14 +76,15 @@ def main() -> None:
     )
     split = data.splits["train"]
     shuffled = dataclasses.replace(split, source=ShuffledCt(split, seed=0))
+    as_is = trained(config, data, flags.workdir / "as_is")
     table = {
-        "the network": trained(config, data, flags.workdir / "as_is"),
+        "the network": as_is,
         "the network, CTs shuffled": trained(
             config,
             dataclasses.replace(data, splits=data.splits | {"train": shuffled}),
             flags.workdir / "shuffled",
         ),
-        "a voxel prior map": prior_map(data, tuple(config.data.structures)),
+        "a voxel prior map": {"mean_dice": as_is.pop("prior_map")},
     }
     workdir.write_json(table, flags.workdir / "difficulty.json")
     print("| | mean Dice | training loss, first | last |\n|---|---|---|---|")
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
-    """Mean Dice on the test split, and the first and last contour loss of training."""
+    """Mean Dice on the test split, also of a prior map; first and last training loss."""
     run = runs.Run(configs.check(config), data, folder)
     workdir.claim(folder, config, data.fingerprint)
     run.train(lambda: False)
@@ -103,26 +103,10 @@ def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, flo
     summary = results.evaluate_split(run, "test")
     return {
         "mean_dice": summary["mean_dice"],
+        "prior_map": summary["yardsticks"]["prior_map"]["mean_dice"],
         "first": losses[0],
         "last": float(np.mean(losses[-5:])),
     }
-
-
-def prior_map(data: prepared.Prepared, structures: tuple[str, ...]) -> dict[str, float]:
-    """Mean Dice of the prior, cut at the level that suits the test patients best."""
-    prior = yardsticks.contour_prior(data.splits["train"], structures)
-    test = data.splits["test"]
-    patients = [test.volume(index) for index in range(len(test.patients))]
-    by_structure = []
-    for name, frequency in zip(structures, prior, strict=True):
-        masks = [p.structures[name] for p in patients if name in p.structures]
-        levels = np.linspace(0.05, 0.5, 10) * frequency.max()
-        means = [
-            np.mean([overlap.dice(frequency >= level, mask) for mask in masks])
-            for level in levels
-        ]
-        by_structure.append(max(means))
-    return {"mean_dice": float(np.mean(by_structure))}
 
 
 if __name__ == "__main__":

@@ -6,28 +6,22 @@ from scipy import ndimage
 from mtl_jax.inference import volumes
 
 
-def masks(
-    prediction: volumes.Prediction, *, threshold: float, largest_component: bool
-) -> dict[str, np.ndarray]:
-    """Masks [Z, Y, X] bool by structure; a role without contours has none.
+def masks(prediction: volumes.Prediction, *, threshold: float) -> dict[str, np.ndarray]:
+    """Masks [Z, Y, X] bool by structure: where the probability is `threshold` or more.
 
-    A voxel belongs to a structure from `threshold` on. `largest_component` keeps the
-    largest piece only (not in the paper).
+    A role that predicts no contours has none.
     """
     if prediction.contours is None:
         return {}
-    drawn = dict(zip(prediction.structures, prediction.contours, strict=True))
-    cut = {name: probability >= threshold for name, probability in drawn.items()}
-    if largest_component:
-        return {name: largest(mask) for name, mask in cut.items()}
-    return cut
+    drawn = zip(prediction.structures, prediction.contours, strict=True)
+    return {name: probability >= threshold for name, probability in drawn}
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
-    """The largest piece of `mask` [Z, Y, X] bool, connected through faces.
+    """The largest piece of `mask` [Z, Y, X] bool that hangs together by voxels' faces.
 
-    Of several equally large ones the first in the array's order; an empty mask stays
-    empty.
+    Not in the paper. Of several equally large ones it is the first in the array's
+    order; an empty mask stays empty.
     """
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes:

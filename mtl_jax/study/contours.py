@@ -15,9 +15,8 @@ import ml_collections
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles
 from mtl_jax.datasets import prepared
-from mtl_jax.inference import postprocess
 from mtl_jax.pipeline import predicted
-from mtl_jax.study import runs, trained, workdir
+from mtl_jax.study import evaluate, runs, trained, workdir
 
 # Files by split and patient.
 Files = Mapping[str, Mapping[str, Path]]
@@ -96,13 +95,13 @@ def _finished(
 
 def _key(run: runs.Run) -> str:
     """What the contours depend on, in short: network, data, and what is done after."""
-    evaluate = run.config.evaluate
+    settings = run.config.evaluate
     what = {
         "checkpoint": trained.digest(run),
         "data": run.data.fingerprint,
-        "threshold": evaluate.contour_threshold,
-        "largest_component": evaluate.largest_component,
-        "mirror": evaluate.mirror,
+        "threshold": settings.contour_threshold,
+        "largest_component": settings.largest_component,
+        "mirror": settings.mirror,
     }
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
@@ -115,14 +114,10 @@ def _draw(
     patients = run.split(name).patients
     wanted = range(len(patients)) if only is None else only
     files = {i: folder / f"{patients[i].patient_id}.npy" for i in wanted}
+    rules = evaluate.Rules.of(run.config)
     missing = [i for i, path in files.items() if not path.exists()]
     for index, prediction in trained.predictions(run, name, missing):
-        masks = postprocess.masks(
-            prediction,
-            threshold=run.config.evaluate.contour_threshold,
-            largest_component=run.config.evaluate.largest_component,
-        )
-        predicted.save(masks, run.site, files[index])
+        predicted.save(rules.contours(prediction)[""], run.site, files[index])
     return {patients[i].patient_id: path for i, path in files.items()}
 
 

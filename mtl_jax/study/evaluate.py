@@ -13,11 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_collections
 import numpy as np
 
-from mtl_jax.core import records, sites
-from mtl_jax.inference import volumes
-from mtl_jax.metrics import openkbp, overlap
+from mtl_jax.core import records, reporting, sites
+from mtl_jax.inference import postprocess, volumes
+from mtl_jax.metrics import contours, dose, openkbp
+
+WITH_MASK, WITHOUT_MASK = "with_possible_dose_mask", "without_possible_dose_mask"
+# Metrics of contours are summarised by their value, doses and volumes by their error.
+CONTOUR_UNITS = ("1", "mm", "px")
+LARGEST, ALL_PIECES = "largest_component", "all_components"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,72 +38,85 @@ class Row:
     prediction: float
     error: float
     note: str = ""
+    variant: str = ""  # "": scored as configured; else what was done otherwise
 
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a prediction goes through before it is scored."""
+    """What a prediction goes through before it is scored, and what is reported."""
 
     site: sites.Site
+    template: reporting.Template
     contour_threshold: float
     apply_possible_dose_mask: bool
+    largest_component: bool
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict) -> "Rules":
+        """The rules of a configuration; a ConfigError if its metrics file is wrong."""
+        site, settings = sites.get(config.site), config.evaluate
+        template = reporting.default(site)
+        if settings.metrics:
+            template = reporting.read(Path(settings.metrics), site)
+        return cls(
+            site,
+            template,
+            settings.contour_threshold,
+            settings.apply_possible_dose_mask,
+            settings.largest_component,
+        )
+
+    def doses(
+        self, patient: records.Patient, dose_gy: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """`dose_gy` by variant; two where the possible-dose mask is known."""
+        mask = patient.possible_dose_mask
+        if mask is None:
+            return {"": dose_gy}
+        masked = np.where(mask, dose_gy, np.float32(0))
+        if self.apply_possible_dose_mask:
+            return {"": masked, WITHOUT_MASK: dose_gy}
+        return {"": dose_gy, WITH_MASK: masked}
+
+    def contours(
+        self, prediction: volumes.Prediction
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Masks by variant and structure; none of a role that draws no contours."""
+        masks = postprocess.masks(prediction, threshold=self.contour_threshold)
+        if not masks:
+            return {}
+        largest = {name: postprocess.largest(mask) for name, mask in masks.items()}
+        if self.largest_component:
+            return {"": largest, ALL_PIECES: masks}
+        return {"": masks, LARGEST: largest}
 
 
 def score(
     patient: records.Patient, prediction: volumes.Prediction, rules: Rules
 ) -> list[Row]:
-    """All metrics of one patient."""
-    rows = []
+    """All metrics of one patient, of all variants."""
+    values: list[tuple[str, reporting.Value]] = []
     if prediction.dose_gy is not None and patient.dose_gy is not None:
-        rows += _dose_rows(patient, prediction.dose_gy, rules)
-    if prediction.contours is not None:
-        rows += _contour_rows(patient, prediction, rules)
-    return rows
-
-
-def _dose_rows(
-    patient: records.Patient, dose_gy: np.ndarray, rules: Rules
-) -> list[Row]:
-    reference_gy, mask = patient.dose_gy, patient.possible_dose_mask
-    assert reference_gy is not None
-    nan, who = math.nan, patient.patient_id
-    note = "possible-dose mask not known: per voxel of the grid"
-    if mask is None:
-        mask = np.ones(reference_gy.shape, bool)
-    else:
-        note = ""
-        if rules.apply_possible_dose_mask:
-            dose_gy = np.where(mask, dose_gy, np.float32(0))
-    error = openkbp.dose_error(reference_gy, dose_gy, mask)
-    rows = [Row(who, "", "dose_error", "Gy", nan, nan, error, note)]
-    predicted = openkbp.dvh_metrics(dose_gy, patient, rules.site)
-    for key, value in openkbp.dvh_metrics(reference_gy, patient, rules.site).items():
-        difference = abs(predicted[key] - value)
-        rows.append(Row(who, *key, "Gy", value, predicted[key], difference))
-    return rows
-
-
-def _contour_rows(
-    patient: records.Patient, prediction: volumes.Prediction, rules: Rules
-) -> list[Row]:
-    assert prediction.contours is not None
-    rows = []
-    for name, probability in zip(
-        prediction.structures, prediction.contours, strict=True
-    ):
-        who, nan = patient.patient_id, math.nan
-        if name not in patient.structures:
-            rows.append(Row(who, name, "dice", "1", nan, nan, nan, "not contoured"))
-            continue
-        drawn = probability >= rules.contour_threshold
-        value = overlap.dice(drawn, patient.structures[name])
-        note = ""
-        if math.isnan(value):
-            note = "empty in reference and prediction"
-        elif not drawn.any():
-            note = "missed"
-        rows.append(Row(who, name, "dice", "1", 1.0, value, 1.0 - value, note))
-    return rows
+        for variant, dose_gy in rules.doses(patient, prediction.dose_gy).items():
+            values += [
+                (variant, value)
+                for value in dose.score(
+                    patient.dose_gy, dose_gy, patient, rules.site, rules.template
+                )
+            ]
+    for variant, masks in rules.contours(prediction).items():
+        for name, mask in masks.items():
+            metrics = rules.template.contours.get(name, ())
+            reference = patient.structures.get(name)
+            values += [
+                (variant, value)
+                for value in contours.score(
+                    name, mask, reference, patient.grid, metrics
+                )
+            ]
+    return [
+        Row(patient.patient_id, *value, variant=variant) for variant, value in values
+    ]
 
 
 @dataclasses.dataclass
@@ -119,6 +138,8 @@ def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
     """The headline numbers of each patient in `rows`."""
     by_patient: dict[str, PatientScore] = defaultdict(PatientScore)
     for row in rows:
+        if row.variant:
+            continue
         mine = by_patient[row.patient]
         if row.metric == "dose_error":
             mine.dose_error_gy = row.error
@@ -127,42 +148,45 @@ def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
     return dict(by_patient)
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     """Mean, standard deviation and n over the patients of each metric and structure.
 
-    Dose metrics are summarised by their absolute error, Dice by its value. With them
-    the official OpenKBP scores (all DVH cells pooled) and the mean Dice.
+    Doses are summarised by their absolute error, contours by the metric's value. With
+    them the official OpenKBP scores (all DVH cells pooled) and the mean Dice; and the
+    same of each other variant.
     """
-    values: dict[str, list[float]] = defaultdict(list)
-    cells: list[float] = []
+    of_variant: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        value = row.prediction if row.metric == "dice" else row.error
-        if math.isnan(value):
-            continue
-        values[f"{row.metric}/{row.structure}" if row.structure else row.metric].append(
-            value
-        )
-        if row.metric.startswith("D_"):
-            cells.append(row.error)
+        of_variant[row.variant].append(row)
+    found = {name: _summary(several, site) for name, several in of_variant.items()}
+    summary = {"patients": len({row.patient for row in rows})}
+    return summary | found.pop("", {"metrics": {}}) | {"variants": found}
+
+
+def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if not math.isnan(row.error):
+            name = f"{row.metric}/{row.structure}" if row.structure else row.metric
+            of_contours = row.unit in CONTOUR_UNITS
+            values[name].append(row.prediction if of_contours else row.error)
     metrics = {
         name: {
             "mean": float(np.mean(several)),
             "std": float(np.std(several, ddof=1)) if len(several) > 1 else None,
             "n": len(several),
         }
-        for name, several in sorted(values.items())
+        for name, several in values.items()
     }
-    summary: dict[str, Any] = {
-        "patients": len({row.patient for row in rows}),
-        "metrics": metrics,
-    }
+    summary: dict[str, Any] = {"metrics": metrics}
     if "dose_error" in values:
         summary["openkbp_dose_score"] = openkbp.dose_score(values["dose_error"])
-        if cells:
+        if cells := openkbp.dvh_errors(rows, site):
             summary["openkbp_dvh_score"] = openkbp.dvh_score(cells)
     dices = [m["mean"] for name, m in metrics.items() if name.startswith("dice/")]
     if dices:
         summary["mean_dice"] = float(np.mean(dices))
+        summary["missed"] = sum(r.metric == "dice" and r.note == "missed" for r in rows)
     return summary
 
 
@@ -198,6 +222,7 @@ def read_csv(path: Path) -> list[Row]:
                 prediction=number(row["prediction"]),
                 error=number(row["error"]),
                 note=row["note"],
+                variant=row["variant"],
             )
             for row in csv.DictReader(file)
         ]

@@ -3,47 +3,70 @@
 In: a Run with checkpoints. Out: `predictions/` and `evaluation/` of its workdir.
 """
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tqdm import trange
 
-from mtl_jax.core import records
+from mtl_jax.core import roles
+from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.study import evaluate, figures, runs, trained, workdir, yardsticks
 from mtl_jax.train import writers
 
+# Rows of each yardstick, by its name.
+Yardsticks = Mapping[str, Sequence[evaluate.Row]]
 
-def evaluate_split(run: runs.Run, name: str) -> dict[str, Any]:
-    """Predict and score split `name`; writes predictions and evaluation files."""
-    at_step = trained.step(run)
-    rules = evaluate.Rules(
-        site=run.site,
-        contour_threshold=run.config.evaluate.contour_threshold,
-        apply_possible_dose_mask=run.config.evaluate.apply_possible_dose_mask,
-    )
-    mean_map = None
-    if "dose" in run.role.tasks:
-        mean_map = yardsticks.MeanDoseMap.fit(run.split("train"))
-    rows, map_rows = [], []
-    split = run.split(name)
+
+def evaluate_split(
+    run: runs.Run, name: str, beside: Yardsticks | None = None
+) -> dict[str, Any]:
+    """Predict and score split `name`; writes predictions and evaluation files.
+
+    `beside` are the yardsticks' rows, by name, if they are known from another run.
+    """
+    rules = evaluate.Rules.of(run.config)
+    split, at_step = run.split(name), trained.step(run)
+    rows = []
     for index, prediction in trained.predictions(run, name):
         patient = split.volume(index)
         path = run.workdir / "predictions" / name / f"{patient.patient_id}.npz"
         volumes.save(prediction, path)
         rows += evaluate.score(patient, prediction, rules)
-        if mean_map is not None:
-            zero_information = volumes.Prediction(
-                patient.grid, mean_map.dose_gy, None, ()
-            )
-            map_rows += evaluate.score(patient, zero_information, rules)
-    summary = {"split": name, "step": at_step} | evaluate.summarise(rows)
-    summary["yardsticks"] = {}
-    if mean_map is not None:
-        summary["yardsticks"]["mean_dose_map"] = evaluate.summarise(map_rows)
-    evaluate.write_csv(rows, run.workdir / "evaluation" / f"{name}.csv")
-    workdir.write_json(summary, run.workdir / "evaluation" / f"{name}.json")
+    if beside is None:
+        beside = score_yardsticks(
+            run.split("train"), split, rules, run.config.data.structures, run.role.tasks
+        )
+    folder = run.workdir / "evaluation"
+    summary = {"split": name, "step": at_step} | evaluate.summarise(rows, run.site)
+    summary["yardsticks"] = {
+        each: evaluate.summarise(theirs, run.site) for each, theirs in beside.items()
+    }
+    for each, theirs in beside.items():
+        evaluate.write_csv(theirs, folder / "yardsticks" / name / f"{each}.csv")
+    evaluate.write_csv(rows, folder / f"{name}.csv")
+    workdir.write_json(summary, folder / f"{name}.json")
     return summary
+
+
+def score_yardsticks(
+    train: prepared.Split,
+    split: prepared.Split,
+    rules: evaluate.Rules,
+    structures: Sequence[str],
+    tasks: Collection[roles.Task],
+) -> Yardsticks:
+    """Rows of the yardsticks that do one of `tasks`, made from `train`, on `split`."""
+    made = yardsticks.fit(train, rules.site, structures)
+    fitting = {name: one for name, one in made.items() if one.task in tasks}
+    rows: dict[str, list[evaluate.Row]] = {name: [] for name in fitting}
+    progress = trange(len(split.patients), desc=f"yardsticks, {split.name}", unit="pt")
+    for index in progress if fitting else ():
+        patient = split.volume(index)
+        for name, yardstick in fitting.items():
+            rows[name] += evaluate.score(patient, yardstick.predict(patient), rules)
+    return rows
 
 
 def curves(run: runs.Run) -> Path:
@@ -62,31 +85,20 @@ def picture(run: runs.Run, name: str) -> Path:
     ids = [entry.patient_id for entry in run.split(name).patients]
     patient = run.split(name).volume(ids.index(chosen))
     prediction = volumes.read(run.workdir / "predictions" / name / f"{chosen}.npz")
-    contours = None
-    if prediction.contours is not None:
-        drawn = prediction.contours >= run.config.evaluate.contour_threshold
-        contours = dict(zip(prediction.structures, drawn, strict=True))
+    rules = evaluate.Rules.of(run.config)
+    dose_gy = prediction.dose_gy
+    if dose_gy is not None:
+        dose_gy = rules.doses(patient, dose_gy)[""]
     path = folder / f"{name}.png"
     figures.prediction_figure(
         path,
         patient,
         site=run.site,
-        contours=contours,
-        dose_gy=_masked(run, prediction.dose_gy, patient),
+        contours=rules.contours(prediction).get(""),
+        dose_gy=dose_gy,
         dice=scores[chosen].dice,
         mae_gy=scores[chosen].dose_error_gy,
         title=f"{run.role.paper_name or run.role.name}, patient {chosen}",
         rows=3,
     )
     return path
-
-
-def _masked(
-    run: runs.Run, dose_gy: np.ndarray | None, patient: records.Patient
-) -> np.ndarray | None:
-    mask = patient.possible_dose_mask
-    if dose_gy is None or mask is None:
-        return dose_gy
-    if not run.config.evaluate.apply_possible_dose_mask:
-        return dose_gy
-    return np.where(mask, dose_gy, np.float32(0))

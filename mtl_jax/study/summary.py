@@ -2,31 +2,39 @@
 
 from typing import Any
 
+SCORES = (
+    ("openkbp_dose_score", "dose score, Gy"),
+    ("openkbp_dvh_score", "DVH score, Gy"),
+    ("mean_dice", "mean Dice"),
+    ("missed", "structures missed"),
+)
+# Of all that is in `evaluation/`, what is worth a line here, and how it is called.
+SHOWN = {
+    "openkbp:D_mean": "D_mean, error in Gy",
+    "openkbp:D_0.1cc": "D_0.1cc, error in Gy",
+    "dice": "Dice",
+    "hd95": "HD95, mm",
+}
+
 
 def text(summary: dict[str, Any]) -> str:
-    """Lines of `metric, network, mean-dose map`; means over patients, with n."""
-    yardstick = summary["yardsticks"].get("mean_dose_map")
-    head = ["metric", "network", "n"] + (["mean-dose map"] if yardstick else [])
+    """Lines of metric, network, n and yardsticks; means over patients."""
+    yardsticks = summary["yardsticks"]
+    head = ["", "network", "n", *(name.replace("_", " ") for name in yardsticks)]
     rows = [head]
-    for name, label in (
-        ("openkbp_dose_score", "dose score, Gy"),
-        ("openkbp_dvh_score", "DVH score, Gy"),
-        ("mean_dice", "mean Dice"),
-    ):
-        if name in summary:
-            rows.append([label, f"{summary[name]:.3f}", str(summary["patients"])])
-            if yardstick:
-                value = yardstick.get(name)
-                rows[-1].append("" if value is None else f"{value:.3f}")
-    for name, metric in summary["metrics"].items():
-        if name == "dose_error":
-            continue
-        unit = "" if name.startswith("dice/") else ", error in Gy"
-        row = [f"{name}{unit}", f"{metric['mean']:.3f}", str(metric["n"])]
-        if yardstick:
-            other = yardstick["metrics"].get(name)
-            row.append("" if other is None else f"{other['mean']:.3f}")
-        rows.append(row)
+    for key, label in SCORES:
+        if key in summary:
+            values = [one.get(key) for one in (summary, *yardsticks.values())]
+            mine, *others = [_number(value) for value in values]
+            rows.append([label, mine, str(summary["patients"]), *others])
+    for metric, label in SHOWN.items():
+        for name, found in summary["metrics"].items():
+            if name.partition("/")[0] == metric:
+                theirs = [one["metrics"].get(name) for one in yardsticks.values()]
+                others = ["" if v is None else f"{v['mean']:.3f}" for v in theirs]
+                structure = name.partition("/")[2]
+                mean, n = f"{found['mean']:.3f}", str(found["n"])
+                rows.append([f"{structure} {label}", mean, n, *others])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [
         "  ".join(
@@ -38,3 +46,9 @@ def text(summary: dict[str, Any]) -> str:
     patients, at_step = summary["patients"], summary["step"]
     title = f"{summary['split']} split, {patients} patients, step {at_step}"
     return "\n".join([title, *lines])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

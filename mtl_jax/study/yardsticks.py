@@ -1,66 +1,174 @@
 """Predictors that look at no image: what a number is worth without a network.
 
-They are computed from the same training split as the network, and scored by the same
-code.
+They are made from the same training split as the networks, voxel by voxel of the array,
+and scored by the same code. Two are handed what no network of the paper sees: the
+targets with their prescriptions, and where an organ's centroid truly lies.
 """
 
 import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from mtl_jax.core import errors
+from mtl_jax.core import records, roles, sites
 from mtl_jax.datasets import prepared
+from mtl_jax.inference import volumes
+
+logger = logging.getLogger(__name__)
+
+# Parts of a prior map's voxels, in whole per cent, that a threshold is looked for in.
+LEVELS = np.arange(1, 100)
 
 
-@dataclasses.dataclass(frozen=True)
-class MeanDoseMap:
-    """The voxel-wise mean of the training doses."""
+class Yardstick(Protocol):
+    """Something that predicts without an image."""
 
-    dose_gy: np.ndarray  # [Z, Y, X] float32
-    patients: int
+    @property
+    def task(self) -> roles.Task: ...
 
-    @classmethod
-    def fit(cls, split: prepared.Split) -> "MeanDoseMap":
-        """Mean over the training patients whose possible-dose mask covers the voxel.
+    def predict(self, patient: records.Patient) -> volumes.Prediction:
+        """The prediction for `patient`, on its grid."""
+        ...
 
-        Raises:
-            GeometryError: the patients' grids have different shapes.
-        """
-        shape = split.patients[0].grid.shape
-        total, count = np.zeros(shape), np.zeros(shape)
-        used = 0
-        for index, entry in enumerate(tqdm(split.patients, desc="mean dose map")):
-            if not entry.has_dose:
-                continue
-            if entry.grid.shape != shape:
-                raise errors.GeometryError(
-                    f"patients have grids {shape} and {entry.grid.shape}: a mean dose "
-                    "map needs the same shape for all"
-                )
-            patient = split.volume(index)
-            assert patient.dose_gy is not None
+
+def fit(
+    split: prepared.Split, site: sites.Site, structures: Sequence[str]
+) -> dict[str, Yardstick]:
+    """The yardsticks of a training split, by name; each patient is read once.
+
+    There are none, and the log says so, where the patients' arrays differ in shape.
+    """
+    shapes = {entry.grid.shape for entry in split.patients}
+    if len(shapes) > 1:
+        logger.warning(
+            "no yardsticks: %d shapes of CT in split %s", len(shapes), split.name
+        )
+        return {}
+    (shape,) = shapes
+    total, count = np.zeros(shape), np.zeros(shape)
+    voxels: dict[str, list[np.ndarray]] = {name: [] for name in structures}
+    for index in tqdm(range(len(split.patients)), desc="yardsticks", unit="pt"):
+        patient = split.volume(index)
+        if patient.dose_gy is not None:
             covers = patient.possible_dose_mask
             covers = np.ones(shape, bool) if covers is None else covers
             total[covers] += patient.dose_gy[covers]
             count += covers
-            used += 1
+        for name in structures:
+            if name in patient.structures:
+                voxels[name].append(np.argwhere(patient.structures[name]))
+    found: dict[str, Yardstick] = {}
+    if count.any():
         mean = (total / np.maximum(count, 1)).astype(np.float32)
-        return cls(mean, used)
+        found["mean_dose_map"] = MeanDoseMap(mean)
+        found["mean_dose_map_with_prescriptions"] = PaintedDoseMap(mean, site)
+    if any(voxels.values()):
+        found["prior_map"] = PriorMap.fit(voxels, shape, at_centroid=False)
+        found["mean_shape_at_true_centroid"] = PriorMap.fit(
+            voxels, shape, at_centroid=True
+        )
+    return found
 
 
-def contour_prior(split: prepared.Split, structures: tuple[str, ...]) -> np.ndarray:
-    """How often each voxel is inside each structure, [N, Z, Y, X] float32.
+@dataclasses.dataclass(frozen=True)
+class MeanDoseMap:
+    """The mean training dose, over the patients whose mask covers the voxel."""
 
-    Of the training patients in whom the structure was contoured.
+    dose_gy: np.ndarray  # [Z, Y, X] float32
+    task: roles.Task = "dose"
+
+    def predict(self, patient: records.Patient) -> volumes.Prediction:
+        return volumes.Prediction(patient.grid, self.dose_gy, None, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class PaintedDoseMap:
+    """The mean dose map with the patient's targets at their prescriptions."""
+
+    dose_gy: np.ndarray  # [Z, Y, X] float32
+    site: sites.Site
+    task: roles.Task = "dose"
+
+    def predict(self, patient: records.Patient) -> volumes.Prediction:
+        dose_gy = self.dose_gy.copy()
+        targets = [s for s in self.site.structures if s.target_gy is not None]
+        for target in sorted(targets, key=lambda s: s.target_gy or 0.0):
+            if target.name in patient.structures:
+                dose_gy[patient.structures[target.name]] = target.target_gy
+        return volumes.Prediction(patient.grid, dose_gy, None, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorMap:
+    """Voxels that are inside a structure in enough of the training patients.
+
+    With `at_centroid`, shapes were laid on each other by their centroids, rounded to
+    voxels, and the mean shape is put at the centroid of the patient's own contour.
     """
-    shape = split.patients[0].grid.shape
-    total = np.zeros((len(structures), *shape), np.float32)
-    count = np.zeros(len(structures))
-    for index in tqdm(range(len(split.patients)), desc="contour prior"):
-        masks = split.volume(index).structures
-        for channel, name in enumerate(structures):
-            if name in masks:
-                total[channel] += masks[name]
-                count[channel] += 1
-    return total / np.maximum(count, 1)[:, None, None, None]
+
+    frequency: Mapping[str, np.ndarray]  # [Z, Y, X] float32, by structure
+    threshold: Mapping[str, float]  # with the highest mean Dice on the training split
+    at_centroid: bool
+    task: roles.Task = "contours"
+
+    @classmethod
+    def fit(
+        cls,
+        voxels: Mapping[str, Sequence[np.ndarray]],
+        shape: tuple[int, int, int],
+        *,
+        at_centroid: bool,
+    ) -> "PriorMap":
+        """Count `voxels` [V, 3] of each training patient, by structure."""
+        frequency, threshold = {}, {}
+        for name, patients in voxels.items():
+            moved = [
+                _inside(v - _offset(v, shape), shape) if at_centroid else v
+                for v in patients
+            ]
+            counts = np.zeros(shape, np.float32)
+            for indices in moved:
+                counts[tuple(indices.T)] += 1
+            frequency[name] = counts / max(len(patients), 1)
+            threshold[name] = _best_threshold(frequency[name], moved)
+        return cls(frequency, threshold, at_centroid)
+
+    def predict(self, patient: records.Patient) -> volumes.Prediction:
+        names = tuple(self.frequency)
+        drawn = np.zeros((len(names), *patient.grid.shape), np.float16)
+        for mask, name in zip(drawn, names, strict=True):
+            indices = np.argwhere(self.frequency[name] >= self.threshold[name])
+            if self.at_centroid:
+                own = np.argwhere(patient.structures.get(name, np.zeros((1, 1, 1))))
+                if not len(own):
+                    continue  # no centroid to put it at
+                indices = _inside(indices + _offset(own, mask.shape), mask.shape)
+            mask[tuple(indices.T)] = 1
+        return volumes.Prediction(patient.grid, None, drawn, names)
+
+
+def _offset(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Whole voxels from the middle of the array to the centroid of `indices`."""
+    middle = np.asarray(shape) // 2
+    if not len(indices):
+        return np.zeros(3, int)
+    return np.rint(indices.mean(0)).astype(int) - middle
+
+
+def _inside(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return indices[np.all((indices >= 0) & (indices < shape), axis=1)]
+
+
+def _best_threshold(frequency: np.ndarray, patients: Sequence[np.ndarray]) -> float:
+    """The level with the highest mean Dice; `patients` are voxels inside, [V, 3]."""
+    levels = LEVELS / 100
+    drawn = np.array([np.count_nonzero(frequency >= level) for level in levels])
+    dice = np.zeros(len(levels))
+    for indices in patients:
+        sorted_frequency = np.sort(frequency[tuple(indices.T)])
+        shared = len(indices) - np.searchsorted(sorted_frequency, levels)
+        dice += 2 * shared / np.maximum(drawn + len(indices), 1)
+    return float(levels[np.argmax(dice)])

@@ -6,12 +6,19 @@ import math
 import numpy as np
 import pytest
 
-from mtl_jax.core import errors, geometry, records, sites
+from mtl_jax.core import geometry, records, reporting, sites
 from mtl_jax.inference import volumes
-from mtl_jax.study import evaluate, summary, yardsticks
+from mtl_jax.study import evaluate, summary
 
 GRID = geometry.Grid((1, 2, 4), (2.0, 10.0, 10.0))
-RULES = evaluate.Rules(sites.OPENKBP, 0.5, apply_possible_dose_mask=True)
+SITE = sites.OPENKBP
+RULES = evaluate.Rules(
+    SITE,
+    reporting.default(SITE),
+    contour_threshold=0.5,
+    apply_possible_dose_mask=True,
+    largest_component=False,
+)
 
 
 def mask(*voxels):
@@ -38,15 +45,15 @@ def make_prediction(dose, *drawn):
     )
 
 
-def by_key(rows):
-    return {(row.structure, row.metric): row for row in rows}
+def by_key(rows, variant=""):
+    return {(r.structure, r.metric): r for r in rows if r.variant == variant}
 
 
 def test_scores_worked_by_hand():
     rows = by_key(evaluate.score(make_patient(), make_prediction(13.0, 1, 2), RULES))
     assert rows["", "dose_error"].error == pytest.approx(3.0)
-    assert rows["Brainstem", "D_mean"].error == pytest.approx(3.0)
-    assert rows["PTV70", "D_95"].reference == pytest.approx(10.0)
+    assert rows["Brainstem", "openkbp:D_mean"].error == pytest.approx(3.0)
+    assert rows["PTV70", "openkbp:D_95"].reference == pytest.approx(10.0)
     assert rows["Brainstem", "dice"].prediction == 0.5
     # A structure that was not contoured has no Dice, and says so.
     assert math.isnan(rows["Larynx", "dice"].prediction)
@@ -54,10 +61,28 @@ def test_scores_worked_by_hand():
 
 
 def test_dose_outside_the_mask_counts_unless_it_is_applied():
-    rules = dataclasses.replace(RULES, apply_possible_dose_mask=False)
-    rows = by_key(evaluate.score(make_patient(), make_prediction(13.0), rules))
     # 4 voxels inside are 3 Gy off, 4 outside 13 Gy; per 4 voxels of the mask.
-    assert rows["", "dose_error"].error == pytest.approx((4 * 3 + 4 * 13) / 4)
+    unmasked = pytest.approx((4 * 3 + 4 * 13) / 4)
+    found = evaluate.score(make_patient(), make_prediction(13.0), RULES)
+    assert by_key(found)["", "dose_error"].error == pytest.approx(3.0)
+    assert by_key(found, evaluate.WITHOUT_MASK)["", "dose_error"].error == unmasked
+    rules = dataclasses.replace(RULES, apply_possible_dose_mask=False)
+    found = evaluate.score(make_patient(), make_prediction(13.0), rules)
+    assert by_key(found)["", "dose_error"].error == unmasked
+    assert by_key(found, evaluate.WITH_MASK)["", "dose_error"].error == 3.0
+
+
+def test_contours_are_scored_with_and_without_their_stray_pieces():
+    # The brainstem is [0, 1]; drawn are [0, 1] and, apart, [3].
+    found = evaluate.score(make_patient(), make_prediction(10.0, 0, 1, 3), RULES)
+    assert by_key(found)["Brainstem", "dice"].prediction == pytest.approx(0.8)
+    cleaned = by_key(found, evaluate.LARGEST)
+    assert cleaned["Brainstem", "dice"].prediction == 1.0
+    rules = dataclasses.replace(RULES, largest_component=True)
+    found = evaluate.score(make_patient(), make_prediction(10.0, 0, 1, 3), rules)
+    assert by_key(found)["Brainstem", "dice"].prediction == 1.0
+    kept = by_key(found, evaluate.ALL_PIECES)["Brainstem", "dice"]
+    assert kept.prediction == pytest.approx(0.8)
 
 
 def test_a_perfect_prediction_has_no_error():
@@ -68,7 +93,7 @@ def test_a_perfect_prediction_has_no_error():
         patient.structures["Brainstem"][None].astype(np.float16),
         ("Brainstem",),
     )
-    found = evaluate.summarise(evaluate.score(patient, prediction, RULES))
+    found = evaluate.summarise(evaluate.score(patient, prediction, RULES), SITE)
     assert found["openkbp_dose_score"] == 0.0
     assert found["openkbp_dvh_score"] == 0.0
     assert found["mean_dice"] == 1.0
@@ -85,7 +110,7 @@ def test_patients_are_the_unit_of_the_summary():
         *evaluate.score(make_patient("pt_1"), make_prediction(12.0, 0, 1), RULES),
         *evaluate.score(make_patient("pt_2"), make_prediction(16.0, 0), RULES),
     ]
-    found = evaluate.summarise(rows)
+    found = evaluate.summarise(rows, SITE)
     assert found["patients"] == 2
     assert found["openkbp_dose_score"] == pytest.approx(4.0)
     dice = found["metrics"]["dice/Brainstem"]
@@ -102,54 +127,10 @@ def test_the_table_survives_its_file(tmp_path):
     rows = evaluate.score(make_patient(), make_prediction(13.0, 1, 2), RULES)
     path = tmp_path / "evaluation" / "test.csv"
     evaluate.write_csv(rows, path)
-    assert evaluate.summarise(evaluate.read_csv(path)) == evaluate.summarise(rows)
+    assert evaluate.summarise(evaluate.read_csv(path), SITE) == evaluate.summarise(
+        rows, SITE
+    )
     head = path.read_text().splitlines()[0]
-    assert head == "patient,structure,metric,unit,reference,prediction,error,note"
-
-
-@dataclasses.dataclass(frozen=True)
-class FakeEntry:
-    grid: geometry.Grid
-    has_dose: bool = True
-
-
-class FakeSplit:
-    def __init__(self, *patients):
-        self._patients = patients
-        self.patients = tuple(
-            FakeEntry(p.grid, p.dose_gy is not None) for p in patients
-        )
-
-    def volume(self, index):
-        return self._patients[index]
-
-
-def test_the_mean_dose_map_is_over_the_patients_whose_mask_covers_the_voxel():
-    other = dataclasses.replace(
-        make_patient(dose=30.0),
-        possible_dose_mask=mask(0, 5),
-        dose_gy=np.where(mask(0, 5), np.float32(30), np.float32(0)),
+    assert head == (
+        "patient,structure,metric,unit,reference,prediction,error,note,variant"
     )
-    without = dataclasses.replace(make_patient(), dose_gy=None)
-    found = yardsticks.MeanDoseMap.fit(FakeSplit(make_patient(), other, without))
-    assert found.patients == 2
-    np.testing.assert_allclose(found.dose_gy.ravel(), [20, 10, 10, 10, 0, 30, 0, 0])
-
-
-def test_a_mean_dose_map_needs_one_shape():
-    patient = make_patient()
-    split = FakeSplit(patient, patient)
-    split.patients = (
-        split.patients[0],
-        FakeEntry(geometry.Grid((1, 2, 5), (2.0, 10.0, 10.0))),
-    )
-    with pytest.raises(errors.GeometryError, match="same shape"):
-        yardsticks.MeanDoseMap.fit(split)
-
-
-def test_the_contour_prior_is_over_the_patients_that_have_the_structure():
-    first = make_patient()
-    second = dataclasses.replace(first, structures={"Brainstem": mask(1, 2)})
-    prior = yardsticks.contour_prior(FakeSplit(first, second), ("Brainstem", "PTV70"))
-    np.testing.assert_allclose(prior[0].ravel(), [0.5, 1, 0.5, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(prior[1].ravel(), [0, 0, 1, 0, 0, 0, 0, 0])

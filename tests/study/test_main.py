@@ -43,7 +43,7 @@ def test_a_run_leaves_every_file_of_the_contract(finished):
     assert "jax" in start["versions"]
     assert "fitted" in json.loads((workdir / "statistics.json").read_text())["origin"]
     assert f"{workdir}/evaluation/test.png" in out
-    assert "mean-dose map" in out
+    assert "mean dose map" in out
 
 
 def test_metrics_have_a_row_for_each_logged_step_and_validation(finished):
@@ -71,7 +71,10 @@ def test_predictions_are_on_the_patients_own_grid(finished):
     (error,) = [row.error for row in rows if row.metric == "dose_error"]
     summary = json.loads((workdir / "evaluation" / "test.json").read_text())
     assert summary["openkbp_dose_score"] == pytest.approx(error)
-    assert summary["yardsticks"]["mean_dose_map"]["openkbp_dose_score"] > 0
+    beside = summary["yardsticks"]
+    assert beside["mean_dose_map"]["openkbp_dose_score"] > 0
+    assert beside["mean_shape_at_true_centroid"]["mean_dice"] > 0
+    assert (workdir / "evaluation/yardsticks/test/prior_map.csv").exists()
 
 
 def final(workdir):
