@@ -5,11 +5,25 @@ for both doses; a patient counts only the structures that were contoured.
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
-from mtl_jax.core import records, reporting, sites
+from mtl_jax.core import records, sites
 from mtl_jax.metrics import dvh
+
+
+class Cell(Protocol):
+    """An error of a metric of a structure, such as core/reporting.Value."""
+
+    @property
+    def structure(self) -> str: ...
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def error(self) -> float: ...
 
 
 def dose_error(
@@ -19,7 +33,7 @@ def dose_error(
 
     Dose outside the mask counts: whoever predicts it is punished for it.
     """
-    total = absolute_error(reference_gy, predicted_gy).sum(dtype=np.float64)
+    total = absolute_error(reference_gy, predicted_gy).sum()
     return float(total / np.count_nonzero(possible_dose_mask))
 
 
@@ -52,7 +66,7 @@ def dvh_metrics(
     return metrics
 
 
-def dvh_errors(values: Iterable[reporting.Value], site: sites.Site) -> list[float]:
+def dvh_errors(values: Iterable[Cell], site: sites.Site) -> list[float]:
     """The errors among reported `values` that the DVH score is made of, in Gy.
 
     A metric that a user has added to the report does not enter the score.
