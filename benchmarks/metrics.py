@@ -175,14 +175,14 @@ def distances_by_simpleitk(case: Case) -> list[float]:
         hausdorff.Execute(*images)
         borders = [sitk.LabelContour(image) for image in images]
         maps = [
-            sitk.GetArrayViewFromImage(
+            sitk.GetArrayFromImage(
                 sitk.SignedMaurerDistanceMap(
                     border, squaredDistance=False, useImageSpacing=True
                 )
             )
             for border in borders
         ]
-        inside = [sitk.GetArrayViewFromImage(border) > 0 for border in borders]
+        inside = [sitk.GetArrayFromImage(border) > 0 for border in borders]
         hd95 = max(
             # Negative: inside a thick border.
             float(np.percentile(np.maximum(maps[1][inside[0]], 0), 95)),

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from mtl_jax.core import errors, metric_names, records, reporting, sites
-from mtl_jax.metrics import dvh, openkbp
+from mtl_jax.metrics import dvh, openkbp, surface
 
 # Air in and around a patient lies below, lung mostly too; fat and tissue above.
 BODY_HU = -400.0
@@ -52,21 +52,28 @@ def body(ct_hu: np.ndarray) -> np.ndarray:
     The largest part above -400 HU that hangs together by voxels' faces in 3D, and the
     holes in its slices (airways, bowel gas); False everywhere where nothing is above.
     """
-    parts, count = ndimage.label(ct_hu > BODY_HU)
-    if not count:
-        return np.zeros(ct_hu.shape, bool)
+    found = np.zeros(ct_hu.shape, bool)
+    above = ct_hu > BODY_HU
+    box = surface.bounding_box(above)
+    parts, _ = ndimage.label(above[box])
     sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    found = parts == sizes.argmax()
-    # Holes are parts of the rest, slice by slice, that do not reach the slice's edge.
+    if sizes.size > 1:
+        found[box] = parts == 1 + sizes[1:].argmax()
+        box = surface.bounding_box(found)
+        found[box] = _filled(found[box])
+    return found
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """With what does not reach the edge in its slice, [Z, Y, X]."""
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
-    rest, count = ndimage.label(~found, in_plane)
-    outside = np.zeros(count + 1, bool)
+    rest, count = ndimage.label(~mask, in_plane)
+    filled = np.ones(count + 1, bool)
     for edge in (rest[:, 0], rest[:, -1], rest[:, :, 0], rest[:, :, -1]):
-        outside[edge.ravel()] = True
-    outside[0] = False
-    return ~outside[rest]
+        filled[edge.ravel()] = False
+    filled[0] = True  # the mask itself
+    return filled[rest]
 
 
 def _check(what: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
