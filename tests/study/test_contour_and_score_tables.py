@@ -83,7 +83,7 @@ def test_official_scores_pool_cells_and_keep_published_ones_to_informed():
     assert [cell.value for cell in dvh] == [2.0, 1.0, 1.68, 1.48, 4.0]
     assert dvh[0].spread == pytest.approx(np.std([1, 5], ddof=1))
     assert cohort.values(table, "DVH cells")[0] == 4
-    masked = cohort.values(table, "without the possible-dose mask: dose score, Gy")
+    masked = cohort.values(table, "without possible dose mask: dose score, Gy")
     assert masked == [9.0, 4.5, None, None, 18.0]
     alone = cohort.build({"multi": [rows(1)]})["openkbp"]
     assert cohort.values(alone, "method") == ["Multi-Automated"]

@@ -153,6 +153,9 @@ def _columns(grid: _Grid) -> list[render.Column]:
 
 def metric_title(metric: str) -> str:
     """A metric as tables call it."""
+    parsed = metric_names.parse(metric, "contours")
+    if parsed.kind == "surface_dice":
+        return f"Surface Dice at {parsed.amount:g} mm"
     return TITLES.get(metric, metric)
 
 
@@ -288,4 +291,10 @@ def _caption(grid: _Grid) -> list[str]:
             "Yardsticks look at no image of the patient (the mean shape is told the "
             f"true centroid); {cells.BEATEN} one that is better than Multi-Automated."
         )
-    return sentences + cells.paper_columns(grid.paper)
+    sentences += cells.paper_columns(grid.paper)
+    if grid.paper and "hd100" in grid.metrics:
+        sentences.append(
+            "The paper says neither the unit of its Hausdorff distance nor whether it "
+            "is of volumes or of slices."
+        )
+    return sentences

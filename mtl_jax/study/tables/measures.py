@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from mtl_jax.core import errors, roles, sites
-from mtl_jax.metrics import openkbp
+from mtl_jax.metrics import contours, openkbp
 from mtl_jax.study import evaluate
 
 Rows = Sequence[evaluate.Row]
@@ -101,8 +101,8 @@ class Method:
         ]
         return dataclasses.replace(
             _measure(by_seed),
-            missed=notes.count("missed"),
-            false_positive=notes.count("false positive"),
+            missed=notes.count(contours.MISSED),
+            false_positive=notes.count(contours.FALSE_POSITIVE),
         )
 
     def official_dvh(self, site: sites.Site, variant: str = "") -> Measure:

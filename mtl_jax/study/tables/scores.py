@@ -11,8 +11,7 @@ from mtl_jax.study import published
 from mtl_jax.study.tables import cells, measures, render
 
 DOSE = measures.Key("", "dose_error")
-UNMASKED = "without_possible_dose_mask"
-MORE = ("dose_mae_body", "dose_mae_5gy")
+MORE = (measures.Key("", "dose_mae_body"), measures.Key("", "dose_mae_5gy"))
 
 INPUTS = {
     "none": "CT",
@@ -26,33 +25,28 @@ def table(study: measures.Study, *, name: str, title: str) -> render.Table:
     """A row for each role that predicts a dose, each yardstick, and the published."""
     models = [method for method in study.doing("dose") if DOSE in method.keys]
     yardsticks = study.yardsticks_with([DOSE])
-    methods = [*models, *yardsticks]
-    unmasked = any(key.variant == UNMASKED for method in methods for key in method.keys)
-    more = [
-        measures.Key("", metric)
-        for metric in MORE
-        if any(measures.Key("", metric) in method.keys for method in methods)
-    ]
-    rows, rules = [], []
+    known = {key for method in (*models, *yardsticks) for key in method.keys}
+    variants = sorted({key.variant for key in known if key.metric == DOSE.metric})
+    more = [key for key in MORE if key in known]
+    beside = _published_beside(study)
+    rows = []
     for method in models:
         inputs = INPUTS[roles.ROLES[method.name].beside_ct]
-        rows.append(_row(study, method, inputs, unmasked, more))
+        rows.append(_row(study, method, inputs, variants, more))
         if method.name == "informed":
-            empty = 2 * unmasked + len(more)
-            rows += [_published(score, empty) for score in _published_beside(study)]
-    if yardsticks and rows:
-        rules.append(len(rows))
+            rows += [_published(score, variants, more) for score in beside]
+    rules = (len(rows),) if yardsticks else ()
     rows += [
-        _row(study, method, "no image (yardstick)", unmasked, more)
+        _row(study, method, "no image (yardstick)", variants, more)
         for method in yardsticks
     ]
     return render.Table(
         name=name,
         title=title,
-        caption=tuple(_caption(study, methods, unmasked, more)),
-        columns=tuple(_columns(unmasked, more)),
+        caption=tuple(_caption(study, [*models, *yardsticks], variants, more)),
+        columns=tuple(_columns(variants, more)),
         rows=tuple(rows),
-        rules=tuple(rules),
+        rules=rules,
     )
 
 
@@ -63,10 +57,12 @@ def _published_beside(study: measures.Study) -> list[published.Score]:
     return [score for score in published.load().scores if score.site == study.site.name]
 
 
-def _columns(unmasked: bool, more: Sequence[measures.Key]) -> list[render.Column]:
+def _columns(
+    variants: Sequence[str], more: Sequence[measures.Key]
+) -> list[render.Column]:
     columns = [render.Column(name) for name in ("method", "it is given", "n")]
-    groups = ["as configured"] + (["without the possible-dose mask"] * unmasked)
-    for group in groups:
+    for variant in variants:
+        group = variant.replace("_", " ") or "as configured"
         columns += [
             render.Column("dose score, Gy", group),
             render.Column("DVH score, Gy", group),
@@ -79,25 +75,26 @@ def _row(
     study: measures.Study,
     method: measures.Method,
     inputs: str,
-    unmasked: bool,
+    variants: Sequence[str],
     more: Sequence[measures.Key],
 ) -> tuple[render.Cell, ...]:
-    dose = method.measure(DOSE)
     scores = []
-    for variant in ("", UNMASKED)[: 1 + unmasked]:
+    for variant in variants:
         scores.append(method.measure(measures.Key("", DOSE.metric, variant)))
         scores.append(method.official_dvh(study.site, variant))
     scores += [method.measure(key) for key in more]
     return (
         render.Cell(method.label),
         render.Cell(inputs),
-        render.Cell(dose.n, form="d"),
+        render.Cell(method.measure(DOSE).n, form="d"),
         *(cells.cell(score, note="not computed") for score in scores),
         render.Cell(method.official_dvh(study.site).cells, form="d"),
     )
 
 
-def _published(score: published.Score, empty: int) -> tuple[render.Cell, ...]:
+def _published(
+    score: published.Score, variants: Sequence[str], more: Sequence[measures.Key]
+) -> tuple[render.Cell, ...]:
     nothing = render.Cell(note="not published")
     return (
         render.Cell(f"published: {score.name}"),
@@ -105,15 +102,14 @@ def _published(score: published.Score, empty: int) -> tuple[render.Cell, ...]:
         render.Cell(score.patients, form="d"),
         cells.printed(score.dose),
         cells.printed(score.dvh),
-        *([nothing] * empty),
-        nothing,
+        *([nothing] * (2 * (len(variants) - 1) + len(more) + 1)),
     )
 
 
 def _caption(
     study: measures.Study,
     methods: Sequence[measures.Method],
-    unmasked: bool,
+    variants: Sequence[str],
     more: Sequence[measures.Key],
 ) -> list[str]:
     sentences = [
@@ -125,10 +121,10 @@ def _caption(
         "cells.",
         *cells.spreads(methods),
     ]
-    if unmasked:
+    if len(variants) > 1:
         sentences.append(
-            "Without the possible-dose mask: dose predicted outside it is kept, and "
-            "punished by the score."
+            "With the possible-dose mask, dose predicted outside it is removed before "
+            "scoring; without, it is kept, and punished."
         )
     if more:
         names = ", ".join(key.metric for key in more)
