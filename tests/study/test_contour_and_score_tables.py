@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mtl_jax.study import evaluate
 from tests.study import cohort
@@ -87,3 +88,59 @@ def test_official_scores_pool_cells_and_keep_published_ones_to_informed():
     assert masked == [9.0, 4.5, None, None, 18.0]
     alone = cohort.build({"multi": [rows(1)]})["openkbp"]
     assert cohort.values(alone, "method") == ["Multi-Automated"]
+
+
+def test_roles_are_tested_against_the_yardsticks(rng):
+    patients = [f"pt_{i}" for i in range(12)]
+    errors = {
+        name: dict(zip(patients, rng.gamma(4.0, scale, 12), strict=True))
+        for name, scale in (("baseline", 1.0), ("multi", 0.8), ("map", 2.0))
+    }
+    rows = {name: [whole(w, e) for w, e in by.items()] for name, by in errors.items()}
+    tables = cohort.build(
+        {"multi": [rows["multi"]], "baseline": [rows["baseline"]]},
+        {"mean dose map": rows["map"], "zero dose": rows["map"][:5]},
+    )
+    table = tables["openkbp-tests"]
+    pairs = list(
+        zip(
+            cohort.values(table, "method"), cohort.values(table, "against"), strict=True
+        )
+    )
+    assert pairs == [
+        ("Baseline", "mean dose map"),
+        ("Baseline", "zero dose"),
+        ("Multi-Automated", "mean dose map"),
+        ("Multi-Automated", "zero dose"),
+    ]
+    a, b = ([errors[name][w] for w in patients] for name in ("map", "multi"))
+    p = stats.ttest_rel(a, b, alternative="greater").pvalue
+    found = cohort.values(table, "corrected p: better")[2]
+    assert found == pytest.approx(min(1, 4 * p))
+    assert cohort.values(table, "n") == [12, 5, 12, 5]
+    assert cohort.values(table, "left out") == [0, 7, 0, 7]
+
+
+def test_tests_average_a_patient_over_the_seeds():
+    def rows(*dices):
+        return [
+            cohort.dice_row(w, "Brainstem", d)
+            for w, d in zip(cohort.PATIENTS, dices, strict=True)
+        ]
+
+    seeds = [rows(0.5, 0.6, 0.7, 0.8), rows(0.7, 0.8, 0.9, 0.6)]
+    averaged = rows(0.6, 0.7, 0.8, 0.7)
+    contour = [rows(0.5, 0.55, 0.5, 0.65)]
+    several, one = (
+        cohort.build({"contour": contour, "multi": multi})["table5-tests-contour"]
+        for multi in (seeds, [averaged])
+    )
+    for name in ("mean difference", "p: better", "95 % interval: low"):
+        first, second = cohort.values(several, name), cohort.values(one, name)
+        assert first == pytest.approx(second)
+    assert cohort.values(one, "mean difference")[0] == pytest.approx(0.15)
+    table = cohort.build({"contour": contour, "multi": seeds})["table5"]
+    # Means of 0.65 and 0.75 for the seeds: their mean, and their spread.
+    shown = cohort.column(table, "Dice ↑: Multi-Automated")[0]
+    assert shown.value == pytest.approx(0.7)
+    assert shown.spread == pytest.approx(0.1 / np.sqrt(2))
