@@ -2,11 +2,11 @@
 
     python -m benchmarks.metrics [--manual_dir=DIR] [--rounds=15]
 
-Goes in: OpenKBP patients, of which the first with all ten structures is taken (of the
-test split first), or a phantom. The prediction is a blurred dose, and contours that are
-shifted and ragged. Comes out: a Markdown table of medians. All start from the same
-dense arrays, conversions count, and what is compared gives the same numbers, or the
-benchmark fails. The rounds take turns, so that ratios hold on a busy machine.
+Goes in: OpenKBP patients, of which the first with most structures is taken (all ten
+in the challenge's data), or a phantom. The prediction is a blurred dose, and contours
+that are shifted and ragged. Comes out: a Markdown table of medians. All start from the
+same dense arrays, conversions count, and what is compared gives the same numbers, or
+the benchmark fails. The rounds take turns, so that ratios hold on a busy machine.
 """
 
 import argparse

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import spatial
 
 from mtl_jax.core import errors, geometry
+from mtl_jax.metrics import overlap
 
 # A distance that equals a tolerance but for rounding is within it.
 _ROUNDING = 1e-9
@@ -70,12 +71,8 @@ def compare(
     penalty = math.dist((0, 0, 0), np.multiply(predicted.shape, spacing_mm))
     box = bounding_box(predicted, reference)
     a, b = predicted[box], reference[box]
-    sizes = np.count_nonzero(a), np.count_nonzero(b)
-    dice = math.nan
-    if any(sizes):
-        dice = 2 * np.count_nonzero(a & b) / sum(sizes)
     borders = border(a), border(b)
-    if all(sizes):
+    if a.any() and b.any():
         directed = [
             _distances(borders[0], borders[1], spacing_mm),
             _distances(borders[1], borders[0], spacing_mm),
@@ -83,7 +80,7 @@ def compare(
     else:
         directed = [np.full(np.count_nonzero(one), penalty) for one in borders]
     largest = max((float(d.max()) for d in directed if d.size), default=math.nan)
-    return Agreement(dice, directed[0], directed[1], largest, penalty)
+    return Agreement(overlap.dice(a, b), directed[0], directed[1], largest, penalty)
 
 
 def compare_volumes(

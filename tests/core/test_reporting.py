@@ -1,11 +1,14 @@
 """The template of reported metrics: shown, edited, read back, and refused."""
 
 import dataclasses
+import pathlib
+import re
 
 import pytest
 
 from mtl_jax.core import errors, metric_names, reporting, sites
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SITE = sites.OPENKBP
 DEFAULT = reporting.default(SITE)
 
@@ -114,6 +117,15 @@ def test_a_file_that_is_none(write, tmp_path):
         reporting.read(tmp_path / "metrics.toml", SITE)
     with pytest.raises(errors.ConfigError, match=r"should end in \.toml"):
         reporting.read(write("", "metrics.json"), SITE)
+
+
+def test_the_page_on_metrics_defines_them_and_its_file_is_read(write):
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    for about in ("patient", "contours"):
+        for name in metric_names.known(about):
+            assert f"`{name}`" in page
+    (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    assert "exact:V_66.5Gy" in reporting.read(write(example), SITE).dvh["PTV70"]
 
 
 @pytest.mark.parametrize("about", ["patient", "dvh", "contours"])

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, records, reporting, sites
-from mtl_jax.metrics import dose
+from mtl_jax.metrics import dose, openkbp
 
 SITE = sites.OPENKBP
 TEMPLATE = reporting.default(SITE)
@@ -48,6 +48,7 @@ def score(patient: records.Patient, predicted_gy: np.ndarray, template=TEMPLATE)
 
 def test_a_perfect_dose_has_no_error(patient: records.Patient):
     values = score(patient, patient.dose_gy).values()
+    assert openkbp.dvh_score(openkbp.dvh_errors(values, SITE)) == 0
     assert all(v.error == 0 or v.note for v in values)
     assert all(v.reference == v.prediction or v.note for v in values)
     assert all(v.note for v in values if math.isnan(v.error))
