@@ -65,6 +65,8 @@ def test_official_scores_pool_cells_and_keep_published_ones_to_informed():
         ]
         kept.append(cohort.dose_row("pt_2", "Larynx", "openkbp:D_mean", 5.0 * scale))
         kept.append(cohort.dose_row("pt_2", "Larynx", "openkbp:D_2", 77.0))
+        without = "without_possible_dose_mask"
+        kept.append(cohort.dose_row("pt_2", "PTV70", "openkbp:D_1", 8 * scale, without))
         return kept
 
     tables = cohort.build(
@@ -86,8 +88,12 @@ def test_official_scores_pool_cells_and_keep_published_ones_to_informed():
     assert cohort.values(table, "DVH cells")[0] == 4
     masked = cohort.values(table, "without possible dose mask: dose score, Gy")
     assert masked == [9.0, 4.5, None, None, 18.0]
+    dvh = cohort.values(table, "without possible dose mask: DVH score, Gy")
+    assert dvh == [8.0, 4.0, None, None, 16.0]
+    assert "Published scores" in " ".join(table.caption)
     alone = cohort.build({"multi": [rows(1)]})["openkbp"]
     assert cohort.values(alone, "method") == ["Multi-Automated"]
+    assert "Published scores" not in " ".join(alone.caption)
 
 
 def test_roles_are_tested_against_the_yardsticks(rng):
