@@ -33,7 +33,7 @@ def test_a_short_run(patient, monkeypatch, capsys):
     metrics.main()
     printed = capsys.readouterr().out
     assert "Patient pt_1 (12, 24, 24), voxels of Brainstem 448" in printed
-    assert printed.count("\n| ") == 9  # the head and eight measurements
+    assert printed.count("\n| ") == 11  # the head and ten measurements
 
 
 def test_different_numbers_are_no_comparison():
