@@ -13,11 +13,13 @@ from PIL import Image
 from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.sources import phantom
 from mtl_jax.study import report, shown
-from mtl_jax.study.report import page, viewer
+from mtl_jax.study.report import markup, page, viewer
+from mtl_jax.study.tables import render
 
 SITE = sites.OPENKBP
 SHAPE = (7, 40, 36)
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>&amp;'
+SCOPES = {"row", "col", "rowgroup", "colgroup"}
 VOID = {"meta", "link", "img", "input", "br"}
 
 
@@ -49,7 +51,17 @@ def study(patient, tmp_path, text="plain") -> report.Study:
     """A report with all that it can hold, and `text` wherever a text can stand."""
     path = tmp_path / "figure.png"
     Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(30, 40)).save(path)
-    table = report.Table(text, text, ["Row", text], [[text, "1.5"], ["b", "**2.5**"]])
+    columns = (
+        render.Column("Row"),
+        render.Column(text, text),
+        render.Column("n", text),
+    )
+    rows = tuple(
+        (render.Cell(name), render.Cell(1.5, 0.25, mark="†", best=name == "b"),
+         render.Cell(note=text))
+        for name in (text, "b", "pt_2")
+    )  # fmt: skip
+    table = render.Table("t", text, (text, text), columns, rows, rules=(1,))
     dose = np.array([0.0, 20.0, 40.0])
     curves = {"SpinalCord": (dose, np.array([100.0, 50.0, 0.0]))}
     patients = [
@@ -127,7 +139,7 @@ def test_the_page_is_sound_whatever_it_is_told(patient, tmp_path, text):
     assert named and set(named) <= set(ids)
     assert all(a.get("alt") for a in read.every("img")) and read.every("img")
     assert all(a.get("aria-label") for a in read.every("canvas"))
-    assert all(a.get("scope") in ("row", "col") for a in read.every("th"))
+    assert all(a.get("scope") in SCOPES for a in read.every("th"))
     assert len(read.every("table")) == len(read.every("caption"))
     for landmark in ("main", "header", "nav", "footer", "h1"):
         assert len(read.every(landmark)) == 1
@@ -262,6 +274,20 @@ def test_a_report_is_written_whole_or_not_at_all(patient, tmp_path):
         report.write(lost, path)
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "report.html"]
-    odd = report.Table("Odd", "", ["a", "b"], [["1"]])
-    with pytest.raises(errors.RecordError, match="'Odd': a row has 1 cells, but"):
-        page.html(report.Study("Odd", SITE, tables=[odd]))
+
+
+def test_a_table_as_people_read_it():
+    columns = (render.Column("ROI"), render.Column("A", "Ours"), render.Column("B"))
+    number = render.Cell(1.23456, 0.5, ".2f", mark="†", best=True)
+    rows = ((render.Cell("pt_1"), number, render.Cell(note="not contoured")),)
+    table = render.Table("t", "Table 1", ("Mean.", "Lower."), columns, rows)
+    source = markup.table(table, {"pt_1": "patient-pt_1"})
+    for expected in (
+        "<caption><strong>Table 1</strong> Mean. Lower.</caption>",
+        '<tr><th scope="col" rowspan="2">ROI</th><th scope="colgroup" colspan="1">Ours'
+        '</th><th scope="col" rowspan="2">B</th></tr><tr><th scope="col">A</th></tr>',
+        '<th scope="row"><a href="#patient-pt_1">pt_1</a></th>',
+        '<td class="number"><strong>1.23 ± 0.50</strong>†</td>',
+        '<td class="missing">not contoured</td>',
+    ):
+        assert expected in source

@@ -10,7 +10,6 @@ Study = content.Study
 Fact = content.Fact
 Check = content.Check
 Finding = content.Finding
-Table = content.Table
 Picture = content.Picture
 PatientPage = content.PatientPage
 Viewer = viewer.Viewer

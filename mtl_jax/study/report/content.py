@@ -3,38 +3,16 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from mtl_jax.core import sites
 from mtl_jax.study.report import viewer
+from mtl_jax.study.tables import render
 
 # Dose in Gy, rising, and the percentage of the volume that gets at least that.
 Curve = tuple[np.ndarray, np.ndarray]
-
-
-class TableLike(Protocol):
-    """Any table: the first column names its rows; a cell in `**` is emphasised."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def caption(self) -> str: ...
-    @property
-    def headers(self) -> Sequence[str]: ...
-    @property
-    def rows(self) -> Sequence[Sequence[str]]: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """The simplest TableLike."""
-
-    title: str
-    caption: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +57,7 @@ class PatientPage:
 
     patient_id: str
     note: str = ""
-    scores: TableLike | None = None
+    scores: render.Table | None = None
     slices: viewer.Viewer | None = None
     histograms: Mapping[str, Mapping[str, Curve]] = dataclasses.field(
         default_factory=dict
@@ -95,9 +73,9 @@ class Study:
     summary: str = ""  # a sentence or two under the title
     findings: Sequence[Finding] = ()
     cohort: Sequence[Fact] = ()
-    cohort_tables: Sequence[TableLike] = ()
+    cohort_tables: Sequence[render.Table] = ()
     checks: Sequence[Check] = ()
-    tables: Sequence[TableLike] = ()
+    tables: Sequence[render.Table] = ()
     pictures: Sequence[Picture] = ()
     patients: Sequence[PatientPage] = ()
     provenance: Sequence[Fact] = ()

@@ -2,20 +2,21 @@
 
 import html
 import io
+import itertools
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
 from mtl_jax.core import errors
 from mtl_jax.study.report import content
+from mtl_jax.study.tables import render
 
 # Pixels across of an embedded picture.
 WIDEST = 1800
-NUMBER = re.compile(r"[-+±<>≤≥]?\s*\d[\d.,]*\s*(%|\(.*\)|±.*|e-?\d+)?[†*]*$")
 
 
 def text(value: str) -> str:
@@ -34,50 +35,57 @@ def identifier(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part) for part in parts)
 
 
-def cell(value: str) -> str:
-    """A cell's text; `**text**` is emphasised."""
-    if len(value) > 4 and value.startswith("**") and value.endswith("**"):
-        return f"<strong>{text(value[2:-2])}</strong>"
-    return text(value)
-
-
-def table(given: content.TableLike, pages: Mapping[str, str] | None = None) -> str:
+def table(given: render.Table, pages: Mapping[str, str] | None = None) -> str:
     """A table with its caption; the first column names the rows.
 
     A row named like a patient of `pages` (ids of their pages) leads there.
-
-    Raises:
-        RecordError: a row has more or fewer cells than there are headers.
     """
-    for row in given.rows:
-        if len(row) != len(given.headers):
-            raise errors.RecordError(
-                f"table {given.title!r}: a row has {len(row)} cells, but there are "
-                f"{len(given.headers)} headers: {list(row)}"
-            )
-    caption = f"<strong>{text(given.title)}</strong> {text(given.caption)}".strip()
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in given.headers)
+    caption = f"<strong>{text(given.title)}</strong> {text(' '.join(given.caption))}"
     body = "".join(
-        f'<tr><th scope="row">{_linked(row[0], pages or {})}</th>'
-        + "".join(f"<td{_aligned(value)}>{cell(value)}</td>" for value in row[1:])
-        + "</tr>\n"
-        for row in given.rows
+        ('<tr class="rule">' if number in given.rules else "<tr>")
+        + f'<th scope="row">{_name(row[0], pages or {})}</th>'
+        f"{''.join(_cell(cell) for cell in row[1:])}</tr>\n"
+        for number, row in enumerate(given.rows)
     )
     # Wide tables scroll by themselves, so the keyboard has to be able to reach them.
     return (
         '<div class="scroll" role="region" tabindex="0" '
         f'aria-label="{text(given.title)}">'
-        f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>\n"
+        f"<table><caption>{caption}</caption><thead>{_head(given.columns)}</thead>\n"
         f"<tbody>{body}</tbody></table></div>\n"
     )
 
 
-def _linked(name: str, pages: Mapping[str, str]) -> str:
-    return f'<a href="#{pages[name]}">{cell(name)}</a>' if name in pages else cell(name)
+def _head(columns: Sequence[render.Column]) -> str:
+    """One row of headers, or two where columns stand in groups."""
+    if not any(column.group for column in columns):
+        cells = "".join(f'<th scope="col">{text(c.name)}</th>' for c in columns)
+        return f"<tr>{cells}</tr>"
+    first, second = "", ""
+    for group, together in itertools.groupby(columns, key=lambda column: column.group):
+        names = [text(column.name) for column in together]
+        if group:
+            first += f'<th scope="colgroup" colspan="{len(names)}">{text(group)}</th>'
+            second += "".join(f'<th scope="col">{name}</th>' for name in names)
+        else:
+            first += "".join(
+                f'<th scope="col" rowspan="2">{name}</th>' for name in names
+            )
+    return f"<tr>{first}</tr><tr>{second}</tr>"
 
 
-def _aligned(value: str) -> str:
-    return ' class="number"' if NUMBER.match(value.strip("* ")) else ""
+def _name(cell: render.Cell, pages: Mapping[str, str]) -> str:
+    words = text(cell.text + cell.mark)
+    page = pages.get(cell.text)
+    return f'<a href="#{page}">{words}</a>' if page else words
+
+
+def _cell(cell: render.Cell) -> str:
+    words = text(cell.text)
+    words = f"<strong>{words}</strong>" if cell.best else words
+    kind = "" if isinstance(cell.value, str) else ' class="number"'
+    kind = kind if cell.known else ' class="missing"'
+    return f"<td{kind}>{words}{text(cell.mark)}</td>"
 
 
 def facts(given: Iterable[content.Fact]) -> str:

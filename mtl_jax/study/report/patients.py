@@ -20,7 +20,7 @@ DVH_STEP_GY = 0.25
 # Percent of the prescription.
 ERROR_SCALES_GY = (5, 10, 20, 40)
 ISODOSES = (107, 100, 95, 80, 50, 30)
-PANELS = ("Reference", "Predicted", "Predicted − reference")
+PANELS = ("Reference", "Predicted", "Difference")
 
 
 def page_ids(patients: Sequence[content.PatientPage]) -> dict[str, str]:
@@ -124,6 +124,7 @@ def _controls(site: sites.Site, roles: Sequence[str], first: str) -> str:
                                    ("off", "off")])
         + choice("plane", "Plane", [("axial", "axial"), ("coronal", "coronal"),
                                     ("sagittal", "sagittal")])
+        + choice("zoom", "Zoom", [("fit", "to the slice"), ("whole", "whole")])
         + choice("window", "CT window", [("soft", "soft tissue"), ("bone", "bone"),
                                          ("lung", "lung"), ("all", "all")])
         + choice("limit", "Error scale", scales, "20")

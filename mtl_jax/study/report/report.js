@@ -38,14 +38,20 @@ class Colours {
     return [...words, `% of ${this.settings.prescription} Gy`];
   }
 
-  // The CT in its window, with a dose over it; or an error, and the CT only faint.
-  // Planes of HU and Gy, already of the picture's size.
-  picture(ct, dose, error, { window: name, opacity, limit }) {
-    const [low, high] = WINDOWS[name], { faint, top } = this.settings;
+  // The brightness of a CT code, 0 to 255.
+  windowed(code, name) {
+    const [low, high] = WINDOWS[name];
+    return 255 * Math.min(Math.max((this.hu[code] - low) / (high - low), 0), 1);
+  }
+
+  // The CT with a dose over it; or an error, and the CT only faint. Planes of brightness
+  // and Gy, already of the picture's size.
+  picture(ct, dose, error, { opacity, limit }) {
+    const { faint, top } = this.settings;
     const clip = (value) => Math.min(Math.max(value, 0), 1);
     const picture = new ImageData(ct.width, ct.height);
     for (let i = 0; i < ct.values.length; i++) {
-      let under = 255 * clip((ct.values[i] - low) / (high - low));
+      let under = ct.values[i];
       let alpha = 0, at = 0, map = this.dose;
       if (dose) {
         const value = dose.values[i];
@@ -83,7 +89,7 @@ function bar(element, gradient, words) {
 }
 
 function controls(form, state, changed) {
-  const choices = ["role", "layer", "plane", "window", "limit", "opacity"];
+  const choices = ["role", "layer", "plane", "zoom", "window", "limit", "opacity"];
   const take = () => {
     for (const name of choices) state[name] = form.querySelector(`#${name}`).value;
     state.limit = Number(state.limit);
@@ -134,15 +140,19 @@ function start() {
 
 // A click on a column's header sorts the table by it; again, the other way round.
 function sortable(table) {
-  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-  if (body.rows.length < 4) return;
+  const body = table.tBodies[0], [first, second] = table.tHead.rows;
+  if (body.rows.length < 4 || body.querySelector(".rule")) return;
+  const below = second ? [...second.cells] : [];
+  const heads = [...first.cells].flatMap((head) =>
+    head.scope === "colgroup" ? below.splice(0, head.colSpan) : [head]);
   const value = (row, column) => {
     const text = row.cells[column].textContent.trim();
     const number = parseFloat(text.replace("−", "-").replace(/^[<>≤≥±†*\s]+/, ""));
     return Number.isNaN(number) ? text : number;
   };
-  const compare = (a, b) => typeof a === typeof b
-    ? (a > b) - (a < b) : (typeof a === "string") - (typeof b === "string");
+  // Numbers before words, such as why there is no number.
+  const compare = (a, b, sign) => typeof a === typeof b
+    ? sign * ((a > b) - (a < b)) : (typeof a === "string") - (typeof b === "string");
   heads.forEach((head, column) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
     button.append(...head.childNodes);
@@ -151,7 +161,7 @@ function sortable(table) {
       const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-      const rows = [...body.rows].sort((a, b) => sign * compare(value(a, column), value(b, column)));
+      const rows = [...body.rows].sort((a, b) => compare(value(a, column), value(b, column), sign));
       body.append(...rows);
     });
   });

@@ -31,6 +31,7 @@ class Viewer {
       const { left, width } = this.strip.getBoundingClientRect();
       this.goTo(Math.floor(((event.clientX - left) / width) * this.header.shape[0]));
     });
+    this.point(null);
     this.describe();
   }
 
@@ -64,7 +65,8 @@ class Viewer {
       await new Promise(requestAnimationFrame);
       this.waiting = false;
       this.paint(volume);
-      this.element.dataset.drawn = `${this.state.plane} ${this.place}`;
+      const { plane, zoom, role } = this.state;
+      this.element.dataset.drawn = `${plane} ${this.place} ${zoom} ${role}`;
     } catch (error) {
       this.waiting = false;
       this.element.querySelector(".trouble").textContent = `No slices: ${error.message}.`;
@@ -92,7 +94,7 @@ class Viewer {
     this.element.querySelector(".worst").disabled = plane !== "axial" || !header.error[role];
     const titles = this.element.querySelectorAll(".panel h4");
     titles[1].textContent = `${role}${header.doses.includes(role) ? "" : " (no dose)"}`;
-    titles[2].textContent = header.error[role] ? `${role} − reference` : "No dose to compare";
+    titles[2].textContent = header.error[role] ? "Difference" : "No dose to compare";
     titles.forEach((title, i) => this.canvases[i].setAttribute("aria-label",
       `${title.textContent}, patient ${header.id}, ${text}`));
     this.paintStrip();
@@ -120,6 +122,10 @@ class Viewer {
     const cut = (array, options) => volume.plane(array, state.plane, place, options);
     const dose = (role) => volume.doses.has(role) ? cut(volume.doses.get(role)) : null;
     this.cuts = { ct: cut(volume.ct), reference: dose(""), predicted: dose(state.role) };
+    const { down, across } = PLANES[state.plane], { ct } = this.cuts, whole = state.zoom === "whole";
+    const spacing = [this.header.spacing[down], this.header.spacing[across]];
+    const aspect = (ct.width * spacing[1]) / (ct.height * spacing[0]);
+    this.cuts.view = viewOf(ct, spacing, whole ? aspect : Math.min(Math.max(aspect, 1), 1.25), whole);
     const outlines = volume.masks.filter((mask) =>
       (mask.role === "" || mask.role === state.role) && state.shown.has(mask.name));
     const contours = outlines.map(({ role, name, bits, bit }) =>
@@ -133,31 +139,32 @@ class Viewer {
     const { ct, reference, predicted } = this.cuts, { state, header } = this;
     const { down, across, left, right } = PLANES[state.plane];
     const canvas = this.canvases[number], context = canvas.getContext("2d");
-    const tall = ct.height * header.spacing[down], wide = ct.width * header.spacing[across];
-    canvas.style.aspectRatio = `${wide} / ${tall}`;
+    const { view } = this.cuts, wide = view.wide * header.spacing[across];
+    canvas.style.aspectRatio = `${wide} / ${view.high * header.spacing[down]}`;
     canvas.width = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1)) || 400;
-    canvas.height = Math.round((canvas.width * tall) / wide);
+    canvas.height = Math.round((canvas.width * view.high * header.spacing[down]) / wide);
     const shrink = Math.min(1, FINEST / canvas.width);
     const size = [canvas.width, canvas.height].map((side) => Math.round(side * shrink));
-    const gray = (plane) => sample(plane, ...size, (code) => code * header.step);
+    const gray = (plane) => sample(plane, view, ...size, (code) => code * header.step);
     const wash = state.layer === "wash" && !asError && dose ? gray(dose) : null;
     const error = asError && dose ? gray(predicted) : null;
     if (error) gray(reference).values.forEach((value, i) => { error.values[i] -= value; });
-    const hu = sample(ct, ...size, (code) => state.colours.hu[code]);
+    const under = sample(ct, view, ...size, (code) => state.colours.windowed(code, state.window));
     const small = new OffscreenCanvas(...size);
-    small.getContext("2d").putImageData(state.colours.picture(hu, wash, error, state), 0, 0);
+    small.getContext("2d").putImageData(state.colours.picture(under, wash, error, state), 0, 0);
     context.imageSmoothingQuality = "high";
     context.drawImage(small, 0, 0, canvas.width, canvas.height);
-    const scale = [canvas.width / ct.width, canvas.height / ct.height];
+    const place = (x, y) => [((x + 0.5 - view.x) / view.wide) * canvas.width,
+      ((y + 0.5 - view.y) / view.high) * canvas.height];
     const line = canvas.width / 300;
     if (state.layer === "lines" && dose && !asError) {
       for (const { gray, colour } of state.colours.isodoses()) {
-        stroke(context, isolines(dose, gray / header.step), scale, colour, line, []);
+        stroke(context, isolines(dose, gray / header.step), place, colour, line, []);
       }
     }
     for (const { role, name, lines } of contours) {
       const dashes = role === "" ? [] : [4 * line, 2 * line];
-      stroke(context, lines, scale, state.colours.structure(name), 1.3 * line, dashes);
+      stroke(context, lines, place, state.colours.structure(name), 1.3 * line, dashes);
     }
     context.fillStyle = "#e8e8e8";
     context.font = `${12 * line}px system-ui, sans-serif`;
@@ -175,11 +182,11 @@ class Viewer {
       return;
     }
     const { left, top, width, height } = event.target.getBoundingClientRect();
-    const { ct, reference, predicted } = this.cuts;
-    const x = Math.floor(((event.clientX - left) / width) * ct.width);
-    const y = Math.floor(((event.clientY - top) / height) * ct.height);
+    const { ct, reference, predicted, view } = this.cuts;
+    const x = Math.floor(view.x + ((event.clientX - left) / width) * view.wide);
+    const y = Math.floor(view.y + ((event.clientY - top) / height) * view.high);
+    if (x < 0 || y < 0 || x >= ct.width || y >= ct.height) return;
     const at = y * ct.width + x;
-    if (!(at >= 0 && at < ct.values.length)) return;
     const words = [`CT ${this.state.colours.hu[ct.values[at]]} HU`];
     const gray = (plane) => plane.values[at] * this.header.step;
     if (reference) words.push(`reference ${gray(reference).toFixed(1)} Gy`);
@@ -192,11 +199,11 @@ class Viewer {
   }
 }
 
-function stroke(context, lines, [sx, sy], colour, width, dashes) {
+function stroke(context, lines, place, colour, width, dashes) {
   context.beginPath();
   for (const line of lines) {
     for (let i = 0; i < line.length; i += 2) {
-      const x = (line[i] + 0.5) * sx, y = (line[i + 1] + 0.5) * sy;
+      const [x, y] = place(line[i], line[i + 1]);
       if (i) context.lineTo(x, y); else context.moveTo(x, y);
     }
     context.closePath();

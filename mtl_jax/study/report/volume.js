@@ -59,24 +59,55 @@ class Volume {
   }
 }
 
-// A plane of codes as numbers at (width, height) points, linear between the voxels.
-function sample(plane, width, height, number) {
-  const values = new Float32Array(width * height);
-  const table = Float32Array.from({ length: 256 }, (_, code) => number(code));
-  const places = (count, size) => Array.from({ length: count }, (_, i) => {
-    const at = Math.min(Math.max(((i + 0.5) * size) / count - 0.5, 0), size - 1);
-    const low = Math.min(Math.floor(at), size - 2);
-    return [low, at - low];
-  });
-  const columns = places(width, plane.width);
-  places(height, plane.height).forEach(([row, down], y) => {
-    const above = row * plane.width, below = above + plane.width;
-    columns.forEach(([column, across], x) => {
-      const a = table[plane.values[above + column]], b = table[plane.values[above + column + 1]];
-      const c = table[plane.values[below + column]], d = table[plane.values[below + column + 1]];
-      const top = a + (b - a) * across, bottom = c + (d - c) * across;
-      values[y * width + x] = top + (bottom - top) * down;
+// A view of a plane: { x, y, wide, high } in voxels, in the proportions of `aspect`
+// (width / height in mm): all of it, or only what is not air and two voxels around it.
+function viewOf(plane, [dy, dx], aspect, whole) {
+  let [left, top, right, bottom] = [0, 0, plane.width, plane.height];
+  if (!whole) {
+    const columns = [], rows = [];
+    plane.values.forEach((code, i) => {
+      if (!code) return;
+      columns.push(i % plane.width);
+      rows.push(Math.floor(i / plane.width));
     });
-  });
-  return { values, width, height };
+    if (columns.length) {
+      const ends = (places) => places.reduce(([low, high], at) =>
+        [Math.min(low, at), Math.max(high, at)], [Infinity, -Infinity]);
+      [left, right] = ends(columns).map((at, i) => at + [-2, 3][i]);
+      [top, bottom] = ends(rows).map((at, i) => at + [-2, 3][i]);
+    }
+  }
+  const high = Math.max(bottom - top, ((right - left) * dx) / aspect / dy);
+  const wide = (high * dy * aspect) / dx;
+  return { x: (left + right - wide) / 2, y: (top + bottom - high) / 2, wide, high };
+}
+
+// What a view shows of a plane of codes, as numbers at (width, height) points: a smooth
+// curve through the voxels (Catmull-Rom), along the rows and then along the columns.
+function sample(plane, view, width, height, number) {
+  const table = Float32Array.from({ length: 256 }, (_, code) => number(code));
+  const numbers = Float32Array.from(plane.values, (code) => table[code]);
+  const across = { from: plane.width, first: view.x, span: view.wide, to: width };
+  const down = { from: plane.height, first: view.y, span: view.high, to: height };
+  const rows = stretch(numbers, across, plane.height, true);
+  return { values: stretch(rows, down, width, false), width, height };
+}
+
+// Of each of `lines` rows (or, if not `along`, columns) of `from` numbers the part
+// `span` long from `first` on, at `to` points.
+function stretch(numbers, { from, first, span, to }, lines, along) {
+  const values = new Float32Array(lines * to);
+  const next = along ? 1 : lines, read = along ? from : 1, write = along ? to : 1;
+  for (let i = 0; i < to; i++) {
+    const at = first + ((i + 0.5) * span) / to - 0.5, low = Math.floor(at), t = at - low;
+    const [a, b, c, d] = [-1, 0, 1, 2].map((n) => next * Math.min(Math.max(low + n, 0), from - 1));
+    const wa = (-t + 2 * t * t - t ** 3) / 2, wb = (2 - 5 * t * t + 3 * t ** 3) / 2;
+    const wc = (t + 4 * t * t - 3 * t ** 3) / 2, wd = (t ** 3 - t * t) / 2;
+    for (let line = 0; line < lines; line++) {
+      const start = line * read;
+      values[line * write + i * next] = wa * numbers[start + a] + wb * numbers[start + b]
+        + wc * numbers[start + c] + wd * numbers[start + d];
+    }
+  }
+  return values;
 }
