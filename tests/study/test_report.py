@@ -274,6 +274,10 @@ def test_a_report_is_written_whole_or_not_at_all(patient, tmp_path):
         report.write(lost, path)
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "report.html"]
+    odd = report.Table("Odd", "", ["a", "b"], [["1"]])
+    with pytest.raises(errors.RecordError, match="'Odd': a row has 1 cells, but"):
+        report.write(report.Study("Odd", SITE, tables=[odd]), path)
+    assert path.read_bytes() == before
 
 
 def test_a_table_as_people_read_it():
@@ -291,3 +295,16 @@ def test_a_table_as_people_read_it():
         '<td class="missing">not contoured</td>',
     ):
         assert expected in source
+    plain = report.Table("T", "C.", ["a", "b", "c"], [["x", "**1.0 ± 2**", "word"]])
+    assert '<td class="number"><strong>1.0 ± 2</strong></td><td>word</td>' in (
+        markup.table(plain)
+    )
+
+
+def test_many_findings_are_folded():
+    many = [report.Finding("failure", f"number {i}") for i in range(30)]
+    source = page.html(report.Study("Many", SITE, findings=many))
+    assert Reader(source).open == []
+    before, _, after = source.partition("18 more")
+    assert before.count("</strong> number") == 12
+    assert after.count("</strong> number") == 18

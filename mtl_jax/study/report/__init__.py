@@ -10,6 +10,7 @@ Study = content.Study
 Fact = content.Fact
 Check = content.Check
 Finding = content.Finding
+Table = content.Table
 Picture = content.Picture
 PatientPage = content.PatientPage
 Viewer = viewer.Viewer

@@ -16,6 +16,20 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+    """Headers and rows of text; a cell in `**` is printed bold."""
+
+    title: str
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+# The first column names the rows. Tables of study/tables keep groups, marks and rules.
+AnyTable = Table | render.Table
+
+
+@dataclasses.dataclass(frozen=True)
 class Fact:
     """A term and what it is: "training patients", "40"."""
 
@@ -57,7 +71,7 @@ class PatientPage:
 
     patient_id: str
     note: str = ""
-    scores: render.Table | None = None
+    scores: AnyTable | None = None
     slices: viewer.Viewer | None = None
     histograms: Mapping[str, Mapping[str, Curve]] = dataclasses.field(
         default_factory=dict
@@ -73,9 +87,9 @@ class Study:
     summary: str = ""  # a sentence or two under the title
     findings: Sequence[Finding] = ()
     cohort: Sequence[Fact] = ()
-    cohort_tables: Sequence[render.Table] = ()
+    cohort_tables: Sequence[AnyTable] = ()
     checks: Sequence[Check] = ()
-    tables: Sequence[render.Table] = ()
+    tables: Sequence[AnyTable] = ()
     pictures: Sequence[Picture] = ()
     patients: Sequence[PatientPage] = ()
     provenance: Sequence[Fact] = ()

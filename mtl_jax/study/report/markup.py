@@ -17,6 +17,7 @@ from mtl_jax.study.tables import render
 
 # Pixels across of an embedded picture.
 WIDEST = 1800
+NUMBER = re.compile(r"[-+−±<>≤≥]?\s*\d[\d.,e-]*\s*(%|\(.*\)|±.*)?[†*]*$")
 
 
 def text(value: str) -> str:
@@ -35,11 +36,16 @@ def identifier(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part) for part in parts)
 
 
-def table(given: render.Table, pages: Mapping[str, str] | None = None) -> str:
+def table(given: content.AnyTable, pages: Mapping[str, str] | None = None) -> str:
     """A table with its caption; the first column names the rows.
 
     A row named like a patient of `pages` (ids of their pages) leads there.
+
+    Raises:
+        RecordError: a row has more or fewer cells than there are headers.
     """
+    if isinstance(given, content.Table):
+        given = _rendered(given)
     caption = f"<strong>{text(given.title)}</strong> {text(' '.join(given.caption))}"
     body = "".join(
         ('<tr class="rule">' if number in given.rules else "<tr>")
@@ -53,6 +59,28 @@ def table(given: render.Table, pages: Mapping[str, str] | None = None) -> str:
         f'aria-label="{text(given.title)}">'
         f"<table><caption>{caption}</caption><thead>{_head(given.columns)}</thead>\n"
         f"<tbody>{body}</tbody></table></div>\n"
+    )
+
+
+def _rendered(given: content.Table) -> render.Table:
+    """The same with cells."""
+    for row in given.rows:
+        if len(row) != len(given.headers):
+            raise errors.RecordError(
+                f"table {given.title!r}: a row has {len(row)} cells, but there are "
+                f"{len(given.headers)} headers: {list(row)}"
+            )
+
+    def cell(words: str) -> render.Cell:
+        bold = len(words) > 4 and words.startswith("**") and words.endswith("**")
+        return render.Cell(words[2:-2] if bold else words, best=bold)
+
+    return render.Table(
+        "",
+        given.title,
+        (given.caption,),
+        tuple(render.Column(name) for name in given.headers),
+        tuple(tuple(cell(words) for words in row) for row in given.rows),
     )
 
 
@@ -83,7 +111,7 @@ def _name(cell: render.Cell, pages: Mapping[str, str]) -> str:
 def _cell(cell: render.Cell) -> str:
     words = text(cell.text)
     words = f"<strong>{words}</strong>" if cell.best else words
-    kind = "" if isinstance(cell.value, str) else ' class="number"'
+    kind = ' class="number"' if NUMBER.match(cell.text) else ""
     kind = kind if cell.known else ' class="missing"'
     return f"<td{kind}>{words}{text(cell.mark)}</td>"
 

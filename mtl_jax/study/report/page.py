@@ -20,7 +20,7 @@ def write(study: content.Study, path: Path) -> None:
     those a viewer that a reader would open.
 
     Raises:
-        RecordError: a picture cannot be read.
+        RecordError: a picture cannot be read, or a table's rows do not fit its headers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")

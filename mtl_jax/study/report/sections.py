@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from mtl_jax.study.report import content, markup
 
+# Findings of a kind that are seen at once; the rest is folded away.
+MOST = 12
 KINDS = {"failure": "Failure", "warning": "Warning", "note": "Note"}
 RESULTS = {True: ("pass", "Passed"), False: ("fail", "Failed"), None: ("open", "Open")}
 
@@ -20,9 +22,10 @@ def findings(given: Sequence[content.Finding], pages: Mapping[str, str]) -> str:
     """What to look at first; `pages` are the ids of the patients' pages."""
     items = []
     for kind, word in KINDS.items():
-        for finding in given:
-            if finding.kind != kind:
-                continue
+        for number, finding in enumerate(f for f in given if f.kind == kind):
+            if number == MOST:
+                rest = sum(f.kind == kind for f in given) - MOST
+                items.append(f"<li><details><summary>{rest} more</summary><ul>")
             link = ""
             if finding.patient:
                 name = markup.text(finding.patient)
@@ -32,6 +35,8 @@ def findings(given: Sequence[content.Finding], pages: Mapping[str, str]) -> str:
                 f'<li class="{kind}"><strong class="mark">{word}</strong> '
                 f"{markup.text(finding.text)}{link}</li>\n"
             )
+        if sum(f.kind == kind for f in given) > MOST:
+            items.append("</ul></details></li>\n")
     none = '<p class="good">Nothing failed, and nothing looks odd.</p>\n'
     body = f'<ul class="findings">{"".join(items)}</ul>\n' if items else none
     return section("findings", "Look here first", body)
