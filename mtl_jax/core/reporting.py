@@ -48,15 +48,16 @@ _LOADERS = {
 }
 
 _COMMENTS = {
-    "patient": "Of the dose in the whole patient.",
-    "dvh": (
-        "Of the dose inside a structure, as DIALECT:METRIC with the dialects "
-        f"{' and '.join(metric_names.DIALECTS)}:\n"
-        "# D_mean, D_max, D_min; D_95: the least dose to the hottest 95 % of the "
-        "volume; D_0.1cc: the same for\n# 0.1 cubic centimetres; V_20Gy: percent of "
-        "the volume with at least 20 Gy."
-    ),
-    "contours": "Of a structure's contours, where a network predicts them.",
+    "patient": "Of the dose in the whole patient; dose_mae_20gy does as well.",
+    "dvh": """\
+Of the dose inside a structure: openkbp: or exact: (the dialect), and then D_mean,
+D_max, D_min, D_95 (the dose that the hottest 95 % of the volume get at least),
+D_0.1cc (that of the hottest 0.1 cubic centimetres) or V_20Gy (percent of the volume
+with at least 20 Gy). OpenKBP's DVH score is made of those with openkbp: that the site
+has.""",
+    "contours": """\
+Of a structure's contours, where a network predicts them: dice, hd100 and hd95 (mm),
+hd100_volumes (mm, as SimpleITK has it), hd100_slices (pixels), surface_dice_2mm.""",
     "dose_table": "Rows of the dose table, in this order; each has to stand in [dvh].",
 }
 
@@ -84,13 +85,17 @@ def render(template: Template, site: sites.Site) -> str:
         f"# Metrics that are reported for the site {site.name}.",
         "# What is left out stays as the site has it; an empty list, [], reports none.",
         "",
-        f"# {_COMMENTS['patient']}",
+        *_comment("patient"),
         f"patient = {quoted(template.patient)}",
     ]
     for part in ("dvh", "contours", "dose_table"):
-        lines += ["", f"# {_COMMENTS[part]}", f"[{part}]"]
+        lines += ["", *_comment(part), f"[{part}]"]
         lines += [f"{k} = {quoted(v)}" for k, v in getattr(template, part).items()]
     return "\n".join(lines) + "\n"
+
+
+def _comment(part: str) -> list[str]:
+    return [f"# {line}" for line in _COMMENTS[part].split("\n")]
 
 
 def read(path: Path, site: sites.Site) -> Template:
@@ -144,6 +149,8 @@ def _replaced(
         # The order of the table's rows is the file's; elsewhere it is the site's.
         before = {} if part == "dose_table" else getattr(template, part)
         template = dataclasses.replace(template, **{part: before | lists})
+    if "dose_table" not in content:
+        return dataclasses.replace(template, dose_table=_still_reported(template))
     for structure, metrics in template.dose_table.items():
         for metric in metrics:
             if metric not in template.dvh[structure]:
@@ -152,6 +159,15 @@ def _replaced(
                     "not: add it there, or take it out of the table"
                 )
     return template
+
+
+def _still_reported(template: Template) -> dict[str, tuple[str, ...]]:
+    """The site's table without what the file has taken out of [dvh]."""
+    rows = {
+        structure: tuple(m for m in metrics if m in template.dvh[structure])
+        for structure, metrics in template.dose_table.items()
+    }
+    return {structure: metrics for structure, metrics in rows.items() if metrics}
 
 
 def _names(value: Any, part: str, structure: str = "") -> tuple[str, ...]:

@@ -72,6 +72,18 @@ def test_a_file_replaces_what_it_names(write):
     assert found.dose_table == {"PTV70": ("exact:D_98",)}
 
 
+def test_what_is_no_longer_reported_leaves_the_sites_table(write):
+    text = '[dvh]\nBrainstem = ["openkbp:D_mean"]\nSpinalCord = ["exact:D_2"]'
+    found = reporting.read(write(text), SITE)
+    assert list(found.dose_table) == ["Brainstem", "LeftParotid", "RightParotid"]
+    assert found.dose_table["Brainstem"] == ("openkbp:D_mean",)
+
+
+def test_what_is_shown_fits_a_screen():
+    lines = reporting.render(DEFAULT, SITE).split("\n")
+    assert max(map(len, lines)) <= 88
+
+
 def test_yaml_does_as_well(write):
     path = write("dvh:\n  PTV70: [exact:D_98, 'openkbp:D_2']\n", "metrics.yaml")
     found = reporting.read(path, SITE)
