@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_jax.core import errors, metric_names
@@ -94,6 +94,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest():
         dvh.metric("openkbp:D0.1cc", LADDER, 1.0)
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(DOSES, st.floats(0, 100))
 def test_percentiles_are_those_of_numpy(doses: list[float], percent: float):
     values = np.array(doses, np.float32)
@@ -106,6 +107,7 @@ def test_percentiles_are_those_of_numpy(doses: list[float], percent: float):
         assert found == pytest.approx(expected, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(DOSES, st.integers(0, 80))
 def test_the_volume_is_the_inverse_of_the_dose(doses: list[float], gy: int):
     values = np.array(doses, np.float32)
@@ -127,6 +129,7 @@ def test_a_curve_holds_the_volumes_of_its_doses():
     assert dvh.curve(FOUR, upto_gy=70, step_gy=10.0).doses_gy[-1] >= 70
 
 
+@settings(deadline=None)
 @given(DOSES)
 def test_a_curve_falls_from_100_to_0(doses: list[float]):
     volumes = dvh.curve(np.array(doses)).volumes_percent
