@@ -1,12 +1,14 @@
 """Pictures are written, the right way round, with what they should say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib import image
 
 from mtl_jax.core import errors, geometry, records, sites
-from mtl_jax.study import figures
-from mtl_jax.study.figures import sheet
+from mtl_jax.study import figures, shown
+from mtl_jax.study.figures import colours, sheet
 
 SITE = sites.OPENKBP
 SHAPE = (6, 40, 40)
@@ -126,3 +128,153 @@ def test_training_curves_of_one_task_are_written(tmp_path):
     assert image.imread(tmp_path / "curves.png").size
     with pytest.raises(errors.RecordError, match="no training curves to draw"):
         figures.training_curves_figure(tmp_path / "none.png", [])
+
+
+def case(label, patient, *, dose=0.9, moved=1) -> figures.Case:
+    """Two roles: one contours and predicts `dose` of the dose, one only contours."""
+    cord = {"SpinalCord": np.roll(patient.structures["SpinalCord"], moved, 2)}
+    both = shown.Shown(patient.dose_gy * np.float32(dose), cord)
+    return figures.Case(
+        label,
+        patient,
+        {"DL-Baseline": shown.Shown(None, cord), "Multi": both},
+        mae_gy={"Multi": 1.25},
+        dice={"DL-Baseline": {"SpinalCord": 0.5}, "Multi": {"SpinalCord": 0.75}},
+    )
+
+
+def kept_drawing(monkeypatch):
+    kept = []
+    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
+    return kept
+
+
+def words(drawing) -> list[str]:
+    return [text.get_text() for axis in drawing.axes for text in axis.texts]
+
+
+def titles(drawing) -> list[str]:
+    return [axis.get_title() for axis in drawing.axes if axis.get_title()]
+
+
+def test_best_median_and_worst():
+    scores = {"a": 3.0, "b": 1.0, "c": float("nan"), "d": 5.0, "e": 2.0, "f": 4.0}
+    chosen = figures.choose_cases(scores, lower_is_better=True)
+    assert chosen == [("best", "b"), ("median", "a"), ("worst", "d")]
+    chosen = figures.choose_cases(scores, lower_is_better=False)
+    assert chosen == [("best", "d"), ("median", "a"), ("worst", "b")]
+    few = {"a": 2.0, "b": 1.0}
+    assert [who for _, who in figures.choose_cases(few, lower_is_better=True)] == [
+        "b",
+        "a",
+    ]
+    assert figures.choose_cases({"a": 1.0}, lower_is_better=True) == [("best", "a")]
+    assert figures.choose_cases({"a": float("nan")}, lower_is_better=True) == []
+
+
+def test_doses_of_the_roles(tmp_path, patient, monkeypatch):
+    kept = kept_drawing(monkeypatch)
+    cases = [case("best", patient), case("worst", patient, dose=0.5)]
+    figures.dose_comparison(tmp_path / "d.png", cases, site=SITE, title="Doses")
+    (drawing,) = kept
+    # A role without a dose has no column.
+    assert titles(drawing) == ["CT", "Reference dose", "Multi"]
+    assert words(drawing).count("MAE 1.25 Gy") == 2
+    assert "Best: pt_1" in words(drawing) and "Worst: pt_1" in words(drawing)
+    errors_gy = [
+        axis.images[0].get_array()
+        for axis in drawing.axes
+        if axis.images and axis.images[0].cmap.name == "berlin"
+    ]
+    lowest = [float(error_gy.min()) for error_gy in errors_gy]
+    assert lowest == pytest.approx([-7.0, -35.0])
+    limits = {a.images[0].norm.vmax for a in drawing.axes if a.images and
+              a.images[0].cmap.name == "berlin"}  # fmt: skip
+    assert limits == {35.0}  # one scale for all
+
+
+def test_contours_of_the_roles(tmp_path, patient, monkeypatch):
+    kept = kept_drawing(monkeypatch)
+    names = ("SpinalCord", "Brainstem")
+    figures.contour_comparison(
+        tmp_path / "c.png", [case("best", patient)], site=SITE, names=names,
+        title="Contours", rows=2,
+    )  # fmt: skip
+    (drawing,) = kept
+    assert titles(drawing) == ["CT", "Reference", "DL-Baseline", "Multi"]
+    assert len(drawing.axes) == 8
+    said = words(drawing)
+    assert "Dice 0.500\nSpinalCord 0.50\nBrainstem -" in said
+    assert "Dice 0.750\nSpinalCord 0.75\nBrainstem -" in said
+    # Reference: its outline; predictions: the reference's and their own.
+    drawn = [len(axis.collections) for axis in drawing.axes]
+    assert drawn == [0, 1, 2, 2] * 2
+
+
+def test_comparisons_are_written_or_refused(tmp_path, patient):
+    first, second = tmp_path / "1.png", tmp_path / "2.png"
+    for path in (first, second):
+        figures.dose_comparison(path, [case("best", patient)], site=SITE, title="t")
+    assert first.read_bytes() == second.read_bytes()
+    only = figures.Case("best", patient, {"DL-Baseline": shown.Shown()})
+    with pytest.raises(errors.RecordError, match="no dose to compare: 1 patients"):
+        figures.dose_comparison(first, [only], site=SITE, title="t")
+    no_plan = dataclasses.replace(patient, dose_gy=None)
+    cases = [dataclasses.replace(case("best", patient), patient=no_plan)]
+    with pytest.raises(errors.RecordError, match="pt_1 has no dose to compare with"):
+        figures.dose_comparison(first, cases, site=SITE, title="t")
+
+
+def test_histograms_have_a_panel_a_role(tmp_path, monkeypatch):
+    kept = kept_drawing(monkeypatch)
+    dose = np.array([0.0, 30.0, 60.0])
+    curves = {"PTV70": (dose, np.array([100.0, 90.0, 0.0])),
+              "SpinalCord": (dose, np.array([100.0, 10.0, 0.0]))}  # fmt: skip
+    less = {"SpinalCord": (dose / 2, np.array([100.0, 10.0, 0.0]))}
+    figures.dvh_figure(
+        tmp_path / "dvh.png", reference=curves,
+        predictions={"Baseline": curves, "Multi": less, "Third": {}},
+        site=SITE, title="pt_1",
+    )  # fmt: skip
+    (drawing,) = kept
+    assert titles(drawing) == ["Baseline", "Multi", "Third"]
+    assert [len(axis.lines) for axis in drawing.axes] == [4, 3, 2, 0]
+    cord, dashed, _ = drawing.axes[1].lines
+    assert cord.get_linestyle() == "-" and dashed.get_linestyle() == "--"
+    assert cord.get_color() == dashed.get_color()
+    assert dashed.get_xydata().tolist() == [[0, 100], [15, 10], [30, 0]]
+    legend = [text.get_text() for text in drawing.legends[0].get_texts()]
+    assert legend == ["SpinalCord", "PTV70", "reference", "predicted"]
+    with pytest.raises(errors.RecordError, match="pt_1: no histogram to draw"):
+        figures.dvh_figure(tmp_path / "no.png", reference={}, predictions={},
+                           site=SITE, title="pt_1")  # fmt: skip
+
+
+def test_runs_over_each_other(tmp_path, monkeypatch):
+    kept = kept_drawing(monkeypatch)
+    single = [{"step": s, "loss/dose": 1 / s, "weight/dose": 1.0} for s in (10, 20)]
+    both = [
+        {"step": s, "loss/dose": 2 / s, "weight/dose": 1.1, "loss/contours": 3 / s,
+         "weight/contours": 0.9, "gamma/dose": s / 100, "gamma/contours": -s / 100}
+        for s in (10, 20)
+    ]  # fmt: skip
+    figures.training_comparison(tmp_path / "t.png", {"Baseline": single, "Multi": both})
+    contours, dose, weight, gamma = kept[0].axes
+    labels = [[text.get_text() for text in axis.legend_.get_texts()]
+              for axis in (contours, dose, weight, gamma)]  # fmt: skip
+    tasks = ["Multi, contours", "Multi, dose"]
+    assert labels == [["Multi"], ["Baseline", "Multi"], tasks, tasks]
+    assert gamma.lines[1].get_xydata().tolist() == [[10, 0.1], [20, 0.2]]
+    figures.training_curves_figure(tmp_path / "one.png", both)
+    assert [axis.get_title() for axis in kept[1].axes] == [
+        "Loss", "Weight of the task", "Gamma",
+    ]  # fmt: skip
+
+
+def test_colours_on_white_can_be_told_from_it():
+    for structure in SITE.structures:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+                  for c in colours.on_white(structure.colour)]  # fmt: skip
+        luminance = np.dot(linear, (0.2126, 0.7152, 0.0722))
+        assert 1.05 / (luminance + 0.05) >= 2.99  # WCAG's contrast for graphics
+    assert colours.on_white((0, 114, 178)) == pytest.approx((0, 114 / 255, 178 / 255))

@@ -146,6 +146,7 @@ def contour_comparison(
     site: sites.Site,
     names: Sequence[str],
     title: str,
+    rows: int = 2,
 ) -> None:
     """Draw CT, reference contours, and each role's contours with their Dice.
 
@@ -155,35 +156,40 @@ def contour_comparison(
         site: names and colours.
         names: the structures that are drawn.
         title: what the picture is of.
+        rows: how many slices of each patient; together they show the structures best.
     """
     roles = _roles(cases, "contours")
-    at = [_slice(case.patient, site, names) for case in cases]
+    at, of = [], []
+    for case in cases:
+        chosen = views.choose_slices(case.patient, names, rows)
+        at += slices.cut(case.patient, site, chosen)
+        of += [(case, number == 0) for number in range(len(chosen))]
     at = slices.in_same_proportions(at)
     page = sheet.Sheet(
-        len(cases), 2 + len(roles), at[0].proportion, panel=CONTOUR_PANEL
+        len(at), 2 + len(roles), at[0].proportion, panel=CONTOUR_PANEL, group=rows
     )
-    for row, (case, one) in enumerate(zip(cases, at, strict=True)):
-        masks = case.patient.structures
-        reference = {name: masks[name] for name in names if name in masks}
-        headings = ["", ""] if row else ["CT", "Reference"]
-        axis = page.panel(row, 0, headings[0])
-        slices.ct(axis, one)
-        slices.orient(axis, one, f"slice {one.z}")
-        slices.label(axis, (0.1, 0.97, case.title), size=10)
-        axis = page.panel(row, 1, headings[1])
-        slices.ct(axis, one)
-        slices.contours(axis, one, reference)
-        for column, role in enumerate(roles, 2):
-            axis = page.panel(row, column, "" if row else role)
+    for row, ((case, first), one) in enumerate(zip(of, at, strict=True)):
+        headings = ["CT", "Reference", *roles]
+        axes = [page.panel(row, i, "" if row else h) for i, h in enumerate(headings)]
+        for axis in axes:
             slices.ct(axis, one)
-            prediction = case.predictions.get(role)
-            if prediction is None or not prediction.contours:
-                slices.label(axis, (0.05, 0.95, "no prediction"))
-                continue
-            drawn = {n: m for n, m in prediction.contours.items() if n in names}
+        slices.orient(axes[0], one, f"slice {one.z}")
+        reference = {
+            name: case.patient.structures[name]
+            for name in names
+            if name in case.patient.structures
+        }
+        slices.contours(axes[1], one, reference)
+        if first:
+            slices.label(axes[0], (0.1, 0.97, case.title), size=10)
+        for axis, role in zip(axes[2:], roles, strict=True):
+            masks = case.predictions.get(role, shown.Shown()).contours
+            predicted = {n: m for n, m in masks.items() if n in names}
             slices.contours(axis, one, reference, width=0.7, style="dotted")
-            slices.contours(axis, one, drawn)
-            slices.label(axis, (0.03, 0.97, _dice_text(names, case.dice.get(role, {}))))
+            slices.contours(axis, one, predicted)
+            if first:
+                text = _dice_text(names, case.dice.get(role, {}))
+                slices.label(axis, (0.03, 0.97, text if masks else "no prediction"))
     handles = [sheet.line(n, color=at[0].colour(n), lw=2) for n in names]
     style = dict(color=colours.INK, lw=0.7, ls="dotted")
     handles.append(sheet.line("reference, on predictions", **style))
