@@ -5,101 +5,28 @@
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
-import contextlib
-import importlib
 import logging
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import ml_collections
-from absl import app, flags
-from absl import logging as absl_logging
-from ml_collections import config_flags
-
-from mtl_jax.core import config as configs
-from mtl_jax.core import errors
-from mtl_jax.datasets import prepared
-from mtl_jax.sources import phantom
-from mtl_jax.study import contours, results, runs, summary, workdir
-
-BUILDERS = {"openkbp": "tfds_builders.openkbp.openkbp_dataset_builder"}
-PREEMPTED = 75
+from mtl_jax.study import command, contours, results, runs, summary, workdir
 
 logger = logging.getLogger("mtl_jax")
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Configuration: FILE[:ROLE]; --config.KEY=VALUE changes a value."
-)
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the run lives; by default runs/<config>/<role>."
-)
-DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    None,
-    "TFDS's data directory; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.",
-)
-MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir", None, "Raw patients; by default <data_dir>/downloads/manual."
-)
-
-
-def parse(argv: list[str]) -> list[str]:
-    """Parse the flags; a wrong one ends the program with one line and status 2 or 1."""
-    if {"--help", "-h", "--helpshort"} & set(argv):
-        app.usage(shorthelp=True, writeto_stdout=True)
-        sys.exit(0)
-    try:
-        rest = flags.FLAGS(argv)
-        if CONFIG.value is None:
-            raise flags.Error(
-                "--config=FILE[:ROLE] is missing, e.g. configs/openkbp.py"
-            )
-        if len(rest) > 1:
-            raise flags.Error(f"unexpected arguments: {' '.join(rest[1:])}")
-    except flags.Error as error:
-        sys.exit(_fail(f"{error}; see --help", 2))
-    except AttributeError as error:  # an unknown --config.KEY
-        given = [word.split("=")[0] for word in argv if word.startswith("--config.")]
-        unknown = [key for key in (k[9:] for k in given) if key not in configs.KEYS]
-        hints = [f"{key}{errors.nearest(key, configs.KEYS)}" for key in unknown]
-        sys.exit(_fail(f"unknown configuration key {', '.join(hints) or error}", 1))
-    except OSError as error:  # a configuration file that is missing or does not load
-        sys.exit(_fail(f"--config cannot be loaded: {error}", 1))
-    return rest
-
-
-def main(argv: list[str]) -> int:
-    """Run what the flags say; returns the exit status."""
-    del argv  # all of it is in the flags
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
-    logging.getLogger("mtl_jax").setLevel(logging.INFO)
-    try:
-        return run()
-    except errors.MtlError as error:
-        return _fail(str(error), 1)
-
 
 def run() -> int:
-    """Prepare, train, evaluate."""
-    config = configs.check(CONFIG.value)
-    default = (
-        Path("runs")
-        / Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    )
-    home = Path(WORKDIR.value) if WORKDIR.value else default / config.role
-    data = prepare(config)
+    """Prepare, train, evaluate; returns the exit status."""
+    config = command.config()
+    given = command.WORKDIR.value
+    home = Path(given) if given else command.home() / config.role
+    data = command.prepare(config)
     drawn = contours.provide(config, data, home)
     workdir.claim(home, config, data.fingerprint)
     this = runs.Run(config, data, home, drawn)
-    with _asked_to_stop() as asked:
+    with command.asked_to_stop() as asked:
         finished = this.train(asked)
     if not finished:
         logger.warning("stopped at a saved step; the same command goes on from there")
-        return PREEMPTED
+        return command.PREEMPTED
     for split in config.evaluate.splits:
         print(summary.text(results.evaluate_split(this, split)))
     print(f"training curves: {results.curves(this)}")
@@ -108,60 +35,5 @@ def run() -> int:
     return 0
 
 
-def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
-    """The data set of `config`, built first if it is not there."""
-    if config.data.builder not in BUILDERS:
-        raise errors.ConfigError(
-            f"unknown data.builder {config.data.builder!r}"
-            f"{errors.nearest(config.data.builder, BUILDERS)}"
-        )
-    builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
-    data_dir = Path(
-        DATA_DIR.value or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
-    manual_dir = Path(
-        MANUAL_DIR.value or data_dir / "downloads" / "manual"
-    ).expanduser()
-    if config.data.source == "phantom":
-        train, validation, test = config.data.phantom_patients
-        manual_dir = data_dir / "phantom"
-        phantom.write_cohort(
-            manual_dir, seed=config.data.phantom_seed,
-            train=train, validation=validation, test=test,
-        )  # fmt: skip
-    return prepared.prepare(
-        builder,
-        cohort=config.data.cohort,
-        data_dir=data_dir,
-        manual_dir=manual_dir,
-        workers=config.data.workers,
-    )
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A function that says whether SIGTERM, or a first Ctrl-C, has come."""
-    came: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        came.append(number)
-        signal.signal(number, before[number])  # a second one ends the program
-
-    before: dict[int, Any] = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    command.start(run)

@@ -3,12 +3,14 @@
 In: a Run with checkpoints. Out: `predictions/` and `evaluation/` of its workdir.
 """
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import trange
 
+from mtl_jax.core import config as configs
 from mtl_jax.core import roles
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
@@ -26,8 +28,9 @@ def evaluate_split(
 
     `beside` are the yardsticks' rows, by name, if they are known from another run.
     """
+    began = time.monotonic()
     rules = evaluate.Rules.of(run.config)
-    split, at_step = run.split(name), trained.step(run)
+    split = run.split(name)
     rows = []
     for index, prediction in trained.predictions(run, name):
         patient = split.volume(index)
@@ -39,15 +42,47 @@ def evaluate_split(
             run.split("train"), split, rules, run.config.data.structures, run.role.tasks
         )
     folder = run.workdir / "evaluation"
-    summary = {"split": name, "step": at_step} | evaluate.summarise(rows, run.site)
+    summary = _basis(run, name) | evaluate.summarise(rows, run.site)
     summary["yardsticks"] = {
         each: evaluate.summarise(theirs, run.site) for each, theirs in beside.items()
     }
     for each, theirs in beside.items():
         evaluate.write_csv(theirs, folder / "yardsticks" / name / f"{each}.csv")
     evaluate.write_csv(rows, folder / f"{name}.csv")
+    summary["seconds"] = time.monotonic() - began
     workdir.write_json(summary, folder / f"{name}.json")
     return summary
+
+
+def _basis(run: runs.Run, name: str) -> dict[str, Any]:
+    """What an evaluation depends on, apart from the data that its run is bound to."""
+    settings = configs.flatten(run.config.evaluate)
+    if run.config.evaluate.metrics:
+        settings["metrics"] = Path(run.config.evaluate.metrics).read_text()
+    return {
+        "split": name,
+        "step": trained.step(run),
+        "checkpoint": trained.digest(run),
+        "settings": settings,
+    }
+
+
+def is_current(run: runs.Run, name: str) -> bool:
+    """Whether split `name` was evaluated, whole, as the run is now."""
+    path = run.workdir / "evaluation" / f"{name}.json"
+    if not path.exists():
+        return False
+    found, basis = workdir.read_json(path), _basis(run, name)
+    return {key: found.get(key) for key in basis} == basis
+
+
+def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
+    """The yardsticks that do one of `tasks`."""
+    return {
+        name: rows
+        for name, rows in beside.items()
+        if ("dose" if any(row.unit == "Gy" for row in rows) else "contours") in tasks
+    }
 
 
 def score_yardsticks(

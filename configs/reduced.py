@@ -1,0 +1,39 @@
+"""OpenKBP with a narrow network and few steps: a whole study in an hour or two.
+
+    python -m mtl_jax.study --config=configs/reduced.py --roles=...
+
+For two cores and a part of the patients; what it reaches is in docs/explanation, and is
+no measure of the paper's networks.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(role: str = "multi") -> ml_collections.ConfigDict:
+    """The reduced run of `role`."""
+    config = common.get_config()
+    config.role = role
+    # Left and right swap half of the time; nothing else is changed.
+    config.augment.enabled = True
+    config.augment.rotation_deg = 0.0
+    config.augment.translation_px = 0.0
+    config.augment.scale = 0.0
+    config.augment.ct_noise = 0.0
+    config.model.stage_sizes = (2, 2, 2, 2)
+    config.model.width = 16
+    config.model.decoder_widths = (96, 64, 32, 24, 16)
+    config.model.bottleneck_width = 64
+    config.model.pretrained = "none"
+    # From random weights, and falling to 0: 1e-4 throughout needs many more steps.
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.decay_steps = 1200
+    config.dwa.interval_steps = 100
+    config.train.epochs = 0
+    config.train.steps = 1200
+    config.train.validate_every = 400
+    config.train.checkpoint_every = 200
+    config.train.images_every = 1200
+    config.evaluate.checkpoint = "newest"
+    return config

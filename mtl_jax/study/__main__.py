@@ -1,0 +1,110 @@
+"""The paper's comparison: trains what is missing, evaluates, writes tables and report.
+
+    python -m mtl_jax.study --config=configs/openkbp.py [--roles=...] [--seeds=0,1,2]
+
+Started again after a stop, it goes on where it was. Results of a split go into
+`runs/<config>/study/<split>/`: the report, tables, figures, DVH plots, all rows.
+Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
+"""
+
+import logging
+from pathlib import Path
+
+import ml_collections
+from absl import flags
+
+from mtl_jax.core import reporting, sites
+from mtl_jax.datasets import prepared
+from mtl_jax.study import (
+    cohort,
+    command,
+    evaluate,
+    gather,
+    outputs,
+    pages,
+    plan,
+    report,
+)  # fmt: skip
+from mtl_jax.study.tables import render
+
+logger = logging.getLogger("mtl_jax")
+
+ROLES = flags.DEFINE_list(
+    "roles", list(plan.PAPER), "Roles to compare (core/roles), separated by commas."
+)
+SEEDS = flags.DEFINE_string("seeds", None, "Seeds, as 0,1,2; by default config.seed.")
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Say what would be run, and how long it took last time."
+)
+PRINT_METRICS = flags.DEFINE_bool(
+    "print_metrics", False, "Print the metrics file of --config's site, and end."
+)
+
+
+def run() -> int:
+    """Train, evaluate, write; returns the exit status."""
+    config = command.config()
+    if PRINT_METRICS.value:
+        template = evaluate.Rules.of(config).template
+        print(reporting.render(template, sites.get(config.site)), end="")
+        return 0
+    home = Path(command.WORKDIR.value) if command.WORKDIR.value else command.home()
+    seeds = plan.parse_seeds(SEEDS.value) if SEEDS.value else (config.seed,)
+    jobs = plan.jobs(config, ROLES.value, seeds, home)
+    if DRY_RUN.value:
+        for job in jobs:
+            print(f"{job.workdir}: {plan.state(job)}")
+        return 0
+    data = command.prepare(config)
+    members = cohort.inspect(data).require()
+    rules = evaluate.Rules.of(config)
+    with command.asked_to_stop() as asked:
+        beside = {
+            name: gather.yardsticks_of(
+                data, name, config, home / "study" / name / "yardsticks"
+            )
+            for name in config.evaluate.splits
+        }
+        for number, job in enumerate(jobs, 1):
+            logger.info("run %d of %d: %s", number, len(jobs), job.workdir)
+            if not plan.finish(job, data, asked, beside):
+                logger.warning("stopped; the same command goes on from there")
+                return command.PREEMPTED
+    shown = [job for job in jobs if not job.is_fold]
+    for name in config.evaluate.splits:
+        split = data.splits[name]
+        found = gather.Gathered(name, split, tuple(shown), beside[name], rules)
+        _write(found, members, data, config, home / "study" / name)
+    return 0
+
+
+def _write(
+    gathered: gather.Gathered,
+    members: cohort.Cohort,
+    data: prepared.Prepared,
+    config: ml_collections.ConfigDict,
+    folder: Path,
+) -> None:
+    """All files of a split's results."""
+    kind = "generated phantoms" if config.data.source == "phantom" else "patients"
+    words = (
+        f"{gathered.site.name}, cohort {config.data.cohort}: "
+        f"{len(gathered.patients)} {kind} of the {gathered.name} split"
+    )
+    tables = outputs.build_tables(gathered, words, config.seed)
+    render.write_all(tables, folder / "tables")
+    gather.write_rows(gathered, folder / "rows.csv")
+    pictures = outputs.draw_figures(gathered, folder / "figures")
+    outputs.draw_histograms(gathered, folder / "dvh")
+    outputs.write_submissions(gathered, folder / "submissions")
+    path = folder / "report.html"
+    title = f"Contouring and dose prediction: {gathered.site.name}"
+    content = pages.study(gathered, members, data, tables, pictures, title)
+    report.write(content, path)
+    for table in tables:
+        print(render.markdown(table))
+    print(f"report: {path}")
+
+
+if __name__ == "__main__":
+    command.start(run)

@@ -1,0 +1,175 @@
+"""What the runs of a study have left behind, read for tables, figures and report.
+
+In: jobs that are finished. Out: rows by role and seed, and patients with what each role
+predicts for them, as it was scored.
+"""
+
+import csv
+import dataclasses
+import functools
+import math
+import os
+from pathlib import Path
+
+import ml_collections
+import numpy as np
+
+from mtl_jax.core import records, reporting, roles, sites
+from mtl_jax.datasets import prepared
+from mtl_jax.inference import volumes
+from mtl_jax.study import evaluate, plan, results, shown, workdir
+from mtl_jax.study.tables import measures
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """A split's results, of all roles and seeds."""
+
+    name: str
+    split: prepared.Split
+    jobs: tuple[plan.Job, ...]  # without those that only draw contours
+    yardsticks: results.Yardsticks
+    rules: evaluate.Rules
+
+    @property
+    def site(self) -> sites.Site:
+        return self.split.site
+
+    @functools.cached_property
+    def rows(self) -> dict[str, list[list[evaluate.Row]]]:
+        """Evaluation rows by role, the configuration's own seed first."""
+        found: dict[str, list[list[evaluate.Row]]] = {}
+        for job in self.jobs:
+            path = job.workdir / "evaluation" / f"{self.name}.csv"
+            found.setdefault(job.role.name, []).append(evaluate.read_csv(path))
+        return found
+
+    @functools.cached_property
+    def first(self) -> dict[str, plan.Job]:
+        """The job of each role whose predictions are shown."""
+        found: dict[str, plan.Job] = {}
+        for job in self.jobs:
+            found.setdefault(job.role.name, job)
+        return found
+
+    @functools.cached_property
+    def patients(self) -> tuple[str, ...]:
+        return tuple(entry.patient_id for entry in self.split.patients)
+
+    def patient(self, patient_id: str) -> records.Patient:
+        return self.split.volume(self.patients.index(patient_id))
+
+    def predictions(self, patient: records.Patient) -> dict[str, shown.Shown]:
+        """What each role predicts, by its label in tables."""
+        found = {}
+        for role, job in self.first.items():
+            path = job.workdir / "predictions" / self.name
+            prediction = volumes.read(path / f"{patient.patient_id}.npz")
+            dose_gy = prediction.dose_gy
+            if dose_gy is not None:
+                dose_gy = self.rules.doses(patient, dose_gy)[""]
+            found[label(role)] = shown.Shown(
+                dose_gy, self.rules.contours(prediction).get("", {})
+            )
+        return found
+
+    def scores(self, role: str) -> dict[str, evaluate.PatientScore]:
+        """The headline numbers of each patient, of the first seed."""
+        return evaluate.scores(self.rows[role][0])
+
+    def ranking(self, task: roles.Task) -> dict[str, float]:
+        """Dose error in Gy, or mean Dice, of each patient, of the role that ranks.
+
+        That is Multi-Automated if it was run, else the first that does `task`.
+        """
+        doing = [name for name in self.rows if task in roles.get(name).tasks]
+        if not doing:
+            return {}
+        scores = self.scores("multi" if "multi" in doing else doing[0])
+        if task == "dose":
+            return {
+                who: math.nan if one.dose_error_gy is None else one.dose_error_gy
+                for who, one in scores.items()
+            }
+        return {
+            who: float(np.mean(list(one.dice.values()))) if one.dice else math.nan
+            for who, one in scores.items()
+        }
+
+    def value(self, role: str, patient: str, structure: str, metric: str) -> float:
+        """A predicted contour metric, or the error of a dose metric; NaN if none."""
+        row = self._by_key[role].get((patient, structure, metric))
+        if row is None:
+            return math.nan
+        return row.prediction if row.unit in evaluate.CONTOUR_UNITS else row.error
+
+    @functools.cached_property
+    def _by_key(self) -> dict[str, dict[tuple[str, str, str], evaluate.Row]]:
+        return {
+            role: {
+                (row.patient, row.structure, row.metric): row
+                for row in seeds[0]
+                if not row.variant
+            }
+            for role, seeds in self.rows.items()
+        }
+
+
+def label(role: str) -> str:
+    """A role as tables, figures and report call it."""
+    return measures.label(role)
+
+
+def write_rows(gathered: Gathered, path: Path) -> None:
+    """All rows of all roles and seeds in one CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    fields = [field.name for field in dataclasses.fields(evaluate.Row)]
+    with partial.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["role", "seed", *fields])
+        for job in gathered.jobs:
+            source = job.workdir / "evaluation" / f"{gathered.name}.csv"
+            with source.open(newline="") as rows:
+                for row in csv.DictReader(rows):
+                    values = [row[field] for field in fields]
+                    table.writerow([job.role.name, job.config.seed, *values])
+    os.replace(partial, path)
+
+
+def yardsticks_of(
+    data: prepared.Prepared,
+    name: str,
+    config: ml_collections.ConfigDict,
+    folder: Path,
+) -> results.Yardsticks:
+    """Rows of all yardsticks on split `name`: from `folder`, or scored and kept there.
+
+    They are scored again where the data or the rules are others than they were.
+    """
+    rules = evaluate.Rules.of(config)
+    basis = {
+        "data": data.fingerprint,
+        "structures": list(config.data.structures),
+        "metrics": reporting.render(rules.template, rules.site),
+        "threshold": rules.contour_threshold,
+        "apply_possible_dose_mask": rules.apply_possible_dose_mask,
+        "largest_component": rules.largest_component,
+    }
+    kept = folder / "basis.json"
+    found = workdir.read_json(kept) if kept.exists() else {}
+    if found.get("basis") == basis:
+        return {
+            each: evaluate.read_csv(folder / f"{each}.csv") for each in found["names"]
+        }
+    rows = results.score_yardsticks(
+        data.splits["train"],
+        data.splits[name],
+        rules,
+        config.data.structures,
+        roles.BOTH,
+    )
+    for each, theirs in rows.items():
+        evaluate.write_csv(theirs, folder / f"{each}.csv")
+    workdir.write_json({"basis": basis, "names": list(rows)}, kept)
+    return rows

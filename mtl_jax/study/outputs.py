@@ -1,0 +1,161 @@
+"""The files of a study: tables, figures, all rows, submissions.
+
+In: what `gather` read. Out: files in the study's folder, the same for the same runs.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mtl_jax.core import errors, records, roles, sites
+from mtl_jax.export import openkbp_csv
+from mtl_jax.metrics import dvh
+from mtl_jax.study import figures, gather
+from mtl_jax.study.tables import catalogue, render
+from mtl_jax.train import writers
+
+logger = logging.getLogger(__name__)
+
+# The paper's figures of doses and of contours.
+PAPER_FIGURES = {"prostate": (2, 3), "openkbp": (4, 5)}
+Curves = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
+
+
+def build_tables(
+    gathered: gather.Gathered, cohort: str, seed: int
+) -> list[render.Table]:
+    """All tables that the roles give."""
+    return catalogue.build(
+        gathered.rows,
+        {
+            name.replace("_", " "): rows
+            for name, rows in gathered.yardsticks.items()
+        },
+        site=gathered.site,
+        cohort=cohort,
+        seed=seed,
+        dose_table=gathered.rules.template.dose_table,
+    )  # fmt: skip
+
+
+def draw_figures(gathered: gather.Gathered, folder: Path) -> dict[str, Path]:
+    """The paper's comparisons and the training curves; paths by title."""
+    drawn = {}
+    numbers = PAPER_FIGURES.get(gathered.site.name)
+    for task, number in zip(("dose", "contours"), numbers or (0, 0), strict=True):
+        cases = _cases(gathered, task)
+        if not cases:
+            continue
+        head = f"Figure {number}: " if number else ""
+        name = f"figure{number}-{task}.png" if number else f"{task}.png"
+        path = folder / name
+        if task == "dose":
+            title = f"{head}best, median and worst dose by mean absolute error"
+            figures.dose_comparison(path, cases, site=gathered.site, title=title)
+        else:
+            title = f"{head}best, median and worst contours by mean Dice"
+            names = [
+                name
+                for name in gathered.site.contoured
+                if any(name in p.contours for p in cases[0].predictions.values())
+            ]
+            figures.contour_comparison(
+                path, cases, site=gathered.site, names=names, title=title
+            )
+        drawn[title] = path
+    path = folder / "training.png"
+    figures.training_comparison(
+        path,
+        {
+            gather.label(role): writers.read_json_lines(job.workdir / "metrics.jsonl")
+            for role, job in gathered.first.items()
+        },
+    )
+    return drawn | {"Losses, weights of the tasks (DWA) and gammas": path}
+
+
+def _cases(gathered: gather.Gathered, task: roles.Task) -> list[figures.Case]:
+    """Best, median and worst patient; none where no role does `task`."""
+    ranking = gathered.ranking(task)
+    doing = [name for name in gathered.first if task in roles.get(name).tasks]
+    cases = []
+    for place, patient_id in figures.choose_cases(
+        ranking, lower_is_better=task == "dose"
+    ):
+        patient = gathered.patient(patient_id)
+        shown = gathered.predictions(patient)
+        scores = {name: gathered.scores(name)[patient_id] for name in doing}
+        cases.append(
+            figures.Case(
+                place,
+                patient,
+                {gather.label(name): shown[gather.label(name)] for name in doing},
+                mae_gy={
+                    gather.label(name): score.dose_error_gy
+                    for name, score in scores.items()
+                    if score.dose_error_gy is not None
+                },
+                dice={gather.label(name): one.dice for name, one in scores.items()},
+            )
+        )
+    return cases
+
+
+def curves(gathered: gather.Gathered, patient: records.Patient) -> Curves:
+    """Histograms of the reference ("") and of each role's dose, by structure."""
+    doses = {"": patient.dose_gy} | {
+        role: one.dose_gy for role, one in gathered.predictions(patient).items()
+    }
+    found: Curves = {}
+    for role, dose_gy in doses.items():
+        if dose_gy is not None:
+            found[role] = {}
+            for name in gathered.site.names:
+                mask = patient.structures.get(name)
+                if mask is not None and mask.any():
+                    found[role][name] = dvh.curve(*dvh.inside(mask, dose_gy))
+    return found
+
+
+def draw_histograms(gathered: gather.Gathered, folder: Path) -> None:
+    """A DVH plot for each patient with a dose."""
+    for patient_id in tqdm(gathered.patients, desc="DVH plots", unit="pt"):
+        found = curves(gathered, gathered.patient(patient_id))
+        if len(found) > 1 and "" in found:
+            reference = found.pop("")
+            figures.dvh_figure(
+                folder / f"{patient_id}.png",
+                reference=reference,
+                predictions=found,
+                site=gathered.site,
+                title=f"Patient {patient_id}",
+            )
+
+
+def write_submissions(gathered: gather.Gathered, folder: Path) -> list[Path]:
+    """A submission to the OpenKBP challenge for each role that predicts the dose."""
+    if gathered.site.name != sites.OPENKBP.name:
+        return []
+    paths = []
+    for role in gathered.first:
+        if "dose" not in roles.get(role).tasks:
+            continue
+        path = folder / f"{role}.zip"
+        try:
+            openkbp_csv.write(_doses(gathered, role), path)
+        except errors.RecordError as error:  # not the challenge's patients
+            logger.warning("no submission of %s: %s", role, error)
+            continue
+        paths.append(path)
+    return paths
+
+
+def _doses(gathered: gather.Gathered, role: str) -> Iterator[tuple[str, np.ndarray]]:
+    for patient_id in tqdm(gathered.patients, desc=f"submission, {role}", unit="pt"):
+        patient = gathered.patient(patient_id)
+        dose_gy = gathered.predictions(patient)[gather.label(role)].dose_gy
+        assert dose_gy is not None
+        yield patient_id, dose_gy

@@ -1,0 +1,242 @@
+"""What a study's report says: findings first, then cohort, tables, pictures, patients.
+
+In: what `gather` read, and the files that `outputs` wrote. Out: a report.Study.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import mtl_jax
+from mtl_jax.core import roles, sites
+from mtl_jax.datasets import prepared
+from mtl_jax.study import cohort, evaluate, gather, outputs, plan, report, workdir
+from mtl_jax.study.tables import render
+
+# More patients than this make the file large: then the outer ranks are shown.
+MOST_PATIENTS = 24
+# Worse than the mean by so many standard deviations: worth a look.
+OUTLIER = 2.0
+
+ALT = {
+    "dose": "CT, reference dose, each role's dose and its error, a patient a row",
+    "contours": "CT with reference contours and each role's contours as outlines",
+}
+
+
+def study(
+    gathered: gather.Gathered,
+    members: cohort.Cohort,
+    data: prepared.Prepared,
+    tables: Sequence[render.Table],
+    pictures: Mapping[str, Path],
+    title: str,
+) -> report.Study:
+    """The whole report."""
+    return report.Study(
+        title=title,
+        site=gathered.site,
+        summary=_summary(gathered),
+        findings=[*_failures(gathered), *_yardsticks(gathered), *_outliers(gathered)],
+        cohort=[
+            report.Fact("site", gathered.site.name),
+            report.Fact("built from", data.origin.description),
+            report.Fact("fingerprint", data.fingerprint),
+        ],
+        cohort_tables=[_cohort_table(members)],
+        checks=[
+            *(report.Check(c.name, c.passed, c.detail) for c in members.checks),
+            *_statistics(gathered),
+        ],
+        tables=[_as_shown(table) for table in tables],
+        pictures=[
+            report.Picture(title, "", _alt(title), path)
+            for title, path in pictures.items()
+        ],
+        patients=list(_patients(gathered)),
+        provenance=[*_provenance(gathered)],
+    )
+
+
+def _summary(gathered: gather.Gathered) -> str:
+    names = ", ".join(gather.label(role) for role in gathered.rows)
+    seeds = max(len(seeds) for seeds in gathered.rows.values())
+    text = f"{len(gathered.patients)} patients of the {gathered.name} split; {names}"
+    return f"{text}; {seeds} seeds." if seeds > 1 else f"{text}."
+
+
+def _failures(gathered: gather.Gathered) -> Iterator[report.Finding]:
+    """Structures that were not drawn, and roles that were not run."""
+    for role, seeds in gathered.rows.items():
+        for row in seeds[0]:
+            if row.metric == "dice" and not row.variant and row.note:
+                if row.note == "not contoured":
+                    continue
+                text = f"{gather.label(role)}: {row.structure} {row.note}"
+                yield report.Finding("failure", text, row.patient)
+    if missing := [role for role in plan.PAPER if role not in gathered.rows]:
+        yield report.Finding("warning", f"not run: {', '.join(missing)}")
+
+
+def _yardsticks(gathered: gather.Gathered) -> Iterator[report.Finding]:
+    """Models that a predictor without an image equals or beats."""
+    for name, rows in gathered.yardsticks.items():
+        theirs = evaluate.summarise(rows, gathered.site)
+        for role, seeds in gathered.rows.items():
+            mine = evaluate.summarise(seeds[0], gathered.site)
+            for key, words, sign, form in (
+                ("openkbp_dose_score", "dose score", 1, "{:.2f} Gy"),
+                ("mean_dice", "mean Dice", -1, "{:.3f}"),
+            ):
+                if key not in mine or key not in theirs:
+                    continue
+                if sign * mine[key] >= sign * theirs[key]:
+                    yield report.Finding(
+                        "warning",
+                        f"{gather.label(role)}: {words} {form.format(mine[key])}, no "
+                        f"better than the {name.replace('_', ' ')} with "
+                        f"{form.format(theirs[key])}",
+                    )
+
+
+def _outliers(gathered: gather.Gathered) -> Iterator[report.Finding]:
+    """Patients whose dose error stands out."""
+    for role in gathered.rows:
+        scores = gathered.scores(role)
+        found = {
+            who: one.dose_error_gy
+            for who, one in scores.items()
+            if one.dose_error_gy is not None
+        }
+        if len(found) < 3:
+            continue
+        mean, spread = np.mean(list(found.values())), np.std(list(found.values()))
+        for who, value in sorted(found.items(), key=lambda pair: -pair[1]):
+            if value > mean + OUTLIER * spread:
+                text = (
+                    f"{gather.label(role)}: dose error {value:.2f} Gy, the mean is "
+                    f"{mean:.2f}"
+                )
+                yield report.Finding("note", text, who)
+
+
+def _cohort_table(members: cohort.Cohort) -> report.Table:
+    splits = list(members.counts)
+    names = list(next(iter(members.counts.values())))
+    return report.Table(
+        "Patients",
+        "Structures: patients in whom they were contoured.",
+        ["", *splits],
+        [[name, *(str(members.counts[s][name]) for s in splits)] for name in names],
+    )
+
+
+def _statistics(gathered: gather.Gathered) -> Iterator[report.Check]:
+    """That no run normalised its CT with values of the patients it is tested on."""
+    for role, job in gathered.first.items():
+        origin = workdir.read_json(job.workdir / "statistics.json")["origin"]
+        fitting = origin == "given by the configuration" or "training split" in origin
+        name = f"{gather.label(role)}: CT statistics know no test patient"
+        yield report.Check(name, fitting, origin)
+
+
+def _as_shown(table: render.Table) -> report.Table:
+    def text(cell: render.Cell) -> str:
+        return (f"**{cell.text}**" if cell.best else cell.text) + cell.mark
+
+    return report.Table(
+        table.title,
+        " ".join(table.caption),
+        [column.title for column in table.columns],
+        [[text(cell) for cell in row] for row in table.rows],
+    )
+
+
+def _alt(title: str) -> str:
+    for task, text in ALT.items():
+        if task in title:
+            return text
+    return "Curves over the steps of training, for each role"
+
+
+def _patients(gathered: gather.Gathered) -> Iterator[report.PatientPage]:
+    """Pages from the worst to the best; of many patients those at both ends."""
+    ranking = gathered.ranking("dose")
+    order = sorted(ranking, key=lambda who: -ranking[who])
+    if not order:
+        ranking = gathered.ranking("contours")
+        order = sorted(ranking, key=lambda who: ranking[who])
+    if len(order) > MOST_PATIENTS:
+        half = MOST_PATIENTS // 2
+        order = [*order[:half], *order[-half:]]
+    for patient_id in tqdm(order, desc="report", unit="pt"):
+        patient = gathered.patient(patient_id)
+        yield report.PatientPage(
+            patient_id,
+            scores=_scores(gathered, patient_id),
+            slices=report.pack(
+                patient, gathered.predictions(patient), site=gathered.site
+            ),
+            histograms=outputs.curves(gathered, patient),
+        )
+
+
+def _scores(gathered: gather.Gathered, patient: str) -> report.Table:
+    """A patient's errors and agreement, by role."""
+    rows = []
+    for structure, metric, words in _measures(gathered.site, gathered.rules):
+        values = [
+            gathered.value(role, patient, structure, metric) for role in gathered.rows
+        ]
+        if not all(math.isnan(value) for value in values):
+            texts = ["–" if math.isnan(v) else f"{v:.2f}" for v in values]
+            rows.append([words, *texts])
+    return report.Table(
+        f"Patient {patient}",
+        "Doses: absolute error. Contours: the value.",
+        ["", *(gather.label(role) for role in gathered.rows)],
+        rows,
+    )
+
+
+def _measures(
+    site: sites.Site, rules: evaluate.Rules
+) -> Iterator[tuple[str, str, str]]:
+    """Structure, metric, and both in words."""
+    words = {
+        "dose_error": "dose error, Gy",
+        "dose_mae_body": "dose error in the body, Gy",
+        "dose_mae_5gy": "dose error inside 5 Gy, Gy",
+    }
+    for metric in rules.template.patient:
+        yield "", metric, words.get(metric, metric)
+    for structure in site.contoured:
+        for metric in rules.template.contours.get(structure, ()):
+            if metric in ("dice", "hd95"):
+                unit = {"dice": "Dice", "hd95": "HD95, mm"}[metric]
+                yield structure, metric, f"{structure}: {unit}"
+    for structure, metrics in rules.template.dose_table.items():
+        for metric in metrics:
+            yield structure, metric, f"{structure}: {metric.rpartition(':')[2]}, Gy"
+
+
+def _provenance(gathered: gather.Gathered) -> Iterator[report.Fact]:
+    yield report.Fact("mtl_jax", mtl_jax.__version__)
+    first: dict[str, Any] = {}
+    for role, job in gathered.first.items():
+        first = workdir.read_json(job.workdir / "provenance.json")["starts"][0]
+        seeds = [j.config.seed for j in gathered.jobs if j.role.name == role]
+        network = roles.get(role).network
+        text = (
+            f"{network}, width {job.config.model.width}; {plan.state(job)}; seeds "
+            f"{', '.join(map(str, seeds))}; {first['devices']}; initial "
+            f"weights: {first['pretrained']}"
+        )
+        yield report.Fact(gather.label(role), text)
+    if first:
+        versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+        yield report.Fact("versions", f"Python {first['python']}, {versions}")

@@ -1,0 +1,165 @@
+"""Which runs a study is made of, what each of them still lacks, and doing it.
+
+A study's home holds a working directory for each role (`multi`; `multi-seed1` for other
+seeds than the configuration's own), so that runs of `mtl_jax.main` are taken over.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import ml_collections
+
+from mtl_jax.core import config as configs
+from mtl_jax.core import errors, roles
+from mtl_jax.datasets import prepared
+from mtl_jax.study import contours, results, runs, workdir
+from mtl_jax.train import writers
+
+logger = logging.getLogger(__name__)
+
+PAPER = ("contour", "baseline", "seq_human", "seq_auto", "multi")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of a study."""
+
+    config: ml_collections.ConfigDict
+    workdir: Path
+
+    @property
+    def role(self) -> roles.Role:
+        return roles.get(self.config.role)
+
+    @property
+    def is_fold(self) -> bool:
+        """Whether it only draws contours for another run."""
+        return self.config.data.left_out_fold[1] > 0
+
+    def run(self, data: prepared.Prepared) -> runs.Run:
+        """The run on `data`; contours that it takes in are drawn if need be."""
+        drawn = contours.provide(self.config, data, self.workdir)
+        workdir.claim(self.workdir, self.config, data.fingerprint)
+        return runs.Run(self.config, data, self.workdir, drawn)
+
+
+def jobs(
+    config: ml_collections.ConfigDict,
+    wanted: Sequence[str],
+    seeds: Sequence[int],
+    home: Path,
+) -> list[Job]:
+    """The runs of the roles `wanted`, each after those that it needs.
+
+    Raises:
+        ConfigError: a role that does not exist.
+    """
+    chosen = {roles.get(name).name for name in wanted}
+    takes_drawn = {n for n in chosen if roles.get(n).beside_ct == "predicted"}
+    if takes_drawn:
+        chosen.add("contour")
+    found = []
+    for seed in seeds:
+        suffix = "" if seed == config.seed else f"-seed{seed}"
+        drawing = home / f"contour{suffix}"
+        for name in roles.ROLES:  # `contour` comes first
+            if name not in chosen:
+                continue
+            own = _changed(config, role=name, seed=seed)
+            if name in takes_drawn:
+                own.data.contours_from = str(drawing)
+            found.append(Job(configs.check(own), home / f"{name}{suffix}"))
+            if name == "contour" and takes_drawn:
+                found += _folds(own, drawing)
+    return found
+
+
+def _folds(config: ml_collections.ConfigDict, drawing: Path) -> list[Job]:
+    """Contour runs that each leave a fold of the training patients out."""
+    folds = config.data.contour_folds
+    found = []
+    for fold in range(folds):
+        own = _changed(config)
+        own.data.left_out_fold = (fold, folds)
+        where = contours.fold_workdir(drawing, fold, folds)
+        found.append(Job(configs.check(own), where))
+    return found
+
+
+def _changed(
+    config: ml_collections.ConfigDict, **values: object
+) -> ml_collections.ConfigDict:
+    copy = configs.unflatten(configs.flatten(config))
+    copy.update(values)
+    return copy
+
+
+def finish(
+    job: Job,
+    data: prepared.Prepared,
+    stop: Callable[[], bool],
+    beside: Mapping[str, results.Yardsticks],
+) -> bool:
+    """Train and evaluate what `job` still lacks; False if stopped before the end.
+
+    `beside` has the yardsticks' rows of each split.
+    """
+    run = job.run(data)
+    if not run.train(stop):
+        return False
+    for split in () if job.is_fold else job.config.evaluate.splits:
+        if not results.is_current(run, split):
+            fitting = results.for_tasks(beside[split], run.role.tasks)
+            results.evaluate_split(run, split, fitting)
+            results.curves(run)
+            results.picture(run, split)
+    return not stop()
+
+
+def state(job: Job) -> str:
+    """What there is of `job`, what would be done, and how long it took last time."""
+    rows = writers.read_json_lines(job.workdir / "metrics.jsonl")
+    logged = [row for row in rows if "loss/total" in row]
+    steps = logged[-1]["step"] if logged else 0
+    seconds = sum(row["seconds"] for row in logged)
+    wanted = job.config.train.steps or f"{job.config.train.epochs} epochs of"
+    text = f"{steps} of {wanted} steps trained"
+    if logged:
+        text += f" in {duration(seconds)}"
+    splits = [
+        split
+        for split in job.config.evaluate.splits
+        if (job.workdir / "evaluation" / f"{split}.json").exists()
+    ]
+    if splits:
+        taken = sum(
+            workdir.read_json(job.workdir / "evaluation" / f"{split}.json")["seconds"]
+            for split in splits
+        )
+        text += f"; {', '.join(splits)} evaluated in {duration(taken)}"
+    elif job.is_fold:
+        text += "; draws contours only"
+    else:
+        text += "; not evaluated"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The seeds in `text`, such as "0,1,2"; a ConfigError if it holds anything else."""
+    try:
+        seeds = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0:
+        raise errors.ConfigError(f"--seeds is {text!r}: give numbers such as 0,1,2")
+    return seeds
