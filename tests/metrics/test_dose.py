@@ -164,6 +164,7 @@ def test_the_body_has_its_airways_but_no_couch():
     hu[:, 4:6, 4:6] = -900.0  # an airway, open at both ends of the stack
     hu[:, 2, 7] = -900.0  # a notch in the skin
     hu[:, 10, :] = -300.0  # a couch, apart
+    hu[:, 0, :] = -300.0  # a sheet, which comes first
     body = dose.body(hu)
     expected = np.zeros(hu.shape, bool)
     expected[:, 2:8, 2:10] = True
