@@ -161,7 +161,10 @@ def contour_comparison(
     roles = _roles(cases, "contours")
     at, of = [], []
     for case in cases:
-        chosen = views.choose_slices(case.patient, names, rows)
+        masks = case.patient.structures
+        only = {name: masks[name] for name in names if name in masks}
+        seen = dataclasses.replace(case.patient, structures=only)
+        chosen = views.choose_slices(seen, names, rows)
         at += slices.cut(case.patient, site, chosen)
         of += [(case, number == 0) for number in range(len(chosen))]
     at = slices.in_same_proportions(at)
@@ -174,11 +177,7 @@ def contour_comparison(
         for axis in axes:
             slices.ct(axis, one)
         slices.orient(axes[0], one, f"slice {one.z}")
-        reference = {
-            name: case.patient.structures[name]
-            for name in names
-            if name in case.patient.structures
-        }
+        reference = {n: m for n, m in case.patient.structures.items() if n in names}
         slices.contours(axes[1], one, reference)
         if first:
             slices.label(axes[0], (0.1, 0.97, case.title), size=10)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from mtl_jax.study.report import content, markup, patients, sections
 
-SCRIPTS = ("isolines.js", "volume.js", "viewer.js", "histogram.js", "report.js")
+SCRIPTS = (
+    "isolines.js", "volume.js", "painting.js", "viewer.js", "histogram.js", "report.js",
+)  # fmt: skip
 
 
 def write(study: content.Study, path: Path) -> None:

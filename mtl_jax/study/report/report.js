@@ -39,37 +39,22 @@ class Colours {
   }
 
   // The brightness of a CT code, 0 to 255.
-  windowed(code, name) {
+  brightness(code, name) {
     const [low, high] = WINDOWS[name];
     return 255 * Math.min(Math.max((this.hu[code] - low) / (high - low), 0), 1);
   }
 
-  // The CT with a dose over it; or an error, and the CT only faint. Planes of brightness
-  // and Gy, already of the picture's size.
-  picture(ct, dose, error, { opacity, limit }) {
+  // RGBA of a CT (brightness) with a dose in Gy over it; null: the CT alone.
+  withDose(under, dose, opacity) {
     const { faint, top } = this.settings;
-    const clip = (value) => Math.min(Math.max(value, 0), 1);
-    const picture = new ImageData(ct.width, ct.height);
-    for (let i = 0; i < ct.values.length; i++) {
-      let under = ct.values[i];
-      let alpha = 0, at = 0, map = this.dose;
-      if (dose) {
-        const value = dose.values[i];
-        alpha = clip(value / faint - 0.5) * opacity;
-        at = 3 * Math.round(clip(value / top) * 255);
-      } else if (error) {
-        const value = error.values[i];
-        under *= 0.35;
-        alpha = clip(Math.abs(value) / (0.15 * limit));
-        at = 3 * Math.round(clip(0.5 + value / limit / 2) * 255);
-        map = this.error;
-      }
-      for (let channel = 0; channel < 3; channel++) {
-        picture.data[4 * i + channel] = under * (1 - alpha) + map[at + channel] * alpha;
-      }
-      picture.data[4 * i + 3] = 255;
-    }
-    return picture;
+    return blend(under, dose, this.dose, (gray) => gray / top,
+      (gray) => clip(gray / faint - 0.5) * opacity);
+  }
+
+  // RGBA of an error in Gy; where there is little, the CT shines through faintly.
+  withError(under, error, limit) {
+    return blend(under.map((bright) => 0.35 * bright), error, this.error,
+      (gray) => 0.5 + gray / limit / 2, (gray) => clip(Math.abs(gray) / (0.15 * limit)));
   }
 
   gradient(map) {
@@ -79,6 +64,22 @@ class Colours {
     });
     return `linear-gradient(to right, ${stops})`;
   }
+}
+
+const clip = (value) => Math.min(Math.max(value, 0), 1);
+
+// Colours of `over`, at `place` (0 to 1) of a map, on a brightness.
+function blend(under, over, map, place, opacity) {
+  const pixels = new Uint8ClampedArray(4 * under.length);
+  for (let i = 0; i < under.length; i++) {
+    const alpha = over ? opacity(over[i]) : 0, bright = under[i] * (1 - alpha);
+    const at = alpha ? 3 * Math.round(clip(place(over[i])) * 255) : 0;
+    pixels[4 * i] = bright + map[at] * alpha;
+    pixels[4 * i + 1] = bright + map[at + 1] * alpha;
+    pixels[4 * i + 2] = bright + map[at + 2] * alpha;
+    pixels[4 * i + 3] = 255;
+  }
+  return pixels;
 }
 
 function bar(element, gradient, words) {
@@ -131,6 +132,13 @@ function start() {
     }
   }, { rootMargin: "300px" });
   document.querySelectorAll(".viewer, .histogram").forEach((element) => observer.observe(element));
+  // Slices need time to be unpacked: on paper are those that were on the screen.
+  window.addEventListener("beforeprint", () => {
+    for (const element of document.querySelectorAll(".histogram")) {
+      if (!parts.has(element)) parts.set(element, new Histogram(element, state));
+      parts.get(element).draw();
+    }
+  });
   let resizing;
   window.addEventListener("resize", () => {
     clearTimeout(resizing);

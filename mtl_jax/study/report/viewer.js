@@ -1,7 +1,5 @@
 // The slice viewer of one patient: reference, prediction and their difference.
 
-const WINDOWS = { soft: [-160, 240], bone: [-200, 1400], lung: [-1000, 0], all: [-1024, 2000] };
-const FINEST = 480; // pixels across that are coloured; wider pictures are stretched
 const KEPT = 4; // unpacked patients; the others are unpacked again when they are moved
 const unpacked = new Map();
 
@@ -118,71 +116,31 @@ class Viewer {
   }
 
   paint(volume) {
-    const { state } = this, place = this.place;
-    const cut = (array, options) => volume.plane(array, state.plane, place, options);
+    const { state, header } = this, { down, across, left, right } = PLANES[state.plane];
+    const cut = (array, options) => volume.plane(array, state.plane, this.place, options);
     const dose = (role) => volume.doses.has(role) ? cut(volume.doses.get(role)) : null;
-    this.cuts = { ct: cut(volume.ct), reference: dose(""), predicted: dose(state.role) };
-    const { down, across } = PLANES[state.plane], { ct } = this.cuts, whole = state.zoom === "whole";
-    const spacing = [this.header.spacing[down], this.header.spacing[across]];
+    const ct = cut(volume.ct), whole = state.zoom === "whole";
+    const spacing = [header.spacing[down], header.spacing[across]];
     const aspect = (ct.width * spacing[1]) / (ct.height * spacing[0]);
-    this.cuts.view = viewOf(ct, spacing, whole ? aspect : Math.min(Math.max(aspect, 1), 1.25), whole);
-    const outlines = volume.masks.filter((mask) =>
-      (mask.role === "" || mask.role === state.role) && state.shown.has(mask.name));
-    const contours = outlines.map(({ role, name, bits, bit }) =>
-      ({ role, name, lines: isolines(cut(bits, { bit }), 0.5) }));
-    this.panel(0, this.cuts.reference, false, contours.filter(({ role }) => role === ""));
-    this.panel(1, this.cuts.predicted, false, contours);
-    this.panel(2, this.cuts.predicted && this.cuts.reference, true, contours);
-  }
-
-  panel(number, dose, asError, contours) {
-    const { ct, reference, predicted } = this.cuts, { state, header } = this;
-    const { down, across, left, right } = PLANES[state.plane];
-    const canvas = this.canvases[number], context = canvas.getContext("2d");
-    const { view } = this.cuts, wide = view.wide * header.spacing[across];
-    canvas.style.aspectRatio = `${wide} / ${view.high * header.spacing[down]}`;
-    canvas.width = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1)) || 400;
-    canvas.height = Math.round((canvas.width * view.high * header.spacing[down]) / wide);
-    const shrink = Math.min(1, FINEST / canvas.width);
-    const size = [canvas.width, canvas.height].map((side) => Math.round(side * shrink));
-    const gray = (plane) => sample(plane, view, ...size, (code) => code * header.step);
-    const wash = state.layer === "wash" && !asError && dose ? gray(dose) : null;
-    const error = asError && dose ? gray(predicted) : null;
-    if (error) gray(reference).values.forEach((value, i) => { error.values[i] -= value; });
-    const under = sample(ct, view, ...size, (code) => state.colours.windowed(code, state.window));
-    const small = new OffscreenCanvas(...size);
-    small.getContext("2d").putImageData(state.colours.picture(under, wash, error, state), 0, 0);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(small, 0, 0, canvas.width, canvas.height);
-    const place = (x, y) => [((x + 0.5 - view.x) / view.wide) * canvas.width,
-      ((y + 0.5 - view.y) / view.high) * canvas.height];
-    const line = canvas.width / 300;
-    if (state.layer === "lines" && dose && !asError) {
-      for (const { gray, colour } of state.colours.isodoses()) {
-        stroke(context, isolines(dose, gray / header.step), place, colour, line, []);
-      }
-    }
-    for (const { role, name, lines } of contours) {
-      const dashes = role === "" ? [] : [4 * line, 2 * line];
-      stroke(context, lines, place, state.colours.structure(name), 1.3 * line, dashes);
-    }
-    context.fillStyle = "#e8e8e8";
-    context.font = `${12 * line}px system-ui, sans-serif`;
-    context.fillText(left, 4 * line, 14 * line);
-    context.fillText(right, canvas.width - 13 * line, 14 * line);
-    const length = (50 / wide) * canvas.width;
-    context.fillRect(canvas.width - length - 6 * line, canvas.height - 7 * line, length, 2 * line);
-    context.fillText("5 cm", canvas.width - length - 6 * line, canvas.height - 11 * line);
+    this.cut = {
+      ct, spacing, sides: [left, right], step: header.step,
+      view: viewOf(ct, spacing, whole ? aspect : Math.min(Math.max(aspect, 1), 1.25), whole),
+      reference: dose(""), predicted: dose(state.role),
+      contours: volume.masks
+        .filter(({ role, name }) => (role === "" || role === state.role) && state.shown.has(name))
+        .map(({ role, name, bits, bit }) => ({ role, name, lines: isolines(cut(bits, { bit }), 0.5) })),
+    };
+    paint(this.canvases, this.cut, state);
   }
 
   // CT and doses under the pointer.
   point(event) {
-    if (!event || !this.cuts) {
+    if (!event || !this.cut) {
       this.pointer.textContent = "Point at a picture to read CT and dose.";
       return;
     }
     const { left, top, width, height } = event.target.getBoundingClientRect();
-    const { ct, reference, predicted, view } = this.cuts;
+    const { ct, reference, predicted, view } = this.cut;
     const x = Math.floor(view.x + ((event.clientX - left) / width) * view.wide);
     const y = Math.floor(view.y + ((event.clientY - top) / height) * view.high);
     if (x < 0 || y < 0 || x >= ct.width || y >= ct.height) return;
@@ -197,19 +155,4 @@ class Viewer {
     }
     this.pointer.textContent = words.join("   ");
   }
-}
-
-function stroke(context, lines, place, colour, width, dashes) {
-  context.beginPath();
-  for (const line of lines) {
-    for (let i = 0; i < line.length; i += 2) {
-      const [x, y] = place(line[i], line[i + 1]);
-      if (i) context.lineTo(x, y); else context.moveTo(x, y);
-    }
-    context.closePath();
-  }
-  context.setLineDash(dashes);
-  context.lineWidth = width;
-  context.strokeStyle = colour;
-  context.stroke();
 }

@@ -64,18 +64,14 @@ class Volume {
 function viewOf(plane, [dy, dx], aspect, whole) {
   let [left, top, right, bottom] = [0, 0, plane.width, plane.height];
   if (!whole) {
-    const columns = [], rows = [];
+    let [x0, y0, x1, y1] = [Infinity, Infinity, -Infinity, -Infinity];
     plane.values.forEach((code, i) => {
       if (!code) return;
-      columns.push(i % plane.width);
-      rows.push(Math.floor(i / plane.width));
+      const x = i % plane.width, y = (i - x) / plane.width;
+      [x0, x1] = [Math.min(x0, x), Math.max(x1, x)];
+      [y0, y1] = [Math.min(y0, y), Math.max(y1, y)];
     });
-    if (columns.length) {
-      const ends = (places) => places.reduce(([low, high], at) =>
-        [Math.min(low, at), Math.max(high, at)], [Infinity, -Infinity]);
-      [left, right] = ends(columns).map((at, i) => at + [-2, 3][i]);
-      [top, bottom] = ends(rows).map((at, i) => at + [-2, 3][i]);
-    }
+    if (x1 >= 0) [left, top, right, bottom] = [x0 - 2, y0 - 2, x1 + 3, y1 + 3];
   }
   const high = Math.max(bottom - top, ((right - left) * dx) / aspect / dy);
   const wide = (high * dy * aspect) / dx;
@@ -90,7 +86,7 @@ function sample(plane, view, width, height, number) {
   const across = { from: plane.width, first: view.x, span: view.wide, to: width };
   const down = { from: plane.height, first: view.y, span: view.high, to: height };
   const rows = stretch(numbers, across, plane.height, true);
-  return { values: stretch(rows, down, width, false), width, height };
+  return stretch(rows, down, width, false);
 }
 
 // Of each of `lines` rows (or, if not `along`, columns) of `from` numbers the part
