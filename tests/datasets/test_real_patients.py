@@ -10,6 +10,7 @@ from pyarrow import csv
 
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared
+from mtl_jax.study import cohort
 
 SPLITS = ("train", "validation", "test")
 COUNTS = {"train": 40, "validation": 8, "test": 16}
@@ -89,3 +90,8 @@ def test_most_slices_show_a_body(openkbp_prepared: prepared.Prepared):
     for split in openkbp_prepared.splits.values():
         share = len(split.slice_indices(body_only=True)) / len(split.source)
         assert 0.7 < share < 0.9
+
+
+def test_nobody_is_in_two_splits(openkbp_prepared: prepared.Prepared):
+    found = cohort.inspect(openkbp_prepared).require()
+    assert {name: found.counts[name]["patients"] for name in SPLITS} == COUNTS

@@ -28,15 +28,17 @@ class Command:
     def __init__(self, data_dir):
         self.data_dir = data_dir
 
-    def start(self, workdir, *, config="configs/demo.py", **settings):
+    def start(
+        self, workdir, *flags, module="main", config="configs/demo.py", **settings
+    ):
         """The running process; settings are configuration keys with __ for a dot."""
         changes = TINY | {key.replace("__", "."): str(v) for key, v in settings.items()}
         arguments = [f"--config.{key}={value}" for key, value in changes.items()]
         return subprocess.Popen(
             [
-                *(sys.executable, "-m", "mtl_jax.main", f"--config={config}"),
+                *(sys.executable, "-m", f"mtl_jax.{module}", f"--config={config}"),
                 *(f"--workdir={workdir}", f"--data_dir={self.data_dir}"),
-                *arguments,
+                *(*arguments, *flags),
             ],
             env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"},
             stdout=subprocess.PIPE,
@@ -44,9 +46,9 @@ class Command:
             text=True,
         )
 
-    def run(self, workdir, **settings):
+    def run(self, workdir, *flags, **settings):
         """(exit status, stdout, stderr) of a run to its end."""
-        process = self.start(workdir, **settings)
+        process = self.start(workdir, *flags, **settings)
         out, err = process.communicate(timeout=600)
         return process.returncode, out, err
 

@@ -1,0 +1,183 @@
+"""The comparison as a user types it: its files, its restarts, what reaches a role."""
+
+import dataclasses
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from mtl_jax.core import config as configs
+from mtl_jax.datasets import prepared
+from mtl_jax.inference import volumes
+from mtl_jax.study import contours, evaluate, runs, trained, workdir
+from mtl_jax.train import writers
+
+STEPS = 4
+SETTINGS = {
+    "module": "study",
+    "train__steps": STEPS,
+    "train__checkpoint_every": 2,
+    "train__validate_every": 4,
+    "train__images_every": 4,
+    "optimizer__decay_steps": 0,
+}
+ROLES = ("contour", "baseline", "seq_human", "seq_auto", "multi")
+
+
+@pytest.fixture(scope="module")
+def finished(command, tmp_path_factory):
+    home = tmp_path_factory.mktemp("study")
+    status, out, err = command.run(home, **SETTINGS)
+    assert status == 0, err
+    return home, out
+
+
+def outcome(home):
+    """What has to be the same whatever happened on the way."""
+    folder = home / "study" / "test"
+    paths = [*(folder / "tables").iterdir(), folder / "rows.csv"]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_a_study_leaves_tables_figures_and_a_report(finished):
+    home, out = finished
+    assert {path.name for path in home.iterdir()} == {*ROLES, "study"}
+    folder = home / "study" / "test"
+    tables = {path.stem for path in (folder / "tables").iterdir()}
+    assert {"table3", "table5", "openkbp", "table3-tests-seq_auto"} <= tables
+    for name in ("figure4-dose", "figure5-contours", "training"):
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 10_000
+    assert len(list((folder / "dvh").iterdir())) == 1
+    assert {path.stem for path in (folder / "submissions").iterdir()} == {*ROLES[1:]}
+    assert f"report: {folder}/report.html" in out
+    report = (folder / "report.html").read_text()
+    for words in ("Multi-Automated", "Seq-Human", "no patient is in two splits"):
+        assert words in report
+    assert "mean dose map" in (folder / "tables/openkbp.md").read_text()
+
+
+def test_a_study_killed_twice_ends_with_the_same_tables(command, finished, tmp_path):
+    chance, kills = random.Random(), 0
+    for role in chance.sample(ROLES, 2):
+        process = command.start(tmp_path, **SETTINGS)
+        log = tmp_path / role / "metrics.jsonl"
+        while process.poll() is None and not writers.read_json_lines(log):
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 3))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills
+    status, _, err = command.run(tmp_path, **SETTINGS)
+    assert status == 0, err
+    assert outcome(tmp_path) == outcome(finished[0])
+
+
+def test_a_dry_run_says_what_there_is_and_does_nothing(command, finished, tmp_path):
+    status, out, _ = command.run(tmp_path / "new", "--dry_run", **SETTINGS)
+    assert status == 0
+    assert out.count(f"0 of {STEPS} steps trained; not evaluated") == len(ROLES)
+    assert not (tmp_path / "new").exists()
+    status, out, _ = command.run(finished[0], "--dry_run", **SETTINGS)
+    assert status == 0
+    assert out.count(f"{STEPS} of {STEPS} steps trained in 0 min") == len(ROLES)
+    assert out.count("test evaluated in") == len(ROLES)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("--roles=multi,bseline", "did you mean 'baseline'"), ("--seeds=one", "--seeds")],
+)
+def test_a_wrong_flag_is_one_clear_line(command, tmp_path, flag, message):
+    status, _, err = command.run(tmp_path / "new", flag, **SETTINGS)
+    assert status == 1
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_the_metrics_file_can_be_printed_and_edited(command, tmp_path):
+    status, out, _ = command.run(tmp_path, "--print_metrics", **SETTINGS)
+    assert status == 0
+    assert 'patient = ["dose_error"' in out
+    path = tmp_path / "mine.toml"
+    path.write_text(out.replace("openkbp:D_mean", "openkbp:D_meen", 1))
+    status, _, err = command.run(
+        tmp_path / "new", **(SETTINGS | {"evaluate__metrics": path})
+    )
+    assert status == 1
+    assert "mine.toml" in err
+    assert "D_meen" in err
+
+
+class WithoutMasks:
+    """Slices of a split whose reference contours are gone."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        example = self._source[index]
+        return {**example, "masks": np.zeros_like(example["masks"])}
+
+
+def run_in(home, role, data, drawn=None):
+    config = configs.unflatten(workdir.read_json(home / role / "config.json"))
+    config.data.contours_from = ""
+    return runs.Run(configs.check(config), data, home / role, drawn or {})
+
+
+def test_reference_contours_cannot_reach_seq_auto(command, finished, tmp_path):
+    """Without any reference contour the same contours are drawn, and the same dose."""
+    for role in ("contour", "seq_auto"):
+        shutil.copytree(finished[0] / role, tmp_path / role)
+    shutil.move(tmp_path / "contour" / "contours", tmp_path / "before")
+    (path,) = command.data_dir.glob("openkbp/phantom/*")
+    data = prepared.open_directory(path)
+    splits = {
+        name: dataclasses.replace(split, source=WithoutMasks(split.source))
+        for name, split in data.splits.items()
+    }
+    blind = dataclasses.replace(data, splits=splits)
+    config = run_in(tmp_path, "seq_auto", blind).config
+    drawn = contours.provide(config, blind, tmp_path / "seq_auto")
+    files = [path for by_patient in drawn.values() for path in by_patient.values()]
+    assert len(files) == 4  # two to train on, one to validate, one to test
+    for path in files:
+        before = tmp_path / "before" / path.relative_to(tmp_path / "contour/contours")
+        assert path.read_bytes() == before.read_bytes()
+    run = run_in(tmp_path, "seq_auto", blind, drawn)
+    for index, prediction in trained.predictions(run, "test"):
+        patient = run.split("test").patients[index].patient_id
+        kept = volumes.read(tmp_path / f"seq_auto/predictions/test/{patient}.npz")
+        np.testing.assert_array_equal(prediction.dose_gy, kept.dose_gy)
+
+
+def test_seq_auto_needs_the_contour_run_that_it_began_with(command, finished, tmp_path):
+    settings = {k: v for k, v in SETTINGS.items() if k != "module"}
+    settings["config"] = "configs/demo.py:seq_auto"
+    status, _, err = command.run(tmp_path / "seq_auto", **settings)
+    assert status == 1
+    assert "train it first (--config=FILE:contour" in err
+    assert not (tmp_path / "seq_auto").exists()
+    shutil.copytree(finished[0] / "seq_auto", tmp_path / "seq_auto")
+    shutil.copytree(finished[0] / "contour", tmp_path / "contour")
+    settings["evaluate__contour_threshold"] = "0.25"  # of the doses' evaluation only
+    status, _, err = command.run(tmp_path / "seq_auto", **settings)
+    assert status == 0, err
+    (tmp_path / "seq_auto" / "contours.json").write_text('["0123456789abcdef"]')
+    status, _, err = command.run(tmp_path / "seq_auto", **settings)
+    assert status == 1
+    assert "began with contours 0123456789abcdef" in err
+
+
+def test_the_evaluation_names_both_variants(finished):
+    rows = evaluate.read_csv(finished[0] / "multi/evaluation/test.csv")
+    found = {row.variant for row in rows}
+    assert found == {"", evaluate.WITHOUT_MASK, evaluate.LARGEST}
