@@ -8,11 +8,11 @@ from mtl_jax.inference import volumes
 from mtl_jax.pipeline import preprocess as preprocessing
 
 
-def make_preprocess(size):
+def make_preprocess(size, structures=("Brainstem", "Larynx"), beside_ct="none"):
     return preprocessing.Preprocess(
         site=sites.OPENKBP,
-        structures=("Brainstem", "Larynx"),
-        beside_ct="none",
+        structures=structures,
+        beside_ct=beside_ct,
         ct_values="stored",
         ct_window=(-1024.0, 1500.0),
         ct_mean=0.0,
@@ -69,6 +69,32 @@ def test_predictions_come_back_to_a_larger_grid():
         batches([0, 0], 2, 4), grids, network, make_preprocess(4)
     )
     assert prediction.dose_gy.shape == (2, 8, 8)
+
+
+def test_a_mirror_image_is_asked_too_and_left_is_right_there(rng):
+    pre = make_preprocess(4, ("LeftParotid", "RightParotid"), "reference")
+
+    def sided(image):
+        """Dose: the CT's columns, weighed. Contours: left of the image is "left"."""
+        weights = np.arange(4, dtype=np.float32)
+        left, right = image[..., 1], image[..., 2]
+        near = image[..., 0] * (weights < 1)
+        return {
+            "dose": (image[..., 0] * weights)[..., None],
+            "contours": np.stack([near + 10 * left, 100 * right], axis=-1),
+        }
+
+    image = rng.random((2, 4, 4, 3)).astype(np.float32)
+    found = volumes.with_mirror(sided, pre)(image)
+    weights = np.arange(4) / 2 + np.arange(4)[::-1] / 2
+    np.testing.assert_allclose(found["dose"][..., 0], image[..., 0] * weights, 1e-5)
+    ct, left, right = np.moveaxis(image, -1, 0)
+    # In the mirror image the right contour goes in as the left one, and comes back.
+    expected = [
+        (ct * (np.arange(4) < 1) + 10 * left + 100 * left) / 2,
+        (100 * right + ct * (np.arange(4) > 2) + 10 * right) / 2,
+    ]
+    np.testing.assert_allclose(np.moveaxis(found["contours"], -1, 0), expected, 1e-5)
 
 
 def test_a_file_gives_the_prediction_back(tmp_path):
