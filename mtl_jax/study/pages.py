@@ -52,7 +52,7 @@ def study(
             *(report.Check(c.name, c.passed, c.detail) for c in members.checks),
             *_statistics(gathered),
         ],
-        tables=[_as_shown(table) for table in tables],
+        tables=tables,
         pictures=[
             report.Picture(title, "", _alt(title), path)
             for title, path in pictures.items()
@@ -142,18 +142,6 @@ def _statistics(gathered: gather.Gathered) -> Iterator[report.Check]:
         fitting = origin == "given by the configuration" or "training split" in origin
         name = f"{gather.label(role)}: CT statistics know no test patient"
         yield report.Check(name, fitting, origin)
-
-
-def _as_shown(table: render.Table) -> report.Table:
-    def text(cell: render.Cell) -> str:
-        return (f"**{cell.text}**" if cell.best else cell.text) + cell.mark
-
-    return report.Table(
-        table.title,
-        " ".join(table.caption),
-        [column.title for column in table.columns],
-        [[text(cell) for cell in row] for row in table.rows],
-    )
 
 
 def _alt(title: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from PIL import Image
@@ -17,6 +17,8 @@ from mtl_jax.study.tables import render
 
 # Pixels across of an embedded picture.
 WIDEST = 1800
+# Characters from which on a cell's text may be broken into lines.
+LONG = 30
 NUMBER = re.compile(r"[-+−±<>≤≥]?\s*\d[\d.,e-]*\s*(%|\(.*\)|±.*)?[†*]*$")
 
 
@@ -37,7 +39,7 @@ def identifier(*parts: str) -> str:
 
 
 def table(given: content.AnyTable, pages: Mapping[str, str] | None = None) -> str:
-    """A table with its caption; the first column names the rows.
+    """A table with its title above, its caption below; the first column names the rows.
 
     A row named like a patient of `pages` (ids of their pages) leads there.
 
@@ -46,7 +48,7 @@ def table(given: content.AnyTable, pages: Mapping[str, str] | None = None) -> st
     """
     if isinstance(given, content.Table):
         given = _rendered(given)
-    caption = f"<strong>{text(given.title)}</strong> {text(' '.join(given.caption))}"
+    note = text(" ".join(given.caption)).strip()
     body = "".join(
         ('<tr class="rule">' if number in given.rules else "<tr>")
         + f'<th scope="row">{_name(row[0], pages or {})}</th>'
@@ -57,8 +59,9 @@ def table(given: content.AnyTable, pages: Mapping[str, str] | None = None) -> st
     return (
         '<div class="scroll" role="region" tabindex="0" '
         f'aria-label="{text(given.title)}">'
-        f"<table><caption>{caption}</caption><thead>{_head(given.columns)}</thead>\n"
-        f"<tbody>{body}</tbody></table></div>\n"
+        f"<table><caption>{text(given.title)}</caption>"
+        f"<thead>{_head(given)}</thead>\n<tbody>{body}</tbody></table></div>\n"
+        + (f'<p class="note">{note}</p>\n' if note else "")
     )
 
 
@@ -84,21 +87,27 @@ def _rendered(given: content.Table) -> render.Table:
     )
 
 
-def _head(columns: Sequence[render.Column]) -> str:
+def _head(given: render.Table) -> str:
     """One row of headers, or two where columns stand in groups."""
-    if not any(column.group for column in columns):
-        cells = "".join(f'<th scope="col">{text(c.name)}</th>' for c in columns)
-        return f"<tr>{cells}</tr>"
+    cells = []
+    grouped = any(column.group for column in given.columns)
+    for number, column in enumerate(given.columns):
+        below = [row[number] for row in given.rows if row[number].text]
+        numbers = number and all(not c.known or NUMBER.match(c.text) for c in below)
+        kind = ' class="number"' if numbers and below else ""
+        rows = ' rowspan="2"' if grouped and not column.group else ""
+        cells.append(f'<th scope="col"{rows}{kind}>{text(column.name)}</th>')
+    if not grouped:
+        return f"<tr>{''.join(cells)}</tr>"
     first, second = "", ""
-    for group, together in itertools.groupby(columns, key=lambda column: column.group):
-        names = [text(column.name) for column in together]
+    pairs = zip(given.columns, cells, strict=True)
+    for group, together in itertools.groupby(pairs, key=lambda pair: pair[0].group):
+        heads = [cell for _, cell in together]
         if group:
-            first += f'<th scope="colgroup" colspan="{len(names)}">{text(group)}</th>'
-            second += "".join(f'<th scope="col">{name}</th>' for name in names)
+            first += f'<th scope="colgroup" colspan="{len(heads)}">{text(group)}</th>'
+            second += "".join(heads)
         else:
-            first += "".join(
-                f'<th scope="col" rowspan="2">{name}</th>' for name in names
-            )
+            first += "".join(heads)
     return f"<tr>{first}</tr><tr>{second}</tr>"
 
 
@@ -111,8 +120,10 @@ def _name(cell: render.Cell, pages: Mapping[str, str]) -> str:
 def _cell(cell: render.Cell) -> str:
     words = text(cell.text)
     words = f"<strong>{words}</strong>" if cell.best else words
-    kind = ' class="number"' if NUMBER.match(cell.text) else ""
-    kind = kind if cell.known else ' class="missing"'
+    kind = "number" if NUMBER.match(cell.text) else "" if cell.known else "missing"
+    if len(cell.text) > LONG:
+        kind = f"{kind} long".strip()
+    kind = f' class="{kind}"' if kind else ""
     return f"<td{kind}>{words}{text(cell.mark)}</td>"
 
 

@@ -35,7 +35,9 @@ class Colours {
       word.style.borderColor = colour;
       return word;
     });
-    return [...words, `% of ${this.settings.prescription} Gy`];
+    return [...words, Object.assign(document.createElement("span"), {
+      textContent: "%", title: `of ${this.settings.prescription} Gy`,
+    })];
   }
 
   // The brightness of a CT code, 0 to 255.

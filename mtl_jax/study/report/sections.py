@@ -56,8 +56,7 @@ def cohort(study: content.Study) -> str:
         caption = f"{len(study.checks)} checks, {failed} failed"
         body += (
             '<div class="scroll" role="region" tabindex="0" aria-label="Checks">'
-            "<table><caption><strong>Integrity.</strong> "
-            f"{caption}.</caption><thead><tr>"
+            f"<table><caption>Integrity: {caption}</caption><thead><tr>"
             '<th scope="col">Check</th><th scope="col">Result</th>'
             '<th scope="col">Found</th></tr></thead>\n'
             f"<tbody>{rows}</tbody></table></div>\n"

@@ -116,7 +116,8 @@ class Viewer {
   }
 
   paint(volume) {
-    const { state, header } = this, { down, across, left, right } = PLANES[state.plane];
+    const { state, header } = this;
+    const { down, across, left, right, widest } = PLANES[state.plane];
     const cut = (array, options) => volume.plane(array, state.plane, this.place, options);
     const dose = (role) => volume.doses.has(role) ? cut(volume.doses.get(role)) : null;
     const ct = cut(volume.ct), whole = state.zoom === "whole";
@@ -124,7 +125,7 @@ class Viewer {
     const aspect = (ct.width * spacing[1]) / (ct.height * spacing[0]);
     this.cut = {
       ct, spacing, sides: [left, right], step: header.step,
-      view: viewOf(ct, spacing, whole ? aspect : Math.min(Math.max(aspect, 1), 1.25), whole),
+      view: viewOf(ct, spacing, whole ? aspect : Math.min(Math.max(aspect, 1), widest), whole),
       reference: dose(""), predicted: dose(state.role),
       contours: volume.masks
         .filter(({ role, name }) => (role === "" || role === state.role) && state.shown.has(name))

@@ -1,10 +1,11 @@
 // A patient's volumes, unpacked from the page, and planes through them.
 
-// Which axis (0 z, 1 y, 2 x) the slider moves along, and which are down and across.
+// Which axis (0 z, 1 y, 2 x) the slider moves along, and which are down and across; what
+// is on the sides, and how wide (by its height) a picture that is cut to the slice may be.
 const PLANES = {
-  axial: { along: 0, down: 1, across: 2, left: "R", right: "L" },
-  coronal: { along: 1, down: 0, across: 2, left: "R", right: "L" },
-  sagittal: { along: 2, down: 0, across: 1, left: "A", right: "P" },
+  axial: { along: 0, down: 1, across: 2, left: "R", right: "L", widest: 1.25 },
+  coronal: { along: 1, down: 0, across: 2, left: "R", right: "L", widest: 2 },
+  sagittal: { along: 2, down: 0, across: 1, left: "A", right: "P", widest: 2 },
 };
 
 async function gunzip(text) {

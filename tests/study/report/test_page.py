@@ -287,9 +287,11 @@ def test_a_table_as_people_read_it():
     table = render.Table("t", "Table 1", ("Mean.", "Lower."), columns, rows)
     source = markup.table(table, {"pt_1": "patient-pt_1"})
     for expected in (
-        "<caption><strong>Table 1</strong> Mean. Lower.</caption>",
+        "<caption>Table 1</caption>",
+        '<p class="note">Mean. Lower.</p>',
         '<tr><th scope="col" rowspan="2">ROI</th><th scope="colgroup" colspan="1">Ours'
-        '</th><th scope="col" rowspan="2">B</th></tr><tr><th scope="col">A</th></tr>',
+        '</th><th scope="col" rowspan="2" class="number">B</th></tr>'
+        '<tr><th scope="col" class="number">A</th></tr>',
         '<th scope="row"><a href="#patient-pt_1">pt_1</a></th>',
         '<td class="number"><strong>1.23 ± 0.50</strong>†</td>',
         '<td class="missing">not contoured</td>',
