@@ -20,9 +20,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from mtl_jax.core import errors, records, sites
+from mtl_jax.core import errors, records, sites, workers
 from mtl_jax.datasets import examples, splits
-from tfds_builders import workers
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8

@@ -4,7 +4,6 @@ A cartoon with the challenge's ten structures, its stored CT values and its kind
 plans: enough to learn contours and dose from the image, and no patient's data in it.
 """
 
-import itertools
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ import tqdm
 from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, records, sites
+from mtl_jax.core import workers as processes
 from mtl_jax.sources import (
     openkbp,
     phantom_anatomy,
@@ -24,7 +24,7 @@ from mtl_jax.sources import (
 )
 
 # Counts up when a seed's patients change: a cohort of another version is not reused.
-VERSION = 1
+VERSION = 2
 STAMP = "phantom.json"
 
 SITE = sites.OPENKBP
@@ -147,12 +147,18 @@ def _contoured(
 
 
 def write_cohort(
-    folder: Path, *, seed: int, train: int, validation: int, test: int
+    folder: Path,
+    *,
+    seed: int,
+    train: int,
+    validation: int,
+    test: int,
+    workers: int = 1,
 ) -> None:
     """Write phantoms into `folder`/provided-data as the challenge's CSV files.
 
     The folder appears when all is written. One that holds the same cohort is left as it
-    is; one that holds anything else is a SourceError.
+    is; one that holds anything else is a SourceError. So many `workers` are at it.
     """
     counts = {"train": train, "validation": validation, "test": test}
     stamp = {"generator": VERSION, "seed": seed, "patients": counts}
@@ -162,19 +168,25 @@ def write_cohort(
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         cohort = scratch / "cohort"
-        index = itertools.count(1)
-        with tqdm.tqdm(total=sum(counts.values()), desc="phantoms", unit="pt") as bar:
-            for split, count in counts.items():
-                patients = cohort / "provided-data" / f"{split}-pats"
-                patients.mkdir(parents=True)
-                for patient in (make_patient(seed, next(index)) for _ in range(count)):
-                    openkbp.write_patient(patient, patients / patient.patient_id)
-                    bar.update()
+        splits = [split for split, count in counts.items() for _ in range(count)]
+        tasks = []
+        for index, split in enumerate(splits, 1):
+            patients = cohort / "provided-data" / f"{split}-pats"
+            patients.mkdir(parents=True, exist_ok=True)
+            tasks.append((patients, seed, index))
+        written = processes.in_order(_write_patient, iter(tasks), workers)
+        for _ in tqdm.tqdm(written, total=len(tasks), desc="phantoms", unit="pt"):
+            pass
         (cohort / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
         if not _is_written(folder, stamp):  # another process may have been faster
             cohort.rename(folder)
     finally:
         shutil.rmtree(scratch)
+
+
+def _write_patient(folder: Path, seed: int, index: int) -> None:
+    patient = make_patient(seed, index)
+    openkbp.write_patient(patient, folder / patient.patient_id)
 
 
 def _is_written(folder: Path, stamp: dict) -> bool:

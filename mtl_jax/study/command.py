@@ -112,7 +112,7 @@ def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
         manual_dir = data_dir / "phantom"
         phantom.write_cohort(
             manual_dir, seed=config.data.phantom_seed,
-            train=train, validation=validation, test=test,
+            train=train, validation=validation, test=test, workers=config.data.workers,
         )  # fmt: skip
     return prepared.prepare(
         builder,

@@ -10,9 +10,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 import tfds_builders.openkbp  # noqa: F401
-from mtl_jax.core import errors
+from mtl_jax.core import errors, workers
 from mtl_jax.datasets import prepared
-from tfds_builders import workers
 from tfds_builders.openkbp import __main__ as command
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 

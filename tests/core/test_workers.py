@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from mtl_jax.core import errors
-from tfds_builders import workers
+from mtl_jax.core import errors, workers
 
 
 @pytest.mark.parametrize("count", [1, 2])
