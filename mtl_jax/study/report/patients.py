@@ -37,7 +37,8 @@ def section(study: content.Study, pages: Mapping[str, str]) -> str:
     if not study.patients:
         return sections.section("patients", "Patients", "<p>No patients given.</p>\n")
     roles = roles_of(study.patients)
-    body = _controls(study.site, roles, _first(study.patients)) if roles else ""
+    moving = any(page.slices or page.histograms for page in study.patients)
+    body = _controls(study.site, roles, _first(study.patients)) if moving else ""
     body += "".join(
         _patient(page, number, pages[page.patient_id])
         for number, page in enumerate(study.patients, 1)
@@ -107,6 +108,7 @@ def _controls(site: sites.Site, roles: Sequence[str], first: str) -> str:
             f'<select id="{name}">{inner}</select></div>'
         )
 
+    named = [(role, role) for role in roles]
     scales = [(str(gray), f"± {gray} Gy") for gray in ERROR_SCALES_GY]
     structures = "".join(
         f'<label class="chip" style="--dark:rgb{structure.colour};'
@@ -119,7 +121,7 @@ def _controls(site: sites.Site, roles: Sequence[str], first: str) -> str:
     return (
         '<form class="controls" aria-label="What the viewers show" autocomplete="off">'
         '<div class="choices">'
-        + choice("role", "Prediction", [(role, role) for role in roles], first)
+        + choice("role", "Prediction", named or [("", "none")], first)
         + choice("layer", "Dose", [("wash", "colour wash"), ("lines", "isodose lines"),
                                    ("off", "off")])
         + choice("plane", "Plane", [("axial", "axial"), ("coronal", "coronal"),

@@ -89,9 +89,12 @@ class Viewer {
     this.output.textContent = text;
     text = `slice ${text}`;
     this.slider.setAttribute("aria-valuetext", text);
-    this.element.querySelector(".worst").disabled = plane !== "axial" || !header.error[role];
+    const worst = this.element.querySelector(".worst"), errors = header.error[role];
+    worst.disabled = plane !== "axial" || !errors;
+    worst.textContent = `Largest error${errors ? `: ${Math.max(...errors).toFixed(1)} Gy` : ""}`;
     const titles = this.element.querySelectorAll(".panel h4");
-    titles[1].textContent = `${role}${header.doses.includes(role) ? "" : " (no dose)"}`;
+    const known = role && header.doses.includes(role);
+    titles[1].textContent = known ? role : `${role || "No prediction"} (no dose)`;
     titles[2].textContent = header.error[role] ? "Difference" : "No dose to compare";
     titles.forEach((title, i) => this.canvases[i].setAttribute("aria-label",
       `${title.textContent}, patient ${header.id}, ${text}`));
@@ -126,7 +129,7 @@ class Viewer {
     this.cut = {
       ct, spacing, sides: [left, right], step: header.step,
       view: viewOf(ct, spacing, whole ? aspect : Math.min(Math.max(aspect, 1), widest), whole),
-      reference: dose(""), predicted: dose(state.role),
+      reference: dose(""), predicted: state.role ? dose(state.role) : null,
       contours: volume.masks
         .filter(({ role, name }) => (role === "" || role === state.role) && state.shown.has(name))
         .map(({ role, name, bits, bit }) => ({ role, name, lines: isolines(cut(bits, { bit }), 0.5) })),

@@ -1,6 +1,7 @@
 """A reader's browser opens the report, moves the sliders, and reads what is right."""
 
 import base64
+import dataclasses
 import time
 
 import numpy as np
@@ -42,6 +43,8 @@ def path(patient, tmp_path_factory):
         )
         for name in ("pt_1", "pt_2")
     ]  # fmt: skip
+    no_plan = dataclasses.replace(patient, dose_gy=None)
+    pages.append(report.PatientPage("pt_3", slices=report.pack(no_plan, {}, site=SITE)))
     path = tmp_path_factory.mktemp("report") / "report.html"
     values = {"pt_1": 10.0, "pt_3": 9.0, "pt_2": 2.0, "pt_4": None}
     rows = tuple((render.Cell(name), render.Cell(v)) for name, v in values.items())
@@ -103,12 +106,28 @@ def test_arrow_keys_move_the_slices(tab, patient):
     assert tab.run(PICTURES) == before
 
 
+def view(seen: np.ndarray, spacing: list[float], zoom: str, widest: float):
+    """Left, top, width and height in voxels of what a picture shows of a plane."""
+    (high, wide), (dy, dx) = seen.shape, spacing
+    aspect = wide * dx / (high * dy)
+    left, top, right, bottom = 0, 0, wide, high
+    if zoom == "fit":
+        aspect = min(max(aspect, 1), widest)
+        rows, columns = np.nonzero(seen)
+        left, right = columns.min() - 2, columns.max() + 3
+        top, bottom = rows.min() - 2, rows.max() + 3
+    tall = max(bottom - top, (right - left) * dx / aspect / dy)
+    across = tall * dy * aspect / dx
+    return (left + right - across) / 2, (top + bottom - tall) / 2, across, tall
+
+
+@pytest.mark.parametrize("zoom", ["fit", "whole"])
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
-def test_the_pointer_reads_ct_and_doses(tab, patient, plane):
+def test_the_pointer_reads_ct_and_doses(tab, patient, plane, zoom):
     choose(tab, "role", "Multi")
-    choose(tab, "zoom", "whole")
+    choose(tab, "zoom", zoom)
     choose(tab, "plane", plane)
-    tab.wait(f"/^{plane} [0-9]+ whole/.test({DRAWN})")
+    tab.wait(f"/^{plane} [0-9]+ {zoom}/.test({DRAWN})")
     packed = report.pack(patient, {"Multi": shown.Shown(patient.dose_gy)}, site=SITE)
     size, first = packed.header["shape"], packed.header["first"]
     seen = patient.ct > 0
@@ -123,8 +142,13 @@ def test_the_pointer_reads_ct_and_doses(tab, patient, plane):
     row = size[0] - 1 - where[0] if down == 0 else where[down]
     box = tab.run(f"(({{x, y, width, height}}) => [x, y, width, height])"
                   f"({CANVASES}[0].getBoundingClientRect())")  # fmt: skip
-    x = box[0] + box[2] * (where[across] + 1.5) / (size[across] + 2)
-    y = box[1] + box[3] * (row + 1.5) / (size[down] + 2)
+    cut = seen[tuple(slice(a, a + n) for a, n in zip(low, size, strict=True))]
+    shown_plane = np.pad(cut.take(at, along), 1)
+    shown_plane = shown_plane[::-1] if down == 0 else shown_plane
+    spacing = [packed.header["spacing"][axis] for axis in (down, across)]
+    left, top, wide, high = view(shown_plane, spacing, zoom, 1.25 if down else 2)
+    x = box[0] + box[2] * (where[across] + 1.5 - left) / wide
+    y = box[1] + box[3] * (row + 1.5 - top) / high
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
     words = tab.run("document.querySelector('#patient-pt_1 .pointer').textContent")
     voxel = tuple(start + offset for start, offset in zip(low, where, strict=True))
@@ -150,6 +174,16 @@ def test_the_role_is_chosen_for_all_patients(tab):
     tab.wait(f"{DRAWN}.endsWith(' Multi')")
     assert tab.run(PICTURES)[1:] != before[1:]
     assert tab.run(PICTURES)[0] == before[0]  # the reference is the same
+
+
+def test_a_patient_without_plan_or_prediction(tab):
+    tab.run("document.querySelector('#patient-pt_3').scrollIntoView()")
+    tab.wait("document.querySelector('#patient-pt_3 .viewer').dataset.drawn")
+    titles = (
+        "[...document.querySelectorAll('#patient-pt_3 h4')].map(h => h.textContent)"
+    )
+    assert tab.run(titles) == ["Reference", "Multi (no dose)", "No dose to compare"]
+    assert tab.run("document.querySelector('#patient-pt_3 .worst').disabled")
 
 
 def test_structures_can_be_left_out(tab):
@@ -234,3 +268,20 @@ def test_a_screenshot(tab, tmp_path, scheme, width):
 def test_it_prints(tab):
     data = tab.call("Page.printToPDF", printBackground=True)["data"]
     assert base64.b64decode(data).startswith(b"%PDF-")
+
+
+def test_the_slice_with_the_largest_error(tab, patient):
+    choose(tab, "role", "Multi")
+    button = "document.querySelector('#patient-pt_1 .worst')"
+    tab.run(f"{button}.click()")
+    inside = patient.possible_dose_mask
+    sums = (0.1 * patient.dose_gy * inside).sum((1, 2))
+    means = sums / np.maximum(inside.sum((1, 2)), 1)
+    assert tab.run(f"{button}.textContent") == f"Largest error: {means.max():.1f} Gy"
+    words = tab.run(
+        "document.querySelector('#patient-pt_1 .slider output').textContent"
+    )
+    assert words.startswith(
+        f"{np.argmax(means)} (0 to 127), mean error {means.max():.1f}"
+    )
+    tab.wait(f"{DRAWN}.endsWith(' Multi')")
