@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
-    """Mean Dice on the test split, also of a prior map; contour loss, first and last."""
+    """Mean Dice on the test split, also of a prior map; first and last loss."""
     run = runs.Run(configs.check(config), data, folder)
     workdir.claim(folder, config, data.fingerprint)
     run.train(lambda: False)

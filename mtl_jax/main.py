@@ -6,7 +6,6 @@ Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start ag
 """
 
 import logging
-from pathlib import Path
 
 from mtl_jax.study import command, contours, results, runs, summary, workdir
 
@@ -16,8 +15,7 @@ logger = logging.getLogger("mtl_jax")
 def run() -> int:
     """Prepare, train, evaluate; returns the exit status."""
     config = command.config()
-    given = command.WORKDIR.value
-    home = Path(given) if given else command.home() / config.role
+    home = command.workdir(below=config.role)
     data = command.prepare(config)
     drawn = contours.provide(config, data, home)
     workdir.claim(home, config, data.fingerprint)

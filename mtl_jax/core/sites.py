@@ -42,6 +42,20 @@ class Site:
     def names(self) -> tuple[str, ...]:
         return tuple(structure.name for structure in self.structures)
 
+    def mirrored(self, names: tuple[str, ...]) -> list[int]:
+        """For each of `names` the position among them of its mirror, or its own.
+
+        Raises:
+            ConfigError: a structure's mirror is not among them.
+        """
+        mirrors = [self.structure(name).mirror or name for name in names]
+        if missing := [mirror for mirror in mirrors if mirror not in names]:
+            raise errors.ConfigError(
+                f"left and right cannot swap: {', '.join(missing)} is not among "
+                f"{', '.join(names)}; add it to data.structures"
+            )
+        return [names.index(mirror) for mirror in mirrors]
+
     def structure(self, name: str) -> Structure:
         """The structure called `name`; a ConfigError names the nearest one."""
         for structure in self.structures:

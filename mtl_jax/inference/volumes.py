@@ -64,7 +64,7 @@ def with_mirror(
 
     Left and right organs swap channels, in what goes in and in what comes out.
     """
-    channels, contours = preprocess.mirrored_channels, preprocess.mirrored_structures
+    channels = preprocess.mirrored_channels
 
     def both(image: np.ndarray) -> dict[str, np.ndarray]:
         straight = network(image)
@@ -72,7 +72,8 @@ def with_mirror(
         mean = {}
         for task, output in straight.items():
             back = mirrored[task][:, :, ::-1]
-            back = back[..., contours] if task == "contours" else back
+            if task == "contours":
+                back = back[..., preprocess.mirrored_structures]
             mean[task] = (output + back) / 2
         return mean
 

@@ -92,7 +92,7 @@ class Preprocess:
         Raises:
             ConfigError: a structure's mirror is not among the configured ones.
         """
-        return _mirrored(self.site, self.structures)
+        return np.array(self.site.mirrored(self.structures), np.intp)
 
     @functools.cached_property
     def mirrored_channels(self) -> np.ndarray:
@@ -100,7 +100,7 @@ class Preprocess:
         beside = np.arange(self.channels - 1)
         if self.beside_ct == "painted":
             organs = tuple(s.name for s in self.site.structures if s.target_gy is None)
-            beside[: len(organs)] = _mirrored(self.site, organs)
+            beside[: len(organs)] = self.site.mirrored(organs)
         elif self.beside_ct != "none":
             beside = self.mirrored_structures
         return np.concatenate([[0], 1 + beside])
@@ -197,16 +197,6 @@ class Preprocess:
                 channels[..., channel], seen, grid, 1, 0.0
             )
         return restored.reshape(*grid.shape, *predicted.shape[3:])
-
-
-def _mirrored(site: sites.Site, names: tuple[str, ...]) -> np.ndarray:
-    mirrors = [site.structure(name).mirror or name for name in names]
-    if missing := [mirror for mirror in mirrors if mirror not in names]:
-        raise errors.ConfigError(
-            f"left and right cannot swap: {', '.join(missing)} is not among "
-            f"{', '.join(names)}; add it to data.structures"
-        )
-    return np.array([names.index(mirror) for mirror in mirrors], np.intp)
 
 
 def window(

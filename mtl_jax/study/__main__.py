@@ -48,7 +48,7 @@ def run() -> int:
         template = evaluate.Rules.of(config).template
         print(reporting.render(template, sites.get(config.site)), end="")
         return 0
-    home = Path(command.WORKDIR.value) if command.WORKDIR.value else command.home()
+    home = command.workdir()
     seeds = plan.parse_seeds(SEEDS.value) if SEEDS.value else (config.seed,)
     jobs = plan.jobs(config, ROLES.value, seeds, home)
     if DRY_RUN.value:
@@ -73,7 +73,9 @@ def run() -> int:
     shown = [job for job in jobs if not job.is_fold]
     for name in config.evaluate.splits:
         split = data.splits[name]
-        found = gather.Gathered(name, split, tuple(shown), beside[name], rules)
+        found = gather.Gathered(
+            name, split, tuple(shown), beside[name], rules, data.fingerprint
+        )
         _write(found, members, data, config, home / "study" / name)
     return 0
 
@@ -92,11 +94,15 @@ def _write(
         f"{len(gathered.patients)} {kind} of the {gathered.name} split"
     )
     tables = outputs.build_tables(gathered, words, config.seed)
-    render.write_all(tables, folder / "tables")
-    gather.write_rows(gathered, folder / "rows.csv")
     pictures = outputs.draw_figures(gathered, folder / "figures")
-    outputs.draw_histograms(gathered, folder / "dvh")
-    outputs.write_submissions(gathered, folder / "submissions")
+    written = [
+        *render.write_all(tables, folder / "tables"),
+        *pictures.values(),
+        *outputs.draw_histograms(gathered, folder / "dvh"),
+        *outputs.write_submissions(gathered, folder / "submissions"),
+    ]
+    outputs.only(written, folder, ("tables", "figures", "dvh", "submissions"))
+    gather.write_rows(gathered, folder / "rows.csv")
     path = folder / "report.html"
     title = f"Contouring and dose prediction: {gathered.site.name}"
     content = pages.study(gathered, members, data, tables, pictures, title)

@@ -87,10 +87,12 @@ def config() -> ml_collections.ConfigDict:
     return configs.check(CONFIG.value)
 
 
-def home() -> Path:
-    """`runs/<config>`: where all roles of a configuration live by default."""
+def workdir(below: str = "") -> Path:
+    """`--workdir`, or by default `runs/<config>/<below>`."""
+    if WORKDIR.value:
+        return Path(WORKDIR.value).expanduser()
     filename = config_flags.get_config_filename(flags.FLAGS["config"])
-    return Path("runs") / Path(filename).stem
+    return Path("runs") / Path(filename).stem / below
 
 
 def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:

@@ -57,10 +57,10 @@ class Rules:
         site, settings = sites.get(config.site), config.evaluate
         template = reporting.default(site)
         if settings.metrics:
-            template = reporting.read(Path(settings.metrics), site)
+            template = reporting.read(Path(settings.metrics).expanduser(), site)
         return cls(
             site,
-            template,
+            _with_headlines(template, site),
             settings.contour_threshold,
             settings.apply_possible_dose_mask,
             settings.largest_component,
@@ -89,6 +89,31 @@ class Rules:
         if self.largest_component:
             return {"": largest, ALL_PIECES: masks}
         return {"": masks, LARGEST: largest}
+
+
+def _with_headlines(
+    template: reporting.Template, site: sites.Site
+) -> reporting.Template:
+    """`template`, and in any case what scores and rankings are made of."""
+    dvh = template.dvh
+    if site.name == sites.OPENKBP.name:
+        dvh = {
+            name: _joined(dvh.get(name, ()), openkbp.dvh_names(site.structure(name)))
+            for name in site.names
+        }
+    return dataclasses.replace(
+        template,
+        patient=_joined(template.patient, ("dose_error",)),
+        dvh=dvh,
+        contours={
+            name: _joined(metrics, ("dice",))
+            for name, metrics in template.contours.items()
+        },
+    )
+
+
+def _joined(first: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *then)))
 
 
 def score(

@@ -23,13 +23,14 @@ from mtl_jax.study.tables import measures
 
 @dataclasses.dataclass(frozen=True)
 class Gathered:
-    """A split's results, of all roles and seeds."""
+    """A split's results, of all roles and seeds; the first seed is shown."""
 
     name: str
     split: prepared.Split
     jobs: tuple[plan.Job, ...]  # without those that only draw contours
     yardsticks: results.Yardsticks
     rules: evaluate.Rules
+    fingerprint: str  # of the data
 
     @property
     def site(self) -> sites.Site:
@@ -37,7 +38,7 @@ class Gathered:
 
     @functools.cached_property
     def rows(self) -> dict[str, list[list[evaluate.Row]]]:
-        """Evaluation rows by role, the configuration's own seed first."""
+        """Evaluation rows by role, a list for each seed."""
         found: dict[str, list[list[evaluate.Row]]] = {}
         for job in self.jobs:
             path = job.workdir / "evaluation" / f"{self.name}.csv"
@@ -52,6 +53,11 @@ class Gathered:
             found.setdefault(job.role.name, job)
         return found
 
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """What the networks contour."""
+        return tuple(self.jobs[0].config.data.structures)
+
     @functools.cached_property
     def patients(self) -> tuple[str, ...]:
         return tuple(entry.patient_id for entry in self.split.patients)
@@ -59,19 +65,18 @@ class Gathered:
     def patient(self, patient_id: str) -> records.Patient:
         return self.split.volume(self.patients.index(patient_id))
 
+    def prediction(self, role: str, patient: records.Patient) -> shown.Shown:
+        """What a role predicts for a patient, as it was scored."""
+        folder = self.first[role].workdir / "predictions" / self.name
+        found = volumes.read(folder / f"{patient.patient_id}.npz")
+        dose_gy = found.dose_gy
+        if dose_gy is not None:
+            dose_gy = self.rules.doses(patient, dose_gy)[""]
+        return shown.Shown(dose_gy, self.rules.contours(found).get("", {}))
+
     def predictions(self, patient: records.Patient) -> dict[str, shown.Shown]:
-        """What each role predicts, by its label in tables."""
-        found = {}
-        for role, job in self.first.items():
-            path = job.workdir / "predictions" / self.name
-            prediction = volumes.read(path / f"{patient.patient_id}.npz")
-            dose_gy = prediction.dose_gy
-            if dose_gy is not None:
-                dose_gy = self.rules.doses(patient, dose_gy)[""]
-            found[label(role)] = shown.Shown(
-                dose_gy, self.rules.contours(prediction).get("", {})
-            )
-        return found
+        """What each role predicts for a patient, by its label in tables."""
+        return {label(role): self.prediction(role, patient) for role in self.first}
 
     def scores(self, role: str) -> dict[str, evaluate.PatientScore]:
         """The headline numbers of each patient, of the first seed."""
@@ -158,10 +163,10 @@ def yardsticks_of(
     }
     kept = folder / "basis.json"
     found = workdir.read_json(kept) if kept.exists() else {}
-    if found.get("basis") == basis:
-        return {
-            each: evaluate.read_csv(folder / f"{each}.csv") for each in found["names"]
-        }
+    paths = {each: folder / f"{each}.csv" for each in found.get("names", ())}
+    if found.get("basis") == basis and all(path.exists() for path in paths.values()):
+        return {each: evaluate.read_csv(path) for each, path in paths.items()}
+    kept.unlink(missing_ok=True)  # a stop on the way leaves none of it
     rows = results.score_yardsticks(
         data.splits["train"],
         data.splits[name],

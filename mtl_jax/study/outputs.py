@@ -4,7 +4,7 @@ In: what `gather` read. Out: files in the study's folder, the same for the same 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.export import openkbp_csv
 from mtl_jax.metrics import dvh
-from mtl_jax.study import figures, gather
+from mtl_jax.study import figures, gather, yardsticks
 from mtl_jax.study.tables import catalogue, render
 from mtl_jax.train import writers
 
@@ -30,10 +30,7 @@ def build_tables(
     """All tables that the roles give."""
     return catalogue.build(
         gathered.rows,
-        {
-            name.replace("_", " "): rows
-            for name, rows in gathered.yardsticks.items()
-        },
+        {yardsticks.LABELS[n]: rows for n, rows in gathered.yardsticks.items()},
         site=gathered.site,
         cohort=cohort,
         seed=seed,
@@ -57,11 +54,7 @@ def draw_figures(gathered: gather.Gathered, folder: Path) -> dict[str, Path]:
             figures.dose_comparison(path, cases, site=gathered.site, title=title)
         else:
             title = f"{head}best, median and worst contours by mean Dice"
-            names = [
-                name
-                for name in gathered.site.contoured
-                if any(name in p.contours for p in cases[0].predictions.values())
-            ]
+            names = gathered.structures
             figures.contour_comparison(
                 path, cases, site=gathered.site, names=names, title=title
             )
@@ -120,8 +113,9 @@ def curves(gathered: gather.Gathered, patient: records.Patient) -> Curves:
     return found
 
 
-def draw_histograms(gathered: gather.Gathered, folder: Path) -> None:
-    """A DVH plot for each patient with a dose."""
+def draw_histograms(gathered: gather.Gathered, folder: Path) -> list[Path]:
+    """A DVH plot for each patient with a dose; where they are."""
+    paths = []
     for patient_id in tqdm(gathered.patients, desc="DVH plots", unit="pt"):
         found = curves(gathered, gathered.patient(patient_id))
         if len(found) > 1 and "" in found:
@@ -133,6 +127,16 @@ def draw_histograms(gathered: gather.Gathered, folder: Path) -> None:
                 site=gathered.site,
                 title=f"Patient {patient_id}",
             )
+            paths.append(folder / f"{patient_id}.png")
+    return paths
+
+
+def only(written: Collection[Path], folder: Path, parts: Sequence[str]) -> None:
+    """Remove files of earlier runs from the `parts` of `folder`."""
+    for part in parts:
+        for path in (folder / part).glob("*"):
+            if path not in written:
+                path.unlink()
 
 
 def write_submissions(gathered: gather.Gathered, folder: Path) -> list[Path]:
@@ -156,6 +160,6 @@ def write_submissions(gathered: gather.Gathered, folder: Path) -> list[Path]:
 def _doses(gathered: gather.Gathered, role: str) -> Iterator[tuple[str, np.ndarray]]:
     for patient_id in tqdm(gathered.patients, desc=f"submission, {role}", unit="pt"):
         patient = gathered.patient(patient_id)
-        dose_gy = gathered.predictions(patient)[gather.label(role)].dose_gy
+        dose_gy = gathered.prediction(role, patient).dose_gy
         assert dose_gy is not None
         yield patient_id, dose_gy

@@ -12,9 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 import mtl_jax
-from mtl_jax.core import roles, sites
+from mtl_jax.core import metric_names, roles
 from mtl_jax.datasets import prepared
-from mtl_jax.study import cohort, evaluate, gather, outputs, plan, report, workdir
+from mtl_jax.metrics import contours
+from mtl_jax.study import (
+    cohort, evaluate, gather, outputs, plan, report, workdir, yardsticks,
+)  # fmt: skip
 from mtl_jax.study.tables import render
 
 # More patients than this make the file large: then the outer ranks are shown.
@@ -44,7 +47,6 @@ def study(
         findings=[*_failures(gathered), *_yardsticks(gathered), *_outliers(gathered)],
         cohort=[
             report.Fact("site", gathered.site.name),
-            report.Fact("built from", data.origin.description),
             report.Fact("fingerprint", data.fingerprint),
         ],
         cohort_tables=[_cohort_table(members)],
@@ -66,16 +68,17 @@ def _summary(gathered: gather.Gathered) -> str:
     names = ", ".join(gather.label(role) for role in gathered.rows)
     seeds = max(len(seeds) for seeds in gathered.rows.values())
     text = f"{len(gathered.patients)} patients of the {gathered.name} split; {names}"
-    return f"{text}; {seeds} seeds." if seeds > 1 else f"{text}."
+    if seeds == 1:
+        return f"{text}."
+    return f"{text}; {seeds} seeds, of which the first is drawn and listed in findings."
 
 
 def _failures(gathered: gather.Gathered) -> Iterator[report.Finding]:
     """Structures that were not drawn, and roles that were not run."""
     for role, seeds in gathered.rows.items():
         for row in seeds[0]:
-            if row.metric == "dice" and not row.variant and row.note:
-                if row.note == "not contoured":
-                    continue
+            drawn = row.note not in (contours.MISSED, contours.FALSE_POSITIVE)
+            if row.metric == "dice" and not row.variant and not drawn:
                 text = f"{gather.label(role)}: {row.structure} {row.note}"
                 yield report.Finding("failure", text, row.patient)
     if missing := [role for role in plan.PAPER if role not in gathered.rows]:
@@ -98,7 +101,7 @@ def _yardsticks(gathered: gather.Gathered) -> Iterator[report.Finding]:
                     yield report.Finding(
                         "warning",
                         f"{gather.label(role)}: {words} {form.format(mine[key])}, no "
-                        f"better than the {name.replace('_', ' ')} with "
+                        f"better than the {yardsticks.LABELS[name]}: "
                         f"{form.format(theirs[key])}",
                     )
 
@@ -139,9 +142,10 @@ def _statistics(gathered: gather.Gathered) -> Iterator[report.Check]:
     """That no run normalised its CT with values of the patients it is tested on."""
     for role, job in gathered.first.items():
         origin = workdir.read_json(job.workdir / "statistics.json")["origin"]
-        fitting = origin == "given by the configuration" or "training split" in origin
+        # Of given values nobody can tell here whose they are.
+        fitted = f"training split of {gathered.fingerprint}" in origin
         name = f"{gather.label(role)}: CT statistics know no test patient"
-        yield report.Check(name, fitting, origin)
+        yield report.Check(name, True if fitted else None, origin)
 
 
 def _alt(title: str) -> str:
@@ -154,10 +158,12 @@ def _alt(title: str) -> str:
 def _patients(gathered: gather.Gathered) -> Iterator[report.PatientPage]:
     """Pages from the worst to the best; of many patients those at both ends."""
     ranking = gathered.ranking("dose")
-    order = sorted(ranking, key=lambda who: -ranking[who])
-    if not order:
-        ranking = gathered.ranking("contours")
-        order = sorted(ranking, key=lambda who: ranking[who])
+    sign = -1
+    if not ranking:
+        ranking, sign = gathered.ranking("contours"), 1
+    known = [who for who, value in ranking.items() if not math.isnan(value)]
+    order = sorted(known, key=lambda who: sign * ranking[who])
+    order += [who for who in gathered.patients if who not in known]
     if len(order) > MOST_PATIENTS:
         half = MOST_PATIENTS // 2
         order = [*order[:half], *order[-half:]]
@@ -176,7 +182,7 @@ def _patients(gathered: gather.Gathered) -> Iterator[report.PatientPage]:
 def _scores(gathered: gather.Gathered, patient: str) -> report.Table:
     """A patient's errors and agreement, by role."""
     rows = []
-    for structure, metric, words in _measures(gathered.site, gathered.rules):
+    for structure, metric, words in _measures(gathered):
         values = [
             gathered.value(role, patient, structure, metric) for role in gathered.rows
         ]
@@ -191,10 +197,9 @@ def _scores(gathered: gather.Gathered, patient: str) -> report.Table:
     )
 
 
-def _measures(
-    site: sites.Site, rules: evaluate.Rules
-) -> Iterator[tuple[str, str, str]]:
+def _measures(gathered: gather.Gathered) -> Iterator[tuple[str, str, str]]:
     """Structure, metric, and both in words."""
+    rules = gathered.rules
     words = {
         "dose_error": "dose error, Gy",
         "dose_mae_body": "dose error in the body, Gy",
@@ -202,14 +207,15 @@ def _measures(
     }
     for metric in rules.template.patient:
         yield "", metric, words.get(metric, metric)
-    for structure in site.contoured:
+    for structure in gathered.structures:
         for metric in rules.template.contours.get(structure, ()):
             if metric in ("dice", "hd95"):
                 unit = {"dice": "Dice", "hd95": "HD95, mm"}[metric]
                 yield structure, metric, f"{structure}: {unit}"
     for structure, metrics in rules.template.dose_table.items():
         for metric in metrics:
-            yield structure, metric, f"{structure}: {metric.rpartition(':')[2]}, Gy"
+            unit = metric_names.parse(metric, "dvh").unit
+            yield structure, metric, f"{structure}: {metric}, {unit}"
 
 
 def _provenance(gathered: gather.Gathered) -> Iterator[report.Fact]:

@@ -53,12 +53,21 @@ def jobs(
 ) -> list[Job]:
     """The runs of the roles `wanted`, each after those that it needs.
 
+    Contours come from the study's own runs, or from data.contours_from if that is set.
+
     Raises:
-        ConfigError: a role that does not exist.
+        ConfigError: a role that does not exist, none, or a fold that is left out.
     """
     chosen = {roles.get(name).name for name in wanted}
+    if not chosen:
+        raise errors.ConfigError(f"no roles; there are {', '.join(roles.ROLES)}")
+    if any(config.data.left_out_fold):
+        raise errors.ConfigError(
+            "data.left_out_fold is for single runs; a study has data.contour_folds"
+        )
     takes_drawn = {n for n in chosen if roles.get(n).beside_ct == "predicted"}
-    if takes_drawn:
+    given, folds = config.data.contours_from, config.data.contour_folds
+    if takes_drawn and not given:
         chosen.add("contour")
     found = []
     for seed in seeds:
@@ -68,17 +77,21 @@ def jobs(
             if name not in chosen:
                 continue
             own = _changed(config, role=name, seed=seed)
+            where = home / f"{name}{suffix}"
             if name in takes_drawn:
-                own.data.contours_from = str(drawing)
-            found.append(Job(configs.check(own), home / f"{name}{suffix}"))
-            if name == "contour" and takes_drawn:
-                found += _folds(own, drawing)
+                own.data.contours_from = given or str(drawing)
+                if folds:
+                    where = home / f"{name}-folds{folds}{suffix}"
+            else:
+                own.data.contours_from, own.data.contour_folds = "", 0
+            found.append(Job(configs.check(own), where))
+            if name == "contour" and takes_drawn and not given:
+                found += _folds(own, folds, drawing)
     return found
 
 
-def _folds(config: ml_collections.ConfigDict, drawing: Path) -> list[Job]:
+def _folds(config: ml_collections.ConfigDict, folds: int, drawing: Path) -> list[Job]:
     """Contour runs that each leave a fold of the training patients out."""
-    folds = config.data.contour_folds
     found = []
     for fold in range(folds):
         own = _changed(config)
@@ -113,6 +126,7 @@ def finish(
         if not results.is_current(run, split):
             fitting = results.for_tasks(beside[split], run.role.tasks)
             results.evaluate_split(run, split, fitting)
+        if not (run.workdir / "evaluation" / f"{split}.png").exists():
             results.curves(run)
             results.picture(run, split)
     return not stop()
@@ -124,21 +138,21 @@ def state(job: Job) -> str:
     logged = [row for row in rows if "loss/total" in row]
     steps = logged[-1]["step"] if logged else 0
     seconds = sum(row["seconds"] for row in logged)
-    wanted = job.config.train.steps or f"{job.config.train.epochs} epochs of"
+    wanted = job.config.train.steps
     text = f"{steps} of {wanted} steps trained"
+    if not wanted:
+        text = f"{steps} steps of {job.config.train.epochs} epochs trained"
     if logged:
         text += f" in {duration(seconds)}"
-    splits = [
-        split
+    evaluations = {
+        split: path
         for split in job.config.evaluate.splits
-        if (job.workdir / "evaluation" / f"{split}.json").exists()
-    ]
-    if splits:
-        taken = sum(
-            workdir.read_json(job.workdir / "evaluation" / f"{split}.json")["seconds"]
-            for split in splits
-        )
-        text += f"; {', '.join(splits)} evaluated in {duration(taken)}"
+        if (path := job.workdir / "evaluation" / f"{split}.json").exists()
+    }
+    if evaluations:
+        found = [workdir.read_json(path) for path in evaluations.values()]
+        taken = duration(sum(each.get("seconds", 0) for each in found))
+        text += f"; {', '.join(evaluations)} evaluated in {taken}"
     elif job.is_fold:
         text += "; draws contours only"
     else:

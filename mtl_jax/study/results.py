@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import trange
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import roles
+from mtl_jax.core import reporting, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.study import evaluate, figures, runs, trained, workdir, yardsticks
@@ -29,19 +29,20 @@ def evaluate_split(
     `beside` are the yardsticks' rows, by name, if they are known from another run.
     """
     began = time.monotonic()
+    folder = run.workdir / "evaluation"
+    for stale in (folder / f"{name}.json", folder / f"{name}.png"):
+        stale.unlink(missing_ok=True)  # a stop on the way leaves none of it
     rules = evaluate.Rules.of(run.config)
     split = run.split(name)
     rows = []
     for index, prediction in trained.predictions(run, name):
         patient = split.volume(index)
-        path = run.workdir / "predictions" / name / f"{patient.patient_id}.npz"
-        volumes.save(prediction, path)
+        volumes.save(prediction, prediction_path(run, name, patient.patient_id))
         rows += evaluate.score(patient, prediction, rules)
     if beside is None:
         beside = score_yardsticks(
             run.split("train"), split, rules, run.config.data.structures, run.role.tasks
         )
-    folder = run.workdir / "evaluation"
     summary = _basis(run, name) | evaluate.summarise(rows, run.site)
     summary["yardsticks"] = {
         each: evaluate.summarise(theirs, run.site) for each, theirs in beside.items()
@@ -57,8 +58,10 @@ def evaluate_split(
 def _basis(run: runs.Run, name: str) -> dict[str, Any]:
     """What an evaluation depends on, apart from the data that its run is bound to."""
     settings = configs.flatten(run.config.evaluate)
+    del settings["splits"], settings["batch_size"]  # these change no result
     if run.config.evaluate.metrics:
-        settings["metrics"] = Path(run.config.evaluate.metrics).read_text()
+        template = evaluate.Rules.of(run.config).template
+        settings["metrics"] = reporting.render(template, run.site)
     return {
         "split": name,
         "step": trained.step(run),
@@ -70,7 +73,10 @@ def _basis(run: runs.Run, name: str) -> dict[str, Any]:
 def is_current(run: runs.Run, name: str) -> bool:
     """Whether split `name` was evaluated, whole, as the run is now."""
     path = run.workdir / "evaluation" / f"{name}.json"
-    if not path.exists():
+    needed = [path, path.with_suffix(".csv")]
+    for entry in run.data.splits[name].patients:
+        needed.append(prediction_path(run, name, entry.patient_id))
+    if not all(each.exists() for each in needed):
         return False
     found, basis = workdir.read_json(path), _basis(run, name)
     return {key: found.get(key) for key in basis} == basis
@@ -85,6 +91,11 @@ def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
     }
 
 
+def prediction_path(run: runs.Run, name: str, patient_id: str) -> Path:
+    """Where the prediction for a patient of split `name` is, or would be."""
+    return run.workdir / "predictions" / name / f"{patient_id}.npz"
+
+
 def score_yardsticks(
     train: prepared.Split,
     split: prepared.Split,
@@ -93,7 +104,7 @@ def score_yardsticks(
     tasks: Collection[roles.Task],
 ) -> Yardsticks:
     """Rows of the yardsticks that do one of `tasks`, made from `train`, on `split`."""
-    made = yardsticks.fit(train, rules.site, structures)
+    made = yardsticks.fit(train, rules.site, structures, on=split)
     fitting = {name: one for name, one in made.items() if one.task in tasks}
     rows: dict[str, list[evaluate.Row]] = {name: [] for name in fitting}
     progress = trange(len(split.patients), desc=f"yardsticks, {split.name}", unit="pt")
@@ -119,7 +130,7 @@ def picture(run: runs.Run, name: str) -> Path:
     chosen = sorted(scores, key=lambda patient: scores[patient].rank)[len(scores) // 2]
     ids = [entry.patient_id for entry in run.split(name).patients]
     patient = run.split(name).volume(ids.index(chosen))
-    prediction = volumes.read(run.workdir / "predictions" / name / f"{chosen}.npz")
+    prediction = volumes.read(prediction_path(run, name, chosen))
     rules = evaluate.Rules.of(run.config)
     dose_gy = prediction.dose_gy
     if dose_gy is not None:

@@ -4,7 +4,9 @@ In: a Run with checkpoints. Out: predictions, patient by patient, on their own g
 """
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.core import errors
@@ -28,37 +30,49 @@ def step(run: runs.Run) -> int:
 
 def digest(run: runs.Run) -> str:
     """The digest of the checkpoint that the configuration evaluates."""
-    folder = run.workdir / "checkpoints" / str(step(run))
-    return checkpoint.read_run(folder)["digest"]
+    return checkpoint.read_run(folder(run, step(run)))["digest"]
+
+
+def folder(run: runs.Run, at_step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
+    return run.workdir / "checkpoints" / str(at_step)
 
 
 def predictions(
-    run: runs.Run, name: str, only: Collection[int] | None = None
+    run: runs.Run,
+    name: str,
+    only: Collection[int] | None = None,
+    *,
+    at_step: int | None = None,
+    mirror: bool | None = None,
 ) -> Iterator[tuple[int, volumes.Prediction]]:
     """Yield (position, prediction) of the patients of split `name`, with progress.
 
-    `only` names the positions that are wanted; the network is loaded if there are any.
+    Args:
+        run: a trained run.
+        name: the split.
+        only: the positions that are wanted; the network is loaded if there are any.
+        at_step: the checkpoint's step; None: the one that the configuration evaluates.
+        mirror: whether to average with the mirror image; None: as configured.
     """
     patients = run.split(name).patients
     wanted = set(range(len(patients)) if only is None else only)
     if not wanted:
         return
-    folder = run.workdir / "checkpoints" / str(step(run))
-    state = run.backend.put_state(checkpoint.load(folder, run.abstract_state())[0])
+    where = folder(run, step(run) if at_step is None else at_step)
+    state = run.backend.put_state(checkpoint.load(where, run.abstract_state())[0])
     predict = run.backend.by_slice(run.step.predict)
 
-    def network(image):
+    def straight(image: np.ndarray) -> dict[str, np.ndarray]:
         return predict(state, image)
 
+    mirror = run.config.evaluate.mirror if mirror is None else mirror
+    network = volumes.with_mirror(straight, run.preprocess) if mirror else straight
     with tqdm(total=len(wanted), desc=f"{run.role.name}, {name}", unit="pt") as bar:
         for found in volumes.predict(
             run.evaluation_batches(name, set(range(len(patients))) - wanted),
             {index: entry.grid for index, entry in enumerate(patients)},
-            (
-                volumes.with_mirror(network, run.preprocess)
-                if run.config.evaluate.mirror
-                else network
-            ),
+            network,
             run.preprocess,
         ):
             yield found

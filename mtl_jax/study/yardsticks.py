@@ -19,7 +19,16 @@ from mtl_jax.inference import volumes
 
 logger = logging.getLogger(__name__)
 
-# Parts of a prior map's voxels, in whole per cent, that a threshold is looked for in.
+# As tables call them; who is given something of the patient says so.
+LABELS = {
+    "mean_dose_map": "mean dose map",
+    "plain_mean_dose_map": "plain mean dose map",
+    "mean_dose_map_with_prescriptions": "mean dose map, given target prescriptions",
+    "prior_map": "prior map",
+    "mean_shape_at_true_centroid": "mean shape, given the true centroid",
+}
+
+# Parts of the training patients, in per cent, that a threshold is looked for in.
 LEVELS = np.arange(1, 100)
 
 
@@ -35,20 +44,23 @@ class Yardstick(Protocol):
 
 
 def fit(
-    split: prepared.Split, site: sites.Site, structures: Sequence[str]
+    split: prepared.Split,
+    site: sites.Site,
+    structures: Sequence[str],
+    *,
+    on: prepared.Split,
 ) -> dict[str, Yardstick]:
     """The yardsticks of a training split, by name; each patient is read once.
 
-    There are none, and the log says so, where the patients' arrays differ in shape.
+    There are none, and the log says so, where the arrays of its patients, or of those
+    that they are scored `on`, differ in shape.
     """
-    shapes = {entry.grid.shape for entry in split.patients}
+    shapes = {entry.grid.shape for entry in (*split.patients, *on.patients)}
     if len(shapes) > 1:
-        logger.warning(
-            "no yardsticks: %d shapes of CT in split %s", len(shapes), split.name
-        )
+        logger.warning("no yardsticks: the patients' CTs have %d shapes", len(shapes))
         return {}
     (shape,) = shapes
-    total, count = np.zeros(shape), np.zeros(shape)
+    total, count, doses = np.zeros(shape), np.zeros(shape), 0
     voxels: dict[str, list[np.ndarray]] = {name: [] for name in structures}
     for index in tqdm(range(len(split.patients)), desc="yardsticks", unit="pt"):
         patient = split.volume(index)
@@ -57,6 +69,7 @@ def fit(
             covers = np.ones(shape, bool) if covers is None else covers
             total[covers] += patient.dose_gy[covers]
             count += covers
+            doses += 1
         for name in structures:
             if name in patient.structures:
                 voxels[name].append(np.argwhere(patient.structures[name]))
@@ -64,6 +77,7 @@ def fit(
     if count.any():
         mean = (total / np.maximum(count, 1)).astype(np.float32)
         found["mean_dose_map"] = MeanDoseMap(mean)
+        found["plain_mean_dose_map"] = MeanDoseMap((total / doses).astype(np.float32))
         found["mean_dose_map_with_prescriptions"] = PaintedDoseMap(mean, site)
     if any(voxels.values()):
         found["prior_map"] = PriorMap.fit(voxels, shape, at_centroid=False)
@@ -75,7 +89,11 @@ def fit(
 
 @dataclasses.dataclass(frozen=True)
 class MeanDoseMap:
-    """The mean training dose, over the patients whose mask covers the voxel."""
+    """A mean of the training doses.
+
+    Over the patients whose possible-dose mask covers the voxel; or plain, over all of
+    them: that one does not need the mask of whom it is scored on.
+    """
 
     dose_gy: np.ndarray  # [Z, Y, X] float32
     task: roles.Task = "dose"
@@ -109,8 +127,9 @@ class PriorMap:
     voxels, and the mean shape is put at the centroid of the patient's own contour.
     """
 
-    frequency: Mapping[str, np.ndarray]  # [Z, Y, X] float32, by structure
-    threshold: Mapping[str, float]  # with the highest mean Dice on the training split
+    inside: Mapping[str, np.ndarray]  # [Z, Y, X] int32: how many, by structure
+    patients: Mapping[str, int]  # of how many
+    threshold: Mapping[str, int]  # per cent, with the highest mean Dice in training
     at_centroid: bool
     task: roles.Task = "contours"
 
@@ -123,24 +142,26 @@ class PriorMap:
         at_centroid: bool,
     ) -> "PriorMap":
         """Count `voxels` [V, 3] of each training patient, by structure."""
-        frequency, threshold = {}, {}
+        inside, threshold = {}, {}
         for name, patients in voxels.items():
             moved = [
                 _inside(v - _offset(v, shape), shape) if at_centroid else v
                 for v in patients
             ]
-            counts = np.zeros(shape, np.float32)
+            counts = np.zeros(shape, np.int32)
             for indices in moved:
                 counts[tuple(indices.T)] += 1
-            frequency[name] = counts / max(len(patients), 1)
-            threshold[name] = _best_threshold(frequency[name], moved)
-        return cls(frequency, threshold, at_centroid)
+            inside[name] = counts
+            threshold[name] = _best_threshold(counts, moved)
+        numbers = {name: len(patients) for name, patients in voxels.items()}
+        return cls(inside, numbers, threshold, at_centroid)
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
-        names = tuple(self.frequency)
+        names = tuple(self.inside)
         drawn = np.zeros((len(names), *patient.grid.shape), np.float16)
         for mask, name in zip(drawn, names, strict=True):
-            indices = np.argwhere(self.frequency[name] >= self.threshold[name])
+            level = _counts(self.threshold[name], self.patients[name])
+            indices = np.argwhere(self.inside[name] >= level)
             if self.at_centroid:
                 own = np.argwhere(patient.structures.get(name, np.zeros((1, 1, 1))))
                 if not len(own):
@@ -162,13 +183,19 @@ def _inside(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return indices[np.all((indices >= 0) & (indices < shape), axis=1)]
 
 
-def _best_threshold(frequency: np.ndarray, patients: Sequence[np.ndarray]) -> float:
+def _counts(percent: np.ndarray | int, patients: int) -> np.ndarray | int:
+    """The least number of patients that is `percent` of them or more, at least 1."""
+    return np.maximum(-(-percent * patients // 100), 1)
+
+
+def _best_threshold(inside: np.ndarray, patients: Sequence[np.ndarray]) -> int:
     """The level with the highest mean Dice; `patients` are voxels inside, [V, 3]."""
-    levels = LEVELS / 100
-    drawn = np.array([np.count_nonzero(frequency >= level) for level in levels])
+    levels = np.asarray(_counts(LEVELS, len(patients)))
+    drawn = np.array([np.count_nonzero(inside >= level) for level in levels])
     dice = np.zeros(len(levels))
     for indices in patients:
-        sorted_frequency = np.sort(frequency[tuple(indices.T)])
-        shared = len(indices) - np.searchsorted(sorted_frequency, levels)
+        shared = len(indices) - np.searchsorted(
+            np.sort(inside[tuple(indices.T)]), levels
+        )
         dice += 2 * shared / np.maximum(drawn + len(indices), 1)
-    return float(levels[np.argmax(dice)])
+    return int(LEVELS[np.argmax(dice)])

@@ -54,6 +54,17 @@ def test_an_error_names_the_key_and_the_way_out(key, value, message):
         configs.check(changed(key, value))
 
 
+def test_a_mirror_image_needs_both_sides():
+    config = changed("data.structures", ("Brainstem", "LeftParotid"))
+    configs.check(config)
+    config = changed("data.structures", ("Brainstem", "LeftParotid"))
+    config.evaluate.mirror = True
+    with pytest.raises(errors.ConfigError, match="RightParotid is not among"):
+        configs.check(config)
+    config.role = "baseline"
+    configs.check(config)
+
+
 def test_a_missing_key_is_named():
     config = common.get_config()
     del config.train.batch_size

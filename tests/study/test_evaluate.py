@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from configs import common
+from mtl_jax.core import config as configs
 from mtl_jax.core import geometry, records, reporting, sites
 from mtl_jax.inference import volumes
 from mtl_jax.study import evaluate, summary
@@ -134,3 +136,21 @@ def test_the_table_survives_its_file(tmp_path):
     assert head == (
         "patient,structure,metric,unit,reference,prediction,error,note,variant"
     )
+
+
+def test_official_scores_and_dice_are_there_whatever_a_file_leaves_out(tmp_path):
+    config = common.get_config()
+    path = tmp_path / "few.toml"
+    path.write_text(
+        'patient = ["dose_mae_body"]\n[dvh]\nBrainstem = ["exact:D_50"]\nPTV70 = []\n'
+        "[dose_table]\n[contours]\nBrainstem = []\n"
+    )
+    config.evaluate.metrics = str(path)
+    rules = evaluate.Rules.of(configs.check(config))
+    few = evaluate.score(make_patient(), make_prediction(13.0, 1, 2), rules)
+    every = evaluate.score(make_patient(), make_prediction(13.0, 1, 2), RULES)
+    found, expected = (evaluate.summarise(rows, SITE) for rows in (few, every))
+    for key in ("openkbp_dose_score", "openkbp_dvh_score", "mean_dice"):
+        assert found[key] == expected[key]
+    assert ("Brainstem", "exact:D_50") in by_key(few)
+    assert ("Brainstem", "hd100") not in by_key(few)

@@ -43,14 +43,30 @@ def test_other_seeds_have_homes_of_their_own():
 def test_cross_fitted_contours_need_a_run_for_each_fold():
     found = jobs("seq_auto", "multi", contour_folds=2)
     assert [job.workdir.name for job in found] == [
-        *("contour", "contour-fold0of2", "contour-fold1of2", "seq_auto", "multi")
+        *("contour", "contour-fold0of2", "contour-fold1of2"),
+        *("seq_auto-folds2", "multi"),
     ]
     assert [job.is_fold for job in found] == [False, True, True, False, False]
     assert tuple(found[2].config.data.left_out_fold) == (1, 2)
     sources = contours.sources(found[3].config, found[3].workdir)
     assert sources == [job.workdir for job in found[:3]]
+    # Whoever takes none in is the same run as without folds.
+    assert found[4].config.data.contour_folds == 0
     # Who draws for nobody leaves nobody out.
     assert not any(job.is_fold for job in jobs("contour", contour_folds=2))
+
+
+def test_contours_of_another_study_are_taken_as_they_are():
+    found = jobs("seq_auto", "multi", contours_from="elsewhere/contour")
+    assert [job.role.name for job in found] == ["seq_auto", "multi"]
+    assert found[0].config.data.contours_from == "elsewhere/contour"
+
+
+def test_a_study_needs_roles_and_leaves_nobody_out():
+    with pytest.raises(errors.ConfigError, match="no roles; there are contour"):
+        jobs()
+    with pytest.raises(errors.ConfigError, match="for single runs"):
+        jobs("multi", left_out_fold=(0, 2))
 
 
 class FakeData:

@@ -168,13 +168,33 @@ def test_seq_auto_needs_the_contour_run_that_it_began_with(command, finished, tm
     assert not (tmp_path / "seq_auto").exists()
     shutil.copytree(finished[0] / "seq_auto", tmp_path / "seq_auto")
     shutil.copytree(finished[0] / "contour", tmp_path / "contour")
-    settings["evaluate__contour_threshold"] = "0.25"  # of the doses' evaluation only
+    # The contour run is evaluated otherwise by now: seq_auto keeps to what it had.
+    path = tmp_path / "contour" / "config.json"
+    other = workdir.read_json(path) | {"evaluate.contour_threshold": 0.25}
+    workdir.write_json(other, path)
     status, _, err = command.run(tmp_path / "seq_auto", **settings)
     assert status == 0, err
-    (tmp_path / "seq_auto" / "contours.json").write_text('["0123456789abcdef"]')
+    assert len(list((tmp_path / "contour/contours").iterdir())) == 1
+    shutil.move(tmp_path / f"contour/checkpoints/{STEPS}", tmp_path / "gone")
+    shutil.copytree(tmp_path / "gone", tmp_path / f"contour/checkpoints/{STEPS + 1}")
     status, _, err = command.run(tmp_path / "seq_auto", **settings)
     assert status == 1
-    assert "began with contours 0123456789abcdef" in err
+    assert f"began with contours of checkpoint {STEPS}" in err
+    assert "Traceback" not in err
+
+
+def test_what_was_deleted_is_made_again_and_what_is_old_goes(command, finished):
+    home, _ = finished
+    before = outcome(home)
+    shutil.rmtree(home / "baseline" / "predictions")
+    (home / "multi/evaluation/test.csv").unlink()
+    (home / "study/test/yardsticks/prior_map.csv").unlink()
+    old = home / "study/test/tables/table9.md"
+    old.write_text("of a study with other roles")
+    status, _, err = command.run(home, **SETTINGS)
+    assert status == 0, err
+    assert outcome(home) == before
+    assert not old.exists()
 
 
 def test_the_evaluation_names_both_variants(finished):

@@ -47,7 +47,8 @@ class FakeSplit:
 
 
 def fit(*patients, structures=("Brainstem",)):
-    return yardsticks.fit(FakeSplit(*patients), SITE, structures)
+    split = FakeSplit(*patients)
+    return yardsticks.fit(split, SITE, structures, on=split)
 
 
 def test_the_mean_dose_map_is_over_the_patients_whose_mask_covers_the_voxel():
@@ -56,6 +57,14 @@ def test_the_mean_dose_map_is_over_the_patients_whose_mask_covers_the_voxel():
     found = fit(make_patient(), other, without)["mean_dose_map"]
     dose_gy = found.predict(make_patient()).dose_gy
     np.testing.assert_allclose(dose_gy.ravel(), [20, 10, 10, 10, 0, 30, 0, 0])
+
+
+def test_the_plain_mean_is_over_all_patients_with_a_dose():
+    other = make_patient(dose=30.0, covers=(0, 5))
+    without = dataclasses.replace(make_patient(), dose_gy=None)
+    found = fit(make_patient(), other, without)["plain_mean_dose_map"]
+    dose_gy = found.predict(make_patient()).dose_gy
+    np.testing.assert_allclose(dose_gy.ravel(), [20, 5, 5, 5, 0, 15, 0, 0])
 
 
 def test_targets_are_painted_on_it_the_highest_last():
@@ -71,19 +80,22 @@ def test_no_yardstick_where_arrays_differ_in_shape(caplog):
     )
     with caplog.at_level(logging.WARNING):
         assert fit(make_patient(), other) == {}
-    assert "no yardsticks: 2 shapes" in caplog.text
+    assert "no yardsticks: the patients' CTs have 2 shapes" in caplog.text
+    here, there = FakeSplit(make_patient()), FakeSplit(other)
+    assert yardsticks.fit(here, SITE, ("Brainstem",), on=there) == {}
 
 
 def test_the_prior_map_is_over_the_patients_that_have_the_structure():
     first = make_patient(Brainstem=mask(0, 1))
     second = make_patient(Brainstem=mask(1, 2))
     found = fit(first, second, structures=("Brainstem", "Larynx"))["prior_map"]
-    np.testing.assert_allclose(
-        found.frequency["Brainstem"].ravel(), [0.5, 1, 0.5, 0, 0, 0, 0, 0]
+    np.testing.assert_array_equal(
+        found.inside["Brainstem"].ravel(), [1, 2, 1, 0, 0, 0, 0, 0]
     )
-    assert not found.frequency["Larynx"].any()
+    assert found.patients == {"Brainstem": 2, "Larynx": 0}
+    assert not found.inside["Larynx"].any()
     # All three voxels: Dice 4/5 for both patients; the one in both: 2/3.
-    assert found.threshold["Brainstem"] <= 0.5
+    assert found.threshold["Brainstem"] <= 50
     drawn = found.predict(first).contours
     np.testing.assert_array_equal(drawn[0].ravel(), [1, 1, 1, 0, 0, 0, 0, 0])
     assert not drawn[1].any()
@@ -106,13 +118,14 @@ def test_the_mean_shape_goes_to_the_true_centroid():
 
 def test_the_threshold_has_the_highest_dice_of_all_levels():
     rng = np.random.default_rng(3)
-    frequency = rng.random((4, 5, 6)).astype(np.float32)
-    masks = [rng.random((4, 5, 6)) < frequency for _ in range(3)]
-    found = yardsticks._best_threshold(frequency, [np.argwhere(m) for m in masks])
+    chance = rng.random((4, 5, 6))
+    masks = [rng.random((4, 5, 6)) < chance for _ in range(7)]
+    inside = np.sum(masks, axis=0)
+    found = yardsticks._best_threshold(inside, [np.argwhere(m) for m in masks])
 
-    def mean_dice(level):
-        drawn = frequency >= level
+    def mean_dice(percent):
+        drawn = 100 * inside >= percent * len(masks)
         return np.mean([2 * (drawn & m).sum() / (drawn.sum() + m.sum()) for m in masks])
 
-    best = max(mean_dice(level / 100) for level in range(1, 100))
+    best = max(mean_dice(percent) for percent in range(1, 100))
     assert mean_dice(found) == pytest.approx(best)

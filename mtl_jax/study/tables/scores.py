@@ -36,10 +36,7 @@ def table(study: measures.Study, *, name: str, title: str) -> render.Table:
         if method.name == "informed":
             rows += [_published(score, variants, more) for score in beside]
     rules = (len(rows),) if yardsticks else ()
-    rows += [
-        _row(study, method, "no image (yardstick)", variants, more)
-        for method in yardsticks
-    ]
+    rows += [_row(study, method, "no image", variants, more) for method in yardsticks]
     return render.Table(
         name=name,
         title=title,
