@@ -16,8 +16,15 @@ from mtl_jax.core import metric_names, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.metrics import contours
 from mtl_jax.study import (
-    cohort, evaluate, gather, outputs, plan, report, workdir, yardsticks,
-)  # fmt: skip
+    cohort,
+    evaluate,
+    gather,
+    outputs,
+    plan,
+    report,
+    workdir,
+    yardsticks,
+)
 from mtl_jax.study.tables import render
 
 # More patients than this make the file large: then the outer ranks are shown.
