@@ -17,7 +17,7 @@ import numpy as np
 from mtl_jax.core import records, reporting, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
-from mtl_jax.study import evaluate, plan, results, shown, workdir
+from mtl_jax.study import evaluate, plan, results, shown, workdir, yardsticks
 from mtl_jax.study.tables import measures
 
 
@@ -154,6 +154,7 @@ def yardsticks_of(
     """
     rules = evaluate.Rules.of(config)
     basis = {
+        "yardsticks": list(yardsticks.LABELS),
         "data": data.fingerprint,
         "structures": list(config.data.structures),
         "metrics": reporting.render(rules.template, rules.site),
