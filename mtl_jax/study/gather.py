@@ -18,7 +18,6 @@ from mtl_jax.core import records, reporting, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.study import evaluate, plan, results, shown, workdir, yardsticks
-from mtl_jax.study.tables import measures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +120,8 @@ class Gathered:
 
 
 def label(role: str) -> str:
-    """A role as tables, figures and report call it."""
-    return measures.label(role)
+    """A role as figures and report call it."""
+    return roles.get(role).paper_name or role
 
 
 def write_rows(gathered: Gathered, path: Path) -> None:
