@@ -2,8 +2,9 @@
 
     python -m mtl_jax.study --config=configs/reduced.py --roles=...
 
-For two cores and a part of the patients; what it reaches is in docs/explanation, and is
-no measure of the paper's networks.
+Six roles on 40 patients take 39 minutes on two cores (AMD EPYC, AVX2); dose scores of
+7.8 to 8.1 Gy from the CT, where a mean dose map has 9.2, and mean Dice 0.56 (seed 0).
+docs/explanation/reduced-study.md has the tables. They say little of the full networks.
 """
 
 import ml_collections
