@@ -11,27 +11,14 @@ import pytest
 
 from mtl_jax.core import config as configs
 from mtl_jax.datasets import prepared
+from mtl_jax.inference import volumes
 from mtl_jax.study import contours, evaluate, runs, trained, workdir
 from mtl_jax.train import writers
+from tests.study import command as commands
 
-STEPS = 4
-SETTINGS = {
-    "module": "study",
-    "train__steps": STEPS,
-    "train__checkpoint_every": 2,
-    "train__validate_every": 4,
-    "train__images_every": 4,
-    "optimizer__decay_steps": 0,
-}
+SETTINGS = commands.STUDY
+STEPS = SETTINGS["train__steps"]
 ROLES = ("contour", "baseline", "seq_human", "seq_auto", "multi")
-
-
-@pytest.fixture(scope="module")
-def finished(command, tmp_path_factory):
-    home = tmp_path_factory.mktemp("study")
-    status, out, err = command.run(home, **SETTINGS)
-    assert status == 0, err
-    return home, out
 
 
 def outcome(home):
@@ -41,8 +28,8 @@ def outcome(home):
     return {path.name: path.read_bytes() for path in paths}
 
 
-def test_a_study_leaves_tables_figures_and_a_report(finished):
-    home, out = finished
+def test_a_study_leaves_tables_figures_and_a_report(study):
+    home, out = study
     assert {path.name for path in home.iterdir()} == {*ROLES, "study"}
     folder = home / "study" / "test"
     tables = {path.stem for path in (folder / "tables").iterdir()}
@@ -58,7 +45,15 @@ def test_a_study_leaves_tables_figures_and_a_report(finished):
     assert "mean dose map" in (folder / "tables/openkbp.md").read_text()
 
 
-def test_a_study_killed_twice_ends_with_the_same_tables(command, finished, tmp_path):
+def test_a_role_predicts_what_it_predicts(study):
+    for role in ROLES:
+        (path,) = (study[0] / role / "predictions" / "test").iterdir()
+        prediction = volumes.read(path)
+        assert (prediction.dose_gy is None) == (role == "contour")
+        assert (prediction.contours is None) == (role not in ("contour", "multi"))
+
+
+def test_a_study_killed_twice_ends_with_the_same_tables(command, study, tmp_path):
     chance, kills = random.Random(), 0
     for role in chance.sample(ROLES, 2):
         process = command.start(tmp_path, **SETTINGS)
@@ -73,15 +68,15 @@ def test_a_study_killed_twice_ends_with_the_same_tables(command, finished, tmp_p
     assert kills
     status, _, err = command.run(tmp_path, **SETTINGS)
     assert status == 0, err
-    assert outcome(tmp_path) == outcome(finished[0])
+    assert outcome(tmp_path) == outcome(study[0])
 
 
-def test_a_dry_run_says_what_there_is_and_does_nothing(command, finished, tmp_path):
+def test_a_dry_run_says_what_there_is_and_does_nothing(command, study, tmp_path):
     status, out, _ = command.run(tmp_path / "new", "--dry_run", **SETTINGS)
     assert status == 0
     assert out.count(f"0 of {STEPS} steps trained; not evaluated") == len(ROLES)
     assert not (tmp_path / "new").exists()
-    status, out, _ = command.run(finished[0], "--dry_run", **SETTINGS)
+    status, out, _ = command.run(study[0], "--dry_run", **SETTINGS)
     assert status == 0
     assert out.count(f"{STEPS} of {STEPS} steps trained in 0 min") == len(ROLES)
     assert out.count("test evaluated in") == len(ROLES)
@@ -148,7 +143,7 @@ def drawn_and_predicted(finished, data, home):
     return masks, [p.dose_gy for _, p in trained.predictions(run, "test")]
 
 
-def test_reference_contours_cannot_reach_seq_auto(command, finished, tmp_path):
+def test_reference_contours_cannot_reach_seq_auto(command, study, tmp_path):
     """Without any reference contour the same contours are drawn, and the same dose."""
     (path,) = command.data_dir.glob("openkbp/phantom/*")
     data = prepared.open_directory(path)
@@ -158,8 +153,8 @@ def test_reference_contours_cannot_reach_seq_auto(command, finished, tmp_path):
     }
     blind = dataclasses.replace(data, splits=splits)
     assert not blind.splits["test"].volume(0).structures["SpinalCord"].any()
-    masks, doses = drawn_and_predicted(finished[0], data, tmp_path / "seeing")
-    others, same = drawn_and_predicted(finished[0], blind, tmp_path / "blind")
+    masks, doses = drawn_and_predicted(study[0], data, tmp_path / "seeing")
+    others, same = drawn_and_predicted(study[0], blind, tmp_path / "blind")
     assert len(masks) == 4  # two to train on, one to validate, one to test
     assert any(mask.any() for mask in masks.values())
     for key, mask in masks.items():
@@ -167,15 +162,15 @@ def test_reference_contours_cannot_reach_seq_auto(command, finished, tmp_path):
     np.testing.assert_array_equal(same, doses)
 
 
-def test_seq_auto_needs_the_contour_run_that_it_began_with(command, finished, tmp_path):
+def test_seq_auto_needs_the_contour_run_that_it_began_with(command, study, tmp_path):
     settings = {k: v for k, v in SETTINGS.items() if k != "module"}
     settings["config"] = "configs/demo.py:seq_auto"
     status, _, err = command.run(tmp_path / "seq_auto", **settings)
     assert status == 1
     assert "train it first (--config=FILE:contour" in err
     assert not (tmp_path / "seq_auto").exists()
-    shutil.copytree(finished[0] / "seq_auto", tmp_path / "seq_auto")
-    shutil.copytree(finished[0] / "contour", tmp_path / "contour")
+    shutil.copytree(study[0] / "seq_auto", tmp_path / "seq_auto")
+    shutil.copytree(study[0] / "contour", tmp_path / "contour")
     # The contour run is evaluated otherwise by now: seq_auto keeps to what it had.
     path = tmp_path / "contour" / "config.json"
     other = workdir.read_json(path) | {"evaluate.contour_threshold": 0.25}
@@ -191,8 +186,9 @@ def test_seq_auto_needs_the_contour_run_that_it_began_with(command, finished, tm
     assert "Traceback" not in err
 
 
-def test_what_was_deleted_is_made_again_and_what_is_old_goes(command, finished):
-    home, _ = finished
+def test_what_was_deleted_is_made_again_and_what_is_old_goes(command, study, tmp_path):
+    home = tmp_path / "study"
+    shutil.copytree(study[0], home)
     before = outcome(home)
     shutil.rmtree(home / "baseline" / "predictions")
     (home / "multi/evaluation/test.csv").unlink()
@@ -205,7 +201,7 @@ def test_what_was_deleted_is_made_again_and_what_is_old_goes(command, finished):
     assert not old.exists()
 
 
-def test_the_evaluation_names_both_variants(finished):
-    rows = evaluate.read_csv(finished[0] / "multi/evaluation/test.csv")
+def test_the_evaluation_names_both_variants(study):
+    rows = evaluate.read_csv(study[0] / "multi/evaluation/test.csv")
     found = {row.variant for row in rows}
     assert found == {"", evaluate.WITHOUT_MASK, evaluate.LARGEST}

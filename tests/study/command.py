@@ -1,0 +1,74 @@
+"""A tiny run on generated patients, as a user starts it."""
+
+import fcntl
+import os
+import subprocess
+import sys
+
+TINY = {
+    "data.phantom_patients": "(2,1,1)",
+    "data.image_size": "(32,32)",
+    "data.image_spacing_mm": "14.0",
+    "model.width": "4",
+    "model.decoder_widths": "(8,8,4,4,4)",
+    "model.bottleneck_width": "8",
+    "train.batch_size": "4",
+    "train.log_every": "2",
+    "evaluate.batch_size": "16",
+    "evaluate.checkpoint": "newest",
+}
+
+
+# The same programs as in test_main: compiled once, kept in the cache.
+STUDY = {
+    "module": "study",
+    "train__steps": 4,
+    "train__checkpoint_every": 2,
+    "train__validate_every": 4,
+    "train__images_every": 4,
+    "dwa__interval_steps": 4,
+}
+
+
+class Command:
+    """`python -m mtl_jax.main` with tiny settings, on one set of phantoms."""
+
+    def __init__(self, data_dir):
+        self.data_dir = data_dir
+
+    def start(
+        self, workdir, *flags, module="main", config="configs/demo.py", **settings
+    ):
+        """The running process; settings are configuration keys with __ for a dot."""
+        changes = TINY | {key.replace("__", "."): str(v) for key, v in settings.items()}
+        arguments = [f"--config.{key}={value}" for key, value in changes.items()]
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", f"mtl_jax.{module}", f"--config={config}"),
+                *(f"--workdir={workdir}", f"--data_dir={self.data_dir}"),
+                *(*arguments, *flags),
+            ],
+            env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, workdir, *flags, **settings):
+        """(exit status, stdout, stderr) of a run to its end."""
+        process = self.start(workdir, *flags, **settings)
+        out, err = process.communicate(timeout=600)
+        return process.returncode, out, err
+
+
+def once(tmp_path_factory, name, make):
+    """The folder that `make` fills, by whichever of xdist's workers comes first."""
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            done.write_text(make(folder) or "")
+    return folder, done.read_text()
