@@ -27,7 +27,7 @@ from configs import openkbp
 from mtl_jax.core import roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment, batches, preprocess
-from tfds_builders.openkbp import openkbp_dataset_builder
+from mtl_jax.study import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +42,8 @@ def main() -> None:
     """Parse the flags, measure, print."""
     flags = parse_flags()
     config = openkbp.get_config(flags.role)
-    data = prepared.prepare(
-        openkbp_dataset_builder.Builder,
-        cohort=config.data.cohort,
-        data_dir=flags.data_dir,
-        manual_dir=flags.manual_dir,
-        workers=config.data.workers,
+    data = command.prepare_in(
+        config, data_dir=flags.data_dir, manual_dir=flags.manual_dir
     )
     split = data.splits["train"]
     measurements = list_measurements(split, config, flags.batch_size)

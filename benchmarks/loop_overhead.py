@@ -22,10 +22,8 @@ from tqdm import tqdm
 from configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
-from mtl_jax.datasets import prepared
-from mtl_jax.study import runs, workdir
+from mtl_jax.study import command, runs, workdir
 from mtl_jax.train import checkpoint, loop, writers
-from tfds_builders.openkbp import openkbp_dataset_builder
 
 
 def parse_flags() -> argparse.Namespace:
@@ -45,12 +43,8 @@ def main() -> None:
     config = openkbp.get_config(flags.role)
     config.model.pretrained = "none"
     config.train.steps = 10**6
-    data = prepared.prepare(
-        openkbp_dataset_builder.Builder,
-        cohort=config.data.cohort,
-        data_dir=flags.data_dir,
-        manual_dir=flags.manual_dir,
-        workers=config.data.workers,
+    data = command.prepare_in(
+        config, data_dir=flags.data_dir, manual_dir=flags.manual_dir
     )
     with tempfile.TemporaryDirectory() as folder:
         run = runs.Run(configs.check(config), data, Path(folder))

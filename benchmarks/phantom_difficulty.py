@@ -19,10 +19,8 @@ from configs import demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared
-from mtl_jax.sources import phantom
-from mtl_jax.study import results, runs, workdir
+from mtl_jax.study import command, results, runs, workdir
 from mtl_jax.train import writers
-from tfds_builders.openkbp import openkbp_dataset_builder
 
 
 class ShuffledCt:
@@ -61,19 +59,7 @@ def main() -> None:
     config = demo.get_config()
     if flags.steps is not None:
         config.train.steps = flags.steps
-    train, validation, test = config.data.phantom_patients
-    manual_dir = flags.data_dir / "phantom"
-    phantom.write_cohort(
-        manual_dir, seed=config.data.phantom_seed,
-        train=train, validation=validation, test=test,
-    )  # fmt: skip
-    data = prepared.prepare(
-        openkbp_dataset_builder.Builder,
-        cohort=config.data.cohort,
-        data_dir=flags.data_dir,
-        manual_dir=manual_dir,
-        workers=config.data.workers,
-    )
+    data = command.prepare_in(config, data_dir=flags.data_dir, manual_dir=None)
     split = data.splits["train"]
     shuffled = dataclasses.replace(split, source=ShuffledCt(split, seed=0))
     as_is = trained(config, data, flags.workdir / "as_is")

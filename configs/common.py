@@ -7,6 +7,15 @@ keys, their types and their ranges are checked by `mtl_jax/core/config.py`.
 import ml_collections
 
 
+def flip_only(config: ml_collections.ConfigDict) -> None:
+    """Swap left and right half of the time, and change nothing else."""
+    config.augment.enabled = True
+    config.augment.rotation_deg = 0.0
+    config.augment.translation_px = 0.0
+    config.augment.scale = 0.0
+    config.augment.ct_noise = 0.0
+
+
 def get_config() -> ml_collections.ConfigDict:
     """All keys; a site's file sets what is its own."""
     config = ml_collections.ConfigDict()

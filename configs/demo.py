@@ -24,12 +24,7 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.data.statistics = "fitted"
     config.data.image_size = (64, 64)
     config.data.image_spacing_mm = 5.0
-    # Left and right swap half of the time; nothing else is changed.
-    config.augment.enabled = True
-    config.augment.rotation_deg = 0.0
-    config.augment.translation_px = 0.0
-    config.augment.scale = 0.0
-    config.augment.ct_noise = 0.0
+    common.flip_only(config)
     config.model.stage_sizes = (2, 2, 2, 2)
     config.model.width = 8
     config.model.decoder_widths = (32, 32, 24, 16, 16)

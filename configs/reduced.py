@@ -18,12 +18,7 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.role = role
     config.data.image_size = (64, 64)
     config.data.image_spacing_mm = 8.0
-    # Left and right swap half of the time; nothing else is changed.
-    config.augment.enabled = True
-    config.augment.rotation_deg = 0.0
-    config.augment.translation_px = 0.0
-    config.augment.scale = 0.0
-    config.augment.ct_noise = 0.0
+    common.flip_only(config)
     config.model.stage_sizes = (2, 2, 2, 2)
     config.model.width = 16
     config.model.decoder_widths = (96, 64, 32, 24, 16)

@@ -5,7 +5,6 @@ not zero. `index` counts in C order over 128 rows (to posterior), 128 columns (t
 patient's left) and 128 slices (from head to feet). Babier et al., Med. Phys. 48, 5549.
 """
 
-import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import errors
+from mtl_jax.core import errors, files
 
 SHAPE = (128, 128, 128)
 
@@ -30,24 +29,18 @@ def write(doses_gy: Iterable[tuple[str, np.ndarray]], path: Path) -> int:
         RecordError: a dose that the format cannot hold, an id that is not `pt_N` or
             comes twice, or no patient.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.tmp")
     written: set[str] = set()
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            for patient, dose_gy in doses_gy:
-                _check(patient, dose_gy, written)
-                # A date of its own, so that the bytes do not depend on the clock.
-                member = zipfile.ZipInfo(f"{patient}.csv", (1980, 1, 1, 0, 0, 0))
-                member.compress_type = zipfile.ZIP_DEFLATED
-                member.external_attr = 0o644 << 16
-                archive.writestr(member, csv_bytes(dose_gy))
-                written.add(patient)
+    with files.whole(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for patient, dose_gy in doses_gy:
+            _check(patient, dose_gy, written)
+            # A date of its own, so that the bytes do not depend on the clock.
+            member = zipfile.ZipInfo(f"{patient}.csv", (1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, csv_bytes(dose_gy))
+            written.add(patient)
         if not written:
             raise errors.RecordError("no patient to submit: predict a split first")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return len(written)
 
 

@@ -1,5 +1,7 @@
 """From contour probabilities to masks: threshold, and an optional clean-up."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import ndimage
 
@@ -15,6 +17,11 @@ def masks(prediction: volumes.Prediction, *, threshold: float) -> dict[str, np.n
         return {}
     drawn = zip(prediction.structures, prediction.contours, strict=True)
     return {name: probability >= threshold for name, probability in drawn}
+
+
+def largest_of(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`masks` by structure, each with its largest piece alone."""
+    return {name: largest(mask) for name, mask in masks.items()}
 
 
 def largest(mask: np.ndarray) -> np.ndarray:

@@ -6,14 +6,13 @@ every slice counts once.
 
 import dataclasses
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry, records
+from mtl_jax.core import errors, files, geometry, records
 from mtl_jax.pipeline import preprocess as preprocessing
 
 
@@ -106,16 +105,16 @@ def save(prediction: Prediction, path: Path) -> None:
         "grid": np.array(json.dumps(dataclasses.asdict(prediction.grid))),
         "structures": np.array(prediction.structures),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
     # np.savez_compressed packs at zlib's level 6: five times the time, 5 % less.
     packing, level = zipfile.ZIP_DEFLATED, 1
-    with zipfile.ZipFile(partial, "w", packing, compresslevel=level) as archive:
+    with (
+        files.whole(path) as partial,
+        zipfile.ZipFile(partial, "w", packing, compresslevel=level) as archive,
+    ):
         for name, array in arrays.items():
             if array is not None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
-    os.replace(partial, path)
 
 
 def read(path: Path) -> Prediction:

@@ -6,13 +6,12 @@ of core/records.Example.masks. Out: a Split whose examples also hold `predicted`
 
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import errors, records, sites
+from mtl_jax.core import errors, files, records, sites
 from mtl_jax.datasets import prepared
 
 
@@ -22,25 +21,22 @@ def save(masks: Mapping[str, np.ndarray], site: sites.Site, path: Path) -> None:
     for name, mask in masks.items():
         bit = site.names.index(site.structure(name).name)
         bits |= mask.astype(np.uint16) << np.uint16(bit)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    with partial.open("wb") as file:
+    with files.whole(path) as partial, partial.open("wb") as file:
         np.lib.format.write_array(file, bits, allow_pickle=False)
-    os.replace(partial, path)
 
 
-def attach(split: prepared.Split, files: Mapping[str, Path]) -> prepared.Split:
-    """`split` with the contours in `files`, by patient, beside what is stored.
+def attach(split: prepared.Split, drawn: Mapping[str, Path]) -> prepared.Split:
+    """`split` with the contours in the files `drawn`, by patient, joined to it.
 
     Raises:
         DatasetError: a patient has no file, or one that is damaged or of another grid.
     """
     for entry in split.patients:
-        if entry.patient_id not in files:
+        if entry.patient_id not in drawn:
             raise errors.DatasetError(
                 f"split {split.name}: no contours were drawn for {entry.patient_id}"
             )
-        path = files[entry.patient_id]
+        path = drawn[entry.patient_id]
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -53,14 +49,14 @@ def attach(split: prepared.Split, files: Mapping[str, Path]) -> prepared.Split:
                 f"drawn contours {path} are {found.dtype} {found.shape}, the patient's "
                 f"grid is {entry.grid.shape}; delete the file"
             )
-    return dataclasses.replace(split, source=WithPredicted(split.source, files))
+    return dataclasses.replace(split, source=WithPredicted(split.source, drawn))
 
 
 class WithPredicted:
     """Slices of a split, each with the contours that were drawn on it."""
 
-    def __init__(self, source: prepared.Source, files: Mapping[str, Path]) -> None:
-        self._source, self._files = source, files
+    def __init__(self, source: prepared.Source, drawn: Mapping[str, Path]) -> None:
+        self._source, self._files = source, drawn
         self._volume = functools.lru_cache(maxsize=64)(self._open)
 
     def _open(self, patient: str) -> np.ndarray:

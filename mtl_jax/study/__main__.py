@@ -24,7 +24,7 @@ from mtl_jax.study import (
     pages,
     plan,
     report,
-)  # fmt: skip
+)
 from mtl_jax.study.tables import render
 
 logger = logging.getLogger("mtl_jax")
@@ -97,7 +97,7 @@ def _write(
     pictures = outputs.draw_figures(gathered, folder / "figures")
     written = [
         *render.write_all(tables, folder / "tables"),
-        *pictures.values(),
+        *(picture.path for picture in pictures),
         *outputs.draw_histograms(gathered, folder / "dvh"),
         *outputs.write_submissions(gathered, folder / "submissions"),
     ]

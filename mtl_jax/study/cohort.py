@@ -20,8 +20,8 @@ class Check:
     """Something that was looked at, and what was found."""
 
     name: str
-    passed: bool
-    detail: str
+    passed: bool | None  # None: could not be checked
+    detail: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Cohort:
 
     def require(self) -> "Cohort":
         """Itself; a DatasetError if a check failed."""
-        if failed := [check for check in self.checks if not check.passed]:
+        if failed := [check for check in self.checks if check.passed is False]:
             raise errors.DatasetError(
                 "the data set is not fit for a study: "
                 + "; ".join(f"{check.name}: {check.detail}" for check in failed)

@@ -96,20 +96,31 @@ def workdir(below: str = "") -> Path:
 
 
 def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
-    """The data set of `config`, built first if it is not there."""
-    if config.data.builder not in BUILDERS:
-        raise errors.ConfigError(
-            f"unknown data.builder {config.data.builder!r}"
-            f"{errors.nearest(config.data.builder, BUILDERS)}"
-        )
-    builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
+    """The data set of `config` in the flags' directories, built if it is not there."""
     data_dir = Path(
         DATA_DIR.value or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     ).expanduser()
     manual_dir = Path(
         MANUAL_DIR.value or data_dir / "downloads" / "manual"
     ).expanduser()
+    return prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
+
+
+def prepare_in(
+    config: ml_collections.ConfigDict, *, data_dir: Path | None, manual_dir: Path | None
+) -> prepared.Prepared:
+    """The data set of `config`, built first if it is not there; None is TFDS's own.
+
+    Phantoms are written to `data_dir`, which then has to be given.
+    """
+    if config.data.builder not in BUILDERS:
+        raise errors.ConfigError(
+            f"unknown data.builder {config.data.builder!r}"
+            f"{errors.nearest(config.data.builder, BUILDERS)}"
+        )
+    builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
     if config.data.source == "phantom":
+        assert data_dir is not None
         train, validation, test = config.data.phantom_patients
         manual_dir = data_dir / "phantom"
         phantom.write_cohort(

@@ -20,7 +20,6 @@ from mtl_jax.core import errors, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import predicted
 from mtl_jax.study import evaluate, runs, trained, workdir
-from mtl_jax.train import checkpoint
 
 # Files by split and patient.
 Files = Mapping[str, Mapping[str, Path]]
@@ -113,7 +112,7 @@ def _bases(home: Path, drawing: list[runs.Run]) -> list[dict[str, Any]]:
     bases = workdir.read_json(path)
     for run, basis in zip(drawing, bases, strict=True):
         try:
-            found = checkpoint.read_run(trained.folder(run, basis["step"]))["digest"]
+            found = trained.digest(run, basis["step"])
         except errors.CheckpointError:
             found = ""
         if found != basis["checkpoint"]:
@@ -127,10 +126,10 @@ def _bases(home: Path, drawing: list[runs.Run]) -> list[dict[str, Any]]:
 
 def _basis(run: runs.Run) -> dict[str, Any]:
     """What contours depend on: network, data, and what is done after."""
-    settings = run.config.evaluate
+    settings, at_step = run.config.evaluate, trained.step(run)
     return {
-        "step": trained.step(run),
-        "checkpoint": trained.digest(run),
+        "step": at_step,
+        "checkpoint": trained.digest(run, at_step),
         "data": run.data.fingerprint,
         "contour_threshold": settings.contour_threshold,
         "largest_component": settings.largest_component,
@@ -156,5 +155,5 @@ def _draw(
     for index, prediction in trained.predictions(
         run, name, missing, at_step=basis["step"], mirror=basis["mirror"]
     ):
-        predicted.save(rules.contours(prediction)[""], run.site, files[index])
+        predicted.save(rules.drawn(prediction), run.site, files[index])
     return {patients[i].patient_id: path for i, path in files.items()}

@@ -7,21 +7,20 @@ Patients are the unit: a metric's mean and spread are over the patients that hav
 import csv
 import dataclasses
 import math
-import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ml_collections
 import numpy as np
 
-from mtl_jax.core import records, reporting, sites
+from mtl_jax.core import files, records, reporting, sites
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.metrics import contours, dose, openkbp
+from mtl_jax.study import shown
 
 WITH_MASK, WITHOUT_MASK = "with_possible_dose_mask", "without_possible_dose_mask"
-# Metrics of contours are summarised by their value, doses and volumes by their error.
 CONTOUR_UNITS = ("1", "mm", "px")
 LARGEST, ALL_PIECES = "largest_component", "all_components"
 
@@ -39,6 +38,11 @@ class Row:
     error: float
     note: str = ""
     variant: str = ""  # "": scored as configured; else what was done otherwise
+
+    @property
+    def value(self) -> float:
+        """What is summarised: a contour metric itself, of a dose metric the error."""
+        return self.prediction if self.unit in CONTOUR_UNITS else self.error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +74,9 @@ class Rules:
         self, patient: records.Patient, dose_gy: np.ndarray
     ) -> dict[str, np.ndarray]:
         """`dose_gy` by variant; two where the possible-dose mask is known."""
-        mask = patient.possible_dose_mask
-        if mask is None:
+        if patient.possible_dose_mask is None:
             return {"": dose_gy}
-        masked = np.where(mask, dose_gy, np.float32(0))
+        masked = np.where(patient.possible_dose_mask, dose_gy, np.float32(0))
         if self.apply_possible_dose_mask:
             return {"": masked, WITHOUT_MASK: dose_gy}
         return {"": dose_gy, WITH_MASK: masked}
@@ -85,10 +88,24 @@ class Rules:
         masks = postprocess.masks(prediction, threshold=self.contour_threshold)
         if not masks:
             return {}
-        largest = {name: postprocess.largest(mask) for name, mask in masks.items()}
+        largest = postprocess.largest_of(masks)
         if self.largest_component:
             return {"": largest, ALL_PIECES: masks}
         return {"": masks, LARGEST: largest}
+
+    def shown(
+        self, patient: records.Patient, prediction: volumes.Prediction
+    ) -> shown.Shown:
+        """`prediction` as it is scored as configured, and nothing beyond."""
+        dose_gy = prediction.dose_gy
+        if dose_gy is not None:
+            dose_gy = self.doses(patient, dose_gy)[""]
+        return shown.Shown(dose_gy, self.drawn(prediction))
+
+    def drawn(self, prediction: volumes.Prediction) -> dict[str, np.ndarray]:
+        """Masks by structure, as configured."""
+        masks = postprocess.masks(prediction, threshold=self.contour_threshold)
+        return postprocess.largest_of(masks) if self.largest_component else masks
 
 
 def _with_headlines(
@@ -152,11 +169,16 @@ class PatientScore:
     dice: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
+    def mean_dice(self) -> float:
+        """Over the structures that have one; NaN where none has."""
+        return float(np.mean(list(self.dice.values()))) if self.dice else math.nan
+
+    @property
     def rank(self) -> float:
         """Lower is better: the dose error, or what the mean Dice lacks of 1."""
         if self.dose_error_gy is not None:
             return self.dose_error_gy
-        return 1 - float(np.mean(list(self.dice.values() or [0.0])))
+        return 1 - (self.mean_dice if self.dice else 0.0)
 
 
 def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
@@ -193,8 +215,7 @@ def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     for row in rows:
         if not math.isnan(row.error):
             name = f"{row.metric}/{row.structure}" if row.structure else row.metric
-            of_contours = row.unit in CONTOUR_UNITS
-            values[name].append(row.prediction if of_contours else row.error)
+            values[name].append(row.value)
     metrics = {
         name: {
             "mean": float(np.mean(several)),
@@ -211,23 +232,33 @@ def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     dices = [m["mean"] for name, m in metrics.items() if name.startswith("dice/")]
     if dices:
         summary["mean_dice"] = float(np.mean(dices))
-        summary["missed"] = sum(r.metric == "dice" and r.note == "missed" for r in rows)
+        summary["missed"] = sum(
+            r.metric == "dice" and r.note == contours.MISSED for r in rows
+        )
     return summary
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write `rows` in long form, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    with partial.open("w", newline="") as file:
+    write_runs_csv([((), rows)], path, ())
+
+
+def write_runs_csv(
+    runs: Iterable[tuple[Sequence[object], Sequence[Row]]],
+    path: Path,
+    columns: Sequence[str],
+) -> None:
+    """Write the rows of several runs, with what they are in `columns` before them."""
+    with files.whole(path) as partial, partial.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow([field.name for field in dataclasses.fields(Row)])
-        for row in rows:
-            values = dataclasses.astuple(row)
-            table.writerow(
-                ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
-            )
-    os.replace(partial, path)
+        table.writerow([*columns, *(field.name for field in dataclasses.fields(Row))])
+        for beginning, rows in runs:
+            for row in rows:
+                values = dataclasses.astuple(row)
+                cells = [
+                    "" if isinstance(v, float) and math.isnan(v) else v for v in values
+                ]
+                table.writerow([*beginning, *cells])
 
 
 def read_csv(path: Path) -> list[Row]:

@@ -4,15 +4,12 @@ In: jobs that are finished. Out: rows by role and seed, and patients with what e
 predicts for them, as it was scored.
 """
 
-import csv
 import dataclasses
 import functools
 import math
-import os
 from pathlib import Path
 
 import ml_collections
-import numpy as np
 
 from mtl_jax.core import records, reporting, roles, sites
 from mtl_jax.datasets import prepared
@@ -39,10 +36,17 @@ class Gathered:
     def rows(self) -> dict[str, list[list[evaluate.Row]]]:
         """Evaluation rows by role, a list for each seed."""
         found: dict[str, list[list[evaluate.Row]]] = {}
-        for job in self.jobs:
-            path = job.workdir / "evaluation" / f"{self.name}.csv"
-            found.setdefault(job.role.name, []).append(evaluate.read_csv(path))
+        for job, rows in self.results:
+            found.setdefault(job.role.name, []).append(rows)
         return found
+
+    @functools.cached_property
+    def results(self) -> list[tuple[plan.Job, list[evaluate.Row]]]:
+        """Evaluation rows of each job."""
+        return [
+            (job, evaluate.read_csv(results.rows_path(job.workdir, self.name)))
+            for job in self.jobs
+        ]
 
     @functools.cached_property
     def first(self) -> dict[str, plan.Job]:
@@ -66,12 +70,9 @@ class Gathered:
 
     def prediction(self, role: str, patient: records.Patient) -> shown.Shown:
         """What a role predicts for a patient, as it was scored."""
-        folder = self.first[role].workdir / "predictions" / self.name
-        found = volumes.read(folder / f"{patient.patient_id}.npz")
-        dose_gy = found.dose_gy
-        if dose_gy is not None:
-            dose_gy = self.rules.doses(patient, dose_gy)[""]
-        return shown.Shown(dose_gy, self.rules.contours(found).get("", {}))
+        home = self.first[role].workdir
+        path = results.prediction_path(home, self.name, patient.patient_id)
+        return self.rules.shown(patient, volumes.read(path))
 
     def predictions(self, patient: records.Patient) -> dict[str, shown.Shown]:
         """What each role predicts for a patient, by its label in tables."""
@@ -95,17 +96,12 @@ class Gathered:
                 who: math.nan if one.dose_error_gy is None else one.dose_error_gy
                 for who, one in scores.items()
             }
-        return {
-            who: float(np.mean(list(one.dice.values()))) if one.dice else math.nan
-            for who, one in scores.items()
-        }
+        return {who: one.mean_dice for who, one in scores.items()}
 
     def value(self, role: str, patient: str, structure: str, metric: str) -> float:
         """A predicted contour metric, or the error of a dose metric; NaN if none."""
         row = self._by_key[role].get((patient, structure, metric))
-        if row is None:
-            return math.nan
-        return row.prediction if row.unit in evaluate.CONTOUR_UNITS else row.error
+        return math.nan if row is None else row.value
 
     @functools.cached_property
     def _by_key(self) -> dict[str, dict[tuple[str, str, str], evaluate.Row]]:
@@ -126,19 +122,8 @@ def label(role: str) -> str:
 
 def write_rows(gathered: Gathered, path: Path) -> None:
     """All rows of all roles and seeds in one CSV, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    fields = [field.name for field in dataclasses.fields(evaluate.Row)]
-    with partial.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["role", "seed", *fields])
-        for job in gathered.jobs:
-            source = job.workdir / "evaluation" / f"{gathered.name}.csv"
-            with source.open(newline="") as rows:
-                for row in csv.DictReader(rows):
-                    values = [row[field] for field in fields]
-                    table.writerow([job.role.name, job.config.seed, *values])
-    os.replace(partial, path)
+    runs = (((job.role.name, job.config.seed), rows) for job, rows in gathered.results)
+    evaluate.write_runs_csv(runs, path, ("role", "seed"))
 
 
 def yardsticks_of(
@@ -153,7 +138,7 @@ def yardsticks_of(
     """
     rules = evaluate.Rules.of(config)
     basis = {
-        "yardsticks": list(yardsticks.LABELS),
+        "yardsticks": list(yardsticks.TABLE),
         "data": data.fingerprint,
         "structures": list(config.data.structures),
         "metrics": reporting.render(rules.template, rules.site),

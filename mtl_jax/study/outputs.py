@@ -4,7 +4,7 @@ In: what `gather` read. Out: files in the study's folder, the same for the same 
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.export import openkbp_csv
 from mtl_jax.metrics import dvh
-from mtl_jax.study import figures, gather, yardsticks
+from mtl_jax.study import figures, gather, report, shown, yardsticks
 from mtl_jax.study.tables import catalogue, render
 from mtl_jax.train import writers
 
@@ -30,7 +30,7 @@ def build_tables(
     """All tables that the roles give."""
     return catalogue.build(
         gathered.rows,
-        {yardsticks.LABELS[n]: rows for n, rows in gathered.yardsticks.items()},
+        {yardsticks.TABLE[n].label: rows for n, rows in gathered.yardsticks.items()},
         site=gathered.site,
         cohort=cohort,
         seed=seed,
@@ -38,9 +38,9 @@ def build_tables(
     )  # fmt: skip
 
 
-def draw_figures(gathered: gather.Gathered, folder: Path) -> dict[str, Path]:
-    """The paper's comparisons and the training curves; paths by title."""
-    drawn = {}
+def draw_figures(gathered: gather.Gathered, folder: Path) -> list[report.Picture]:
+    """The paper's comparisons and the training curves."""
+    drawn = []
     numbers = PAPER_FIGURES.get(gathered.site.name)
     for task, number in zip(("dose", "contours"), numbers or (0, 0), strict=True):
         cases = _cases(gathered, task)
@@ -51,14 +51,16 @@ def draw_figures(gathered: gather.Gathered, folder: Path) -> dict[str, Path]:
         path = folder / name
         if task == "dose":
             title = f"{head}best, median and worst dose by mean absolute error"
+            alt = "CT, reference dose, each role's dose and its error, a patient a row"
             figures.dose_comparison(path, cases, site=gathered.site, title=title)
         else:
             title = f"{head}best, median and worst contours by mean Dice"
+            alt = "CT with reference contours and each role's contours as outlines"
             names = gathered.structures
             figures.contour_comparison(
                 path, cases, site=gathered.site, names=names, title=title
             )
-        drawn[title] = path
+        drawn.append(report.Picture(title, "", alt, path))
     path = folder / "training.png"
     figures.training_comparison(
         path,
@@ -67,57 +69,62 @@ def draw_figures(gathered: gather.Gathered, folder: Path) -> dict[str, Path]:
             for role, job in gathered.first.items()
         },
     )
-    return drawn | {"Losses, weights of the tasks (DWA) and gammas": path}
+    title = "Losses, weights of the tasks (DWA) and gammas"
+    alt = "Curves over the steps of training, for each role"
+    return [*drawn, report.Picture(title, "", alt, path)]
 
 
 def _cases(gathered: gather.Gathered, task: roles.Task) -> list[figures.Case]:
     """Best, median and worst patient; none where no role does `task`."""
     ranking = gathered.ranking(task)
     doing = [name for name in gathered.first if task in roles.get(name).tasks]
+    scores = {gather.label(name): gathered.scores(name) for name in doing}
     cases = []
     for place, patient_id in figures.choose_cases(
         ranking, lower_is_better=task == "dose"
     ):
         patient = gathered.patient(patient_id)
-        shown = gathered.predictions(patient)
-        scores = {name: gathered.scores(name)[patient_id] for name in doing}
+        own = {label: by_patient[patient_id] for label, by_patient in scores.items()}
         cases.append(
             figures.Case(
                 place,
                 patient,
-                {gather.label(name): shown[gather.label(name)] for name in doing},
+                {gather.label(n): gathered.prediction(n, patient) for n in doing},
                 mae_gy={
-                    gather.label(name): score.dose_error_gy
-                    for name, score in scores.items()
+                    label: score.dose_error_gy
+                    for label, score in own.items()
                     if score.dose_error_gy is not None
                 },
-                dice={gather.label(name): one.dice for name, one in scores.items()},
+                dice={label: score.dice for label, score in own.items()},
             )
         )
     return cases
 
 
-def curves(gathered: gather.Gathered, patient: records.Patient) -> Curves:
+def curves(
+    patient: records.Patient, predictions: Mapping[str, shown.Shown], site: sites.Site
+) -> Curves:
     """Histograms of the reference ("") and of each role's dose, by structure."""
-    doses = {"": patient.dose_gy} | {
-        role: one.dose_gy for role, one in gathered.predictions(patient).items()
+    doses = {"": patient.dose_gy}
+    doses |= {role: one.dose_gy for role, one in predictions.items()}
+    drawn = {n: mask for n, mask in patient.structures.items() if mask.any()}
+    return {
+        role: {
+            name: dvh.curve(*dvh.inside(drawn[name], dose_gy))
+            for name in site.names
+            if name in drawn
+        }
+        for role, dose_gy in doses.items()
+        if dose_gy is not None
     }
-    found: Curves = {}
-    for role, dose_gy in doses.items():
-        if dose_gy is not None:
-            found[role] = {}
-            for name in gathered.site.names:
-                mask = patient.structures.get(name)
-                if mask is not None and mask.any():
-                    found[role][name] = dvh.curve(*dvh.inside(mask, dose_gy))
-    return found
 
 
 def draw_histograms(gathered: gather.Gathered, folder: Path) -> list[Path]:
     """A DVH plot for each patient with a dose; where they are."""
     paths = []
     for patient_id in tqdm(gathered.patients, desc="DVH plots", unit="pt"):
-        found = curves(gathered, gathered.patient(patient_id))
+        patient = gathered.patient(patient_id)
+        found = curves(patient, gathered.predictions(patient), gathered.site)
         if len(found) > 1 and "" in found:
             reference = found.pop("")
             figures.dvh_figure(

@@ -4,8 +4,7 @@ In: what `gather` read, and the files that `outputs` wrote. Out: a report.Study.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,18 +31,13 @@ MOST_PATIENTS = 24
 # Worse than the mean by so many standard deviations: worth a look.
 OUTLIER = 2.0
 
-ALT = {
-    "dose": "CT, reference dose, each role's dose and its error, a patient a row",
-    "contours": "CT with reference contours and each role's contours as outlines",
-}
-
 
 def study(
     gathered: gather.Gathered,
     members: cohort.Cohort,
     data: prepared.Prepared,
     tables: Sequence[render.Table],
-    pictures: Mapping[str, Path],
+    pictures: Sequence[report.Picture],
     title: str,
 ) -> report.Study:
     """The whole report."""
@@ -57,15 +51,9 @@ def study(
             report.Fact("fingerprint", data.fingerprint),
         ],
         cohort_tables=[_cohort_table(members)],
-        checks=[
-            *(report.Check(c.name, c.passed, c.detail) for c in members.checks),
-            *_statistics(gathered),
-        ],
+        checks=[*members.checks, *_statistics(gathered)],
         tables=tables,
-        pictures=[
-            report.Picture(title, "", _alt(title), path)
-            for title, path in pictures.items()
-        ],
+        pictures=pictures,
         patients=list(_patients(gathered)),
         provenance=[*_provenance(gathered)],
     )
@@ -94,10 +82,11 @@ def _failures(gathered: gather.Gathered) -> Iterator[report.Finding]:
 
 def _yardsticks(gathered: gather.Gathered) -> Iterator[report.Finding]:
     """Models that a predictor without an image equals or beats."""
+    site = gathered.site
+    models = {r: evaluate.summarise(s[0], site) for r, s in gathered.rows.items()}
     for name, rows in gathered.yardsticks.items():
-        theirs = evaluate.summarise(rows, gathered.site)
-        for role, seeds in gathered.rows.items():
-            mine = evaluate.summarise(seeds[0], gathered.site)
+        theirs = evaluate.summarise(rows, site)
+        for role, mine in models.items():
             for key, words, sign, form in (
                 ("openkbp_dose_score", "dose score", 1, "{:.2f} Gy"),
                 ("openkbp_dvh_score", "DVH score", 1, "{:.2f} Gy"),
@@ -109,7 +98,7 @@ def _yardsticks(gathered: gather.Gathered) -> Iterator[report.Finding]:
                     yield report.Finding(
                         "warning",
                         f"{gather.label(role)}: {words} {form.format(mine[key])}, no "
-                        f"better than the {yardsticks.LABELS[name]}: "
+                        f"better than the {yardsticks.TABLE[name].label}: "
                         f"{form.format(theirs[key])}",
                     )
 
@@ -146,21 +135,14 @@ def _cohort_table(members: cohort.Cohort) -> report.Table:
     )
 
 
-def _statistics(gathered: gather.Gathered) -> Iterator[report.Check]:
+def _statistics(gathered: gather.Gathered) -> Iterator[cohort.Check]:
     """That no run normalised its CT with values of the patients it is tested on."""
     for role, job in gathered.first.items():
         origin = workdir.read_json(job.workdir / "statistics.json")["origin"]
         # Of given values nobody can tell here whose they are.
         fitted = f"training split of {gathered.fingerprint}" in origin
         name = f"{gather.label(role)}: CT statistics know no test patient"
-        yield report.Check(name, True if fitted else None, origin)
-
-
-def _alt(title: str) -> str:
-    for task, text in ALT.items():
-        if task in title:
-            return text
-    return "Curves over the steps of training, for each role"
+        yield cohort.Check(name, True if fitted else None, origin)
 
 
 def _patients(gathered: gather.Gathered) -> Iterator[report.PatientPage]:
@@ -177,13 +159,12 @@ def _patients(gathered: gather.Gathered) -> Iterator[report.PatientPage]:
         order = [*order[:half], *order[-half:]]
     for patient_id in tqdm(order, desc="report", unit="pt"):
         patient = gathered.patient(patient_id)
+        shown = gathered.predictions(patient)
         yield report.PatientPage(
             patient_id,
             scores=_scores(gathered, patient_id),
-            slices=report.pack(
-                patient, gathered.predictions(patient), site=gathered.site
-            ),
-            histograms=outputs.curves(gathered, patient),
+            slices=report.pack(patient, shown, site=gathered.site),
+            histograms=outputs.curves(patient, shown, gathered.site),
         )
 
 

@@ -122,13 +122,17 @@ def finish(
     run = job.run(data)
     if not run.train(stop):
         return False
-    for split in () if job.is_fold else job.config.evaluate.splits:
+    splits = () if job.is_fold else job.config.evaluate.splits
+    for split in splits:
         if not results.is_current(run, split):
             fitting = results.for_tasks(beside[split], run.role.tasks)
             results.evaluate_split(run, split, fitting)
-        if not (run.workdir / "evaluation" / f"{split}.png").exists():
-            results.curves(run)
-            results.picture(run, split)
+    folder = run.workdir / "evaluation"
+    undrawn = [split for split in splits if not (folder / f"{split}.png").exists()]
+    if undrawn:
+        results.curves(run)
+    for split in undrawn:
+        results.picture(run, split)
     return not stop()
 
 

@@ -37,7 +37,8 @@ def evaluate_split(
     rows = []
     for index, prediction in trained.predictions(run, name):
         patient = split.volume(index)
-        volumes.save(prediction, prediction_path(run, name, patient.patient_id))
+        path = prediction_path(run.workdir, name, patient.patient_id)
+        volumes.save(prediction, path)
         rows += evaluate.score(patient, prediction, rules)
     if beside is None:
         beside = score_yardsticks(
@@ -49,7 +50,7 @@ def evaluate_split(
     }
     for each, theirs in beside.items():
         evaluate.write_csv(theirs, folder / "yardsticks" / name / f"{each}.csv")
-    evaluate.write_csv(rows, folder / f"{name}.csv")
+    evaluate.write_csv(rows, rows_path(run.workdir, name))
     summary["seconds"] = time.monotonic() - began
     workdir.write_json(summary, folder / f"{name}.json")
     return summary
@@ -62,10 +63,11 @@ def _basis(run: runs.Run, name: str) -> dict[str, Any]:
     if run.config.evaluate.metrics:
         template = evaluate.Rules.of(run.config).template
         settings["metrics"] = reporting.render(template, run.site)
+    at_step = trained.step(run)
     return {
         "split": name,
-        "step": trained.step(run),
-        "checkpoint": trained.digest(run),
+        "step": at_step,
+        "checkpoint": trained.digest(run, at_step),
         "settings": settings,
     }
 
@@ -73,9 +75,9 @@ def _basis(run: runs.Run, name: str) -> dict[str, Any]:
 def is_current(run: runs.Run, name: str) -> bool:
     """Whether split `name` was evaluated, whole, as the run is now."""
     path = run.workdir / "evaluation" / f"{name}.json"
-    needed = [path, path.with_suffix(".csv")]
+    needed = [path, rows_path(run.workdir, name)]
     for entry in run.data.splits[name].patients:
-        needed.append(prediction_path(run, name, entry.patient_id))
+        needed.append(prediction_path(run.workdir, name, entry.patient_id))
     if not all(each.exists() for each in needed):
         return False
     found, basis = workdir.read_json(path), _basis(run, name)
@@ -87,13 +89,18 @@ def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
     return {
         name: rows
         for name, rows in beside.items()
-        if ("dose" if any(row.unit == "Gy" for row in rows) else "contours") in tasks
+        if yardsticks.TABLE[name].task in tasks
     }
 
 
-def prediction_path(run: runs.Run, name: str, patient_id: str) -> Path:
-    """Where the prediction for a patient of split `name` is, or would be."""
-    return run.workdir / "predictions" / name / f"{patient_id}.npz"
+def prediction_path(home: Path, name: str, patient_id: str) -> Path:
+    """Where in a workdir the prediction for a patient of split `name` is."""
+    return home / "predictions" / name / f"{patient_id}.npz"
+
+
+def rows_path(home: Path, name: str) -> Path:
+    """Where in a workdir the evaluation's rows of split `name` are."""
+    return home / "evaluation" / f"{name}.csv"
 
 
 def score_yardsticks(
@@ -105,7 +112,7 @@ def score_yardsticks(
 ) -> Yardsticks:
     """Rows of the yardsticks that do one of `tasks`, made from `train`, on `split`."""
     made = yardsticks.fit(train, rules.site, structures, on=split)
-    fitting = {name: one for name, one in made.items() if one.task in tasks}
+    fitting = {n: one for n, one in made.items() if yardsticks.TABLE[n].task in tasks}
     rows: dict[str, list[evaluate.Row]] = {name: [] for name in fitting}
     progress = trange(len(split.patients), desc=f"yardsticks, {split.name}", unit="pt")
     for index in progress if fitting else ():
@@ -125,23 +132,19 @@ def curves(run: runs.Run) -> Path:
 
 def picture(run: runs.Run, name: str) -> Path:
     """Draw the patient of split `name` in the middle of the ranking; where it is."""
-    folder = run.workdir / "evaluation"
-    scores = evaluate.scores(evaluate.read_csv(folder / f"{name}.csv"))
+    scores = evaluate.scores(evaluate.read_csv(rows_path(run.workdir, name)))
     chosen = sorted(scores, key=lambda patient: scores[patient].rank)[len(scores) // 2]
     ids = [entry.patient_id for entry in run.split(name).patients]
     patient = run.split(name).volume(ids.index(chosen))
-    prediction = volumes.read(prediction_path(run, name, chosen))
-    rules = evaluate.Rules.of(run.config)
-    dose_gy = prediction.dose_gy
-    if dose_gy is not None:
-        dose_gy = rules.doses(patient, dose_gy)[""]
-    path = folder / f"{name}.png"
+    prediction = volumes.read(prediction_path(run.workdir, name, chosen))
+    shown = evaluate.Rules.of(run.config).shown(patient, prediction)
+    path = run.workdir / "evaluation" / f"{name}.png"
     figures.prediction_figure(
         path,
         patient,
         site=run.site,
-        contours=rules.contours(prediction).get(""),
-        dose_gy=dose_gy,
+        contours=shown.contours or None,
+        dose_gy=shown.dose_gy,
         dice=scores[chosen].dice,
         mae_gy=scores[chosen].dose_error_gy,
         title=f"{run.role.paper_name or run.role.name}, patient {chosen}",

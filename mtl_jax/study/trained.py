@@ -28,13 +28,12 @@ def step(run: runs.Run) -> int:
     return chosen
 
 
-def digest(run: runs.Run) -> str:
-    """The digest of the checkpoint that the configuration evaluates."""
-    return checkpoint.read_run(folder(run, step(run)))["digest"]
+def digest(run: runs.Run, at_step: int) -> str:
+    """The digest of a step's checkpoint; a CheckpointError if it is not there."""
+    return checkpoint.read_run(_folder(run, at_step))["digest"]
 
 
-def folder(run: runs.Run, at_step: int) -> Path:
-    """Where the checkpoint of a step is, or would be."""
+def _folder(run: runs.Run, at_step: int) -> Path:
     return run.workdir / "checkpoints" / str(at_step)
 
 
@@ -59,7 +58,7 @@ def predictions(
     wanted = set(range(len(patients)) if only is None else only)
     if not wanted:
         return
-    where = folder(run, step(run) if at_step is None else at_step)
+    where = _folder(run, step(run) if at_step is None else at_step)
     state = run.backend.put_state(checkpoint.load(where, run.abstract_state())[0])
     predict = run.backend.by_slice(run.step.predict)
 

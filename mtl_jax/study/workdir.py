@@ -17,7 +17,7 @@ import jax
 import ml_collections
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors
+from mtl_jax.core import errors, files
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "clu",
@@ -27,10 +27,8 @@ PACKAGES = (
 
 def write_json(value: Any, path: Path) -> None:
     """Write `value`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(partial, path)
+    with files.whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

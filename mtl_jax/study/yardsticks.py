@@ -19,13 +19,25 @@ from mtl_jax.inference import volumes
 
 logger = logging.getLogger(__name__)
 
-# As tables call them; who is given something of the patient says so.
-LABELS = {
-    "mean_dose_map": "mean dose map",
-    "plain_mean_dose_map": "plain mean dose map",
-    "mean_dose_map_with_prescriptions": "mean dose map, given target prescriptions",
-    "prior_map": "prior map",
-    "mean_shape_at_true_centroid": "mean shape, given the true centroid",
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """A yardstick as tables know it."""
+
+    task: roles.Task
+    label: str  # says so if something of the patient is given
+
+
+TABLE = {
+    "mean_dose_map": About("dose", "mean dose map"),
+    "plain_mean_dose_map": About("dose", "plain mean dose map"),
+    "mean_dose_map_with_prescriptions": About(
+        "dose", "mean dose map, given target prescriptions"
+    ),
+    "prior_map": About("contours", "prior map"),
+    "mean_shape_at_true_centroid": About(
+        "contours", "mean shape, given the true centroid"
+    ),
 }
 
 # Parts of the training patients, in per cent, that a threshold is looked for in.
@@ -34,9 +46,6 @@ LEVELS = np.arange(1, 100)
 
 class Yardstick(Protocol):
     """Something that predicts without an image."""
-
-    @property
-    def task(self) -> roles.Task: ...
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
         """The prediction for `patient`, on its grid."""
@@ -96,7 +105,6 @@ class MeanDoseMap:
     """
 
     dose_gy: np.ndarray  # [Z, Y, X] float32
-    task: roles.Task = "dose"
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
         return volumes.Prediction(patient.grid, self.dose_gy, None, ())
@@ -108,7 +116,6 @@ class PaintedDoseMap:
 
     dose_gy: np.ndarray  # [Z, Y, X] float32
     site: sites.Site
-    task: roles.Task = "dose"
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
         dose_gy = self.dose_gy.copy()
@@ -131,7 +138,6 @@ class PriorMap:
     patients: Mapping[str, int]  # of how many
     threshold: Mapping[str, int]  # per cent, with the highest mean Dice in training
     at_centroid: bool
-    task: roles.Task = "contours"
 
     @classmethod
     def fit(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import records
+from mtl_jax.core import files, records
 
 # Fields that depend on the machine's speed: all else in metrics.jsonl is reproducible.
 TIMING = ("images_per_second", "seconds")
@@ -46,9 +46,8 @@ class JsonLines(_Quiet):
 
     def __init__(self, path: Path, *, resume_step: int):
         kept = [row for row in read_json_lines(path) if row["step"] <= resume_step]
-        partial = path.with_suffix(".tmp")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(partial, path)
+        with files.whole(path) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a")
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:

@@ -2,8 +2,12 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import time
+
+from mtl_jax.train import writers
 
 TINY = {
     "data.phantom_patients": "(2,1,1)",
@@ -28,6 +32,18 @@ STUDY = {
     "train__images_every": 4,
     "dwa__interval_steps": 4,
 }
+
+
+def kill_in_training(process, log, rows, delay):
+    """SIGKILL `delay` seconds after `log` has more than `rows`; False if it ended."""
+    while process.poll() is None and len(writers.read_json_lines(log)) <= rows:
+        time.sleep(0.02)
+    time.sleep(delay)
+    alive = process.poll() is None
+    if alive:
+        process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return alive
 
 
 class Command:

@@ -102,15 +102,8 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
         process = command.start(workdir, **SCHEDULE)
         metrics = workdir / "metrics.jsonl"
         begun = len(writers.read_json_lines(metrics))
-        while process.poll() is None:
-            if len(writers.read_json_lines(metrics)) > begun:
-                time.sleep(chance.uniform(0, 1.0))
-                break
-            time.sleep(0.02)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
+        delay = chance.uniform(0, 1.0)
+        kills += commands.kill_in_training(process, metrics, begun, delay)
     assert kills
     status, _, err = command.run(workdir, **SCHEDULE)
     assert status == 0, err

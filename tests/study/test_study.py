@@ -3,8 +3,6 @@
 import dataclasses
 import random
 import shutil
-import signal
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from mtl_jax.core import config as configs
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.study import contours, evaluate, runs, trained, workdir
-from mtl_jax.train import writers
 from tests.study import command as commands
 
 SETTINGS = commands.STUDY
@@ -58,13 +55,7 @@ def test_a_study_killed_twice_ends_with_the_same_tables(command, study, tmp_path
     for role in chance.sample(ROLES, 2):
         process = command.start(tmp_path, **SETTINGS)
         log = tmp_path / role / "metrics.jsonl"
-        while process.poll() is None and not writers.read_json_lines(log):
-            time.sleep(0.02)
-        time.sleep(chance.uniform(0, 3))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
+        kills += commands.kill_in_training(process, log, 0, chance.uniform(0, 3))
     assert kills
     status, _, err = command.run(tmp_path, **SETTINGS)
     assert status == 0, err

@@ -8,7 +8,6 @@ from mtl_jax.study.report import content, page, viewer
 
 Study = content.Study
 Fact = content.Fact
-Check = content.Check
 Finding = content.Finding
 Table = content.Table
 Picture = content.Picture

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from mtl_jax.core import sites
+from mtl_jax.study import cohort as cohorts
 from mtl_jax.study.report import viewer
 from mtl_jax.study.tables import render
 
@@ -35,15 +36,6 @@ class Fact:
 
     term: str
     value: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """Something that was checked of the data or the runs."""
-
-    name: str
-    passed: bool | None  # None: could not be checked
-    detail: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +80,7 @@ class Study:
     findings: Sequence[Finding] = ()
     cohort: Sequence[Fact] = ()
     cohort_tables: Sequence[AnyTable] = ()
-    checks: Sequence[Check] = ()
+    checks: Sequence[cohorts.Check] = ()
     tables: Sequence[AnyTable] = ()
     pictures: Sequence[Picture] = ()
     patients: Sequence[PatientPage] = ()

@@ -3,11 +3,11 @@
 `report.html` is the frame, `report.css` the looks, the `.js` files what moves.
 """
 
-import os
 import string
 from importlib import resources
 from pathlib import Path
 
+from mtl_jax.core import files
 from mtl_jax.study.report import content, markup, patients, sections
 
 SCRIPTS = (
@@ -24,10 +24,8 @@ def write(study: content.Study, path: Path) -> None:
     Raises:
         RecordError: a picture cannot be read, or a table's rows do not fit its headers.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(html(study), encoding="utf-8")
-    os.replace(partial, path)
+    with files.whole(path) as partial:
+        partial.write_text(html(study), encoding="utf-8")
 
 
 def html(study: content.Study) -> str:

@@ -9,9 +9,10 @@ import csv
 import dataclasses
 import io
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from mtl_jax.core import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,6 @@ class Table:
 
 def write_all(tables: Iterable[Table], folder: Path) -> list[Path]:
     """Write each table as `<name>.md`, `.csv` and `.tex`; where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for table in tables:
         for suffix, content in (
@@ -84,9 +84,8 @@ def write_all(tables: Iterable[Table], folder: Path) -> list[Path]:
             (".tex", latex(table)),
         ):
             path = folder / f"{table.name}{suffix}"
-            partial = path.with_suffix(f"{suffix}.tmp")
-            partial.write_text(content, encoding="utf-8", newline="")
-            os.replace(partial, path)
+            with files.whole(path) as partial:
+                partial.write_text(content, encoding="utf-8", newline="")
             paths.append(path)
     return paths
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.sources import phantom
-from mtl_jax.study import report, shown
+from mtl_jax.study import cohort, report, shown
 from mtl_jax.study.report import markup, page, viewer
 from mtl_jax.study.tables import render
 
@@ -86,9 +86,9 @@ def study(patient, tmp_path, text="plain") -> report.Study:
         cohort=[report.Fact(text, text)],
         cohort_tables=[table],
         checks=[
-            report.Check("disjoint", True, text),
-            report.Check(text, False),
-            report.Check("later", None),
+            cohort.Check("disjoint", True, text),
+            cohort.Check(text, False),
+            cohort.Check("later", None),
         ],
         tables=[table],
         pictures=[report.Picture(text, text, text, path)],
