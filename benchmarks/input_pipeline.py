@@ -72,22 +72,10 @@ def list_measurements(
 ) -> list[Measurement]:
     """What is measured; the first is what the others are compared with."""
     data = config.data
-    site = sites.get(config.site)
     settings = dict(config.augment)
     settings.pop("enabled")
-    prepare = preprocess.Preprocess(
-        site=site,
-        structures=tuple(data.structures),
-        beside_ct=roles.get(config.role).beside_ct,
-        ct_values=data.ct_values,
-        ct_window=tuple(data.ct_window),
-        ct_mean=data.ct_mean,
-        ct_std=data.ct_std,
-        prescription_gy=data.prescription_gy,
-        image_size=tuple(data.image_size),
-        image_spacing_mm=data.image_spacing_mm,
-    )
-    change = augment.Augment(site=site, ct_std=data.ct_std, **settings)
+    prepare = make_preprocess(config)
+    change = augment.Augment(site=prepare.site, ct_std=data.ct_std, **settings)
 
     def training(augmentation: augment.Augment | None) -> batches.Training:
         return batches.training(
@@ -122,6 +110,23 @@ def list_measurements(
         Measurement("batches, read ahead", lambda: read_ahead(None)),
         Measurement("batches, read ahead, augmented", lambda: read_ahead(change)),
     ]
+
+
+def make_preprocess(config: Any) -> preprocess.Preprocess:
+    """Preprocessing as `config` says, with the statistics that it gives."""
+    data = config.data
+    return preprocess.Preprocess(
+        site=sites.get(config.site),
+        structures=tuple(data.structures),
+        beside_ct=roles.get(config.role).beside_ct,
+        ct_values=data.ct_values,
+        ct_window=tuple(data.ct_window),
+        ct_mean=data.ct_mean,
+        ct_std=data.ct_std,
+        prescription_gy=data.prescription_gy,
+        image_size=tuple(data.image_size),
+        image_spacing_mm=data.image_spacing_mm,
+    )
 
 
 def measure(

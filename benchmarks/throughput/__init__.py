@@ -1,0 +1,1 @@
+"""Throughput of training, inference and input, beside the PyTorch version's."""

@@ -1,0 +1,79 @@
+"""How a worker is started: its command line and its environment, the same for both.
+
+Nothing of it starts a process or asks a device, so that any machine's workers can be
+worked out on any other.
+"""
+
+import importlib.metadata
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.throughput import cases
+
+HUGE_PAGES = "glibc.malloc.hugetlb"
+# Fuses products and reductions into one library call; jax 0.12 is the first with it.
+YNN = "--xla_cpu_experimental_ynn_fusion_type"
+YNN_VALUE = "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+YNN_SINCE = (0, 12)
+
+
+def command() -> list[str]:
+    """The command line of a worker; what it is to do goes to its input."""
+    return [sys.executable, "-m", "benchmarks.throughput.worker"]
+
+
+def environment(
+    case: cases.Case,
+    mode: cases.Mode,
+    *,
+    threads: int,
+    caches: Path,
+    user: Mapping[str, str],
+) -> dict[str, str]:
+    """What is set for a worker over the `user`'s environment; "" takes a name away.
+
+    Args:
+        case: what is computed, where, and with which allocator.
+        mode: how.
+        threads: of both frameworks.
+        caches: folder for compiled programs, which no earlier run has filled.
+        user: the environment of this process.
+    """
+    found = {
+        "OMP_NUM_THREADS": str(threads),
+        "NPROC": str(threads),  # XLA's thread pool
+        "GLIBC_TUNABLES": tunables(case.allocator, user.get("GLIBC_TUNABLES", "")),
+        "JAX_COMPILATION_CACHE_DIR": str(caches / "jax"),
+        "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"),
+        "TRITON_CACHE_DIR": str(caches / "triton"),
+    }
+    if mode.framework == cases.OURS:
+        found["JAX_PLATFORMS"] = case.platform
+        found["XLA_FLAGS"] = xla_flags(case.platform, user.get("XLA_FLAGS", ""))
+        if case.platform == "cuda":  # the others wait with their memory on the device
+            found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    else:
+        found["JAX_PLATFORMS"] = "cpu"  # should anything of ours start JAX
+    return found | dict(mode.environment)
+
+
+def tunables(allocator: str, user: str) -> str:
+    """GLIBC_TUNABLES with huge pages or without, and the user's others."""
+    others = [one for one in user.split(":") if one and HUGE_PAGES not in one]
+    if allocator == "hugepages":
+        others.append(f"{HUGE_PAGES}=1")
+    return ":".join(others)
+
+
+def xla_flags(platform: str, user: str) -> str:
+    """XLA_FLAGS as our entry points set them: the user's own win."""
+    if platform != "cpu" or YNN in user or jax_version() < YNN_SINCE:
+        return user
+    return f"{user} {YNN}={YNN_VALUE}".strip()
+
+
+def jax_version() -> tuple[int, ...]:
+    """Of the installed JAX, without starting it."""
+    parts = importlib.metadata.version("jax").split(".")[:2]
+    return tuple(int(part) for part in parts)

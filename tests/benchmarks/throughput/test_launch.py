@@ -1,0 +1,47 @@
+"""The environment of a worker: the same allocator for both, a user's flags win."""
+
+import pytest
+
+from benchmarks.throughput import cases, launch
+
+OURS = cases.Mode(cases.OURS, "float32", "float32", environment={"A": "1"})
+THEIRS = cases.Mode(cases.PYTORCH, "eager", "float32")
+
+
+def environment(mode, folder, *, allocator="default", **user):
+    case = cases.Case("train", "cpu", "single", 8, 128, allocator, "full")
+    return launch.environment(case, mode, threads=3, caches=folder, user=user)
+
+
+@pytest.mark.parametrize("mode", [OURS, THEIRS], ids=["ours", "pytorch"])
+def test_both_get_the_same_allocator_and_threads(mode, tmp_path):
+    user = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.check=0"}
+    plain = environment(mode, tmp_path, **user)
+    assert plain["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
+    pages = environment(mode, tmp_path, allocator="hugepages")
+    assert pages["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert environment(mode, tmp_path)["GLIBC_TUNABLES"] == ""
+    assert plain["OMP_NUM_THREADS"] == plain["NPROC"] == "3"
+    assert plain["JAX_PLATFORMS"] == "cpu"
+
+
+def test_flags_of_xla_come_with_the_jax_that_knows_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "jax_version", lambda: (0, 10))
+    assert environment(OURS, tmp_path)["XLA_FLAGS"] == ""
+    monkeypatch.setattr(launch, "jax_version", lambda: (0, 12))
+    flag = f"{launch.YNN}={launch.YNN_VALUE}"
+    assert environment(OURS, tmp_path, XLA_FLAGS="--x=1")["XLA_FLAGS"] == (
+        f"--x=1 {flag}"
+    )
+    own = f"{launch.YNN}="
+    assert environment(OURS, tmp_path, XLA_FLAGS=own)["XLA_FLAGS"] == own
+    assert "XLA_FLAGS" not in environment(THEIRS, tmp_path)
+
+
+def test_a_mode_has_its_own_environment(tmp_path):
+    assert environment(OURS, tmp_path)["A"] == "1"
+    assert "A" not in environment(THEIRS, tmp_path)
+
+
+def test_the_installed_jax_has_a_version():
+    assert launch.jax_version() > (0, 4)
