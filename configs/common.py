@@ -99,6 +99,9 @@ def get_config() -> ml_collections.ConfigDict:
     model.dtype = "float32"
     # Recompute activations in the backward pass: less memory, more time.
     model.remat = False
+    # Operations in other forms, equal to rounding: "auto", what pays on this device, or
+    # "none".
+    model.rewrites = "auto"
 
     config.loss = loss = ml_collections.ConfigDict()
     # Combo loss of the contours.

@@ -130,6 +130,7 @@ KEYS: Mapping[str, Key] = {
     "model.pretrained": _text(),
     "model.dtype": _choice("float32", "bfloat16"),
     "model.remat": _flag(),
+    "model.rewrites": _choice("auto", "none"),
     "loss.dice_weight": _number(0),
     "loss.cross_entropy_weight": _number(0),
     "loss.dice_per_sample": _flag(),

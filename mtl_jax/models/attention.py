@@ -90,7 +90,7 @@ class AttentionEncoder(nn.Module):
                 carried = layers.call(
                     block, attended[task][-1], train=train, numerics=self.numerics
                 )
-                carried = layers.max_pool(carried, 2)
+                carried = layers.max_pool(carried, 2, self.numerics.rewrites)
                 inputs[task] = jnp.concatenate([stages[index].before, carried], axis=-1)
         return attended
 

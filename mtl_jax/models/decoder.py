@@ -3,16 +3,10 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn import initializers
 
 from mtl_jax.models import layers
-
-
-def upsample(x: jax.Array) -> jax.Array:
-    """Nearest neighbours, twice the size: [B, H, W, C] -> [B, 2H, 2W, C]."""
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 class DecoderBlock(nn.Module):
@@ -23,17 +17,16 @@ class DecoderBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *skip: jax.Array, train: bool) -> jax.Array:
-        x = jnp.concatenate([upsample(x), *skip], axis=-1)
+        init = layers.HE_UNIFORM_INIT
         for index in (1, 2):
-            conv = layers.Conv(
-                self.features,
-                3,
-                self.numerics,
-                layers.HE_UNIFORM_INIT,
-                name=f"conv{index}",
-            )
+            name = f"conv{index}"
+            if index == 1:
+                conv = layers.JoiningConv(self.features, self.numerics, init, name=name)
+                x = conv(x, *skip)
+            else:
+                x = layers.Conv(self.features, 3, self.numerics, init, name=name)(x)
             norm = layers.batch_norm(self.numerics, train=train, name=f"bn{index}")
-            x = nn.relu(norm(conv(x)))
+            x = nn.relu(norm(x))
         return x
 
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn import initializers
 
+from mtl_jax.models import rewrites
+
 # Inits of new weights: torchvision's ResNet, torch's default, and its He uniform.
 RESNET_INIT = initializers.variance_scaling(2.0, "fan_out", "normal")
 TORCH_INIT = initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
@@ -21,6 +23,7 @@ class Numerics:
     axis_name: str | None  # pmap's axis, over which batch statistics are averaged
     fast_variance: bool  # E[x^2] - E[x]^2 in batch normalisation: less exact, faster
     remat: bool  # compute activations again in the backward pass
+    rewrites: rewrites.Rewrites  # operations in other forms, equal to rounding
 
     @property
     def output_dtype(self) -> jnp.dtype:
@@ -29,11 +32,7 @@ class Numerics:
 
 
 class Conv(nn.Module):
-    """Convolution [B, H, W, C] -> [B, H / stride, W / stride, features], odd kernel.
-
-    The padding is explicit, kernel_size // 2 on every side: "SAME" would pad strided
-    layers on one side only, a shift by a pixel from torch with the same shapes.
-    """
+    """Convolution [B, H, W, C] -> [B, H / stride, W / stride, features], odd kernel."""
 
     features: int
     kernel_size: int
@@ -44,27 +43,65 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        size, stride, pad = self.kernel_size, self.stride, self.kernel_size // 2
-        shape = (size, size, x.shape[-1], self.features)
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        x = x.astype(self.numerics.dtype)
-        kernel = kernel.astype(self.numerics.dtype)
-        if size == 1:  # a matrix product: faster than XLA's convolution on CPUs
-            x = x[:, ::stride, ::stride]
-            y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
-            y = y.reshape(*x.shape[:-1], self.features)
-        else:
-            y = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(stride, stride),
-                padding=((pad, pad), (pad, pad)),
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
+        dtype = self.numerics.dtype
+        y = convolve(
+            x.astype(dtype), kernel.astype(dtype), self.stride, self.numerics.rewrites
+        )
         if self.use_bias:
             bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
-            y += bias.astype(self.numerics.dtype).reshape(1, 1, 1, -1)
+            y += bias.astype(dtype).reshape(1, 1, 1, -1)
         return y
+
+
+class JoiningConv(nn.Module):
+    """3x3 convolution of [x at twice its size, skip]: a decoder block's first.
+
+    [B, h, w, C] and skips [B, 2h, 2w, C'] -> [B, 2h, 2w, features]; nearest neighbours.
+    """
+
+    features: int
+    numerics: Numerics
+    kernel_init: initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *skip: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        joined = channels + sum(other.shape[-1] for other in skip)
+        shape = (3, 3, joined, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        kernel, x, *skip = (
+            array.astype(self.numerics.dtype) for array in (kernel, x, *skip)
+        )
+        chosen = self.numerics.rewrites
+        if not chosen.upsampled:
+            return convolve(
+                jnp.concatenate([upsample(x), *skip], axis=-1), kernel, 1, chosen
+            )
+        y = rewrites.upsampled_conv3x3(x, kernel[:, :, :channels])
+        for other in skip:
+            y += convolve(other, kernel[:, :, channels:], 1, chosen)
+        return y
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, stride: int, chosen: rewrites.Rewrites
+) -> jax.Array:
+    """`rewrites.conv`, in the form that is chosen for its kernel."""
+    size, _, _, features = kernel.shape
+    if size == 1 and chosen.pointwise:
+        return rewrites.pointwise(x, kernel, stride)
+    if size == 3 and features <= rewrites.FEW and stride == 1 and chosen.few_outputs:
+        return rewrites.few_outputs_conv3x3(x, kernel)
+    if size == 3 and chosen.spatial:
+        return rewrites.conv3x3(x, kernel, stride)
+    return rewrites.conv(x, kernel, stride)
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Nearest neighbours, twice the size: [B, H, W, C] -> [B, 2H, 2W, C]."""
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 def batch_norm(numerics: Numerics, *, train: bool, name: str) -> nn.BatchNorm:
@@ -80,8 +117,10 @@ def batch_norm(numerics: Numerics, *, train: bool, name: str) -> nn.BatchNorm:
     )
 
 
-def max_pool(x: jax.Array, size: int) -> jax.Array:
+def max_pool(x: jax.Array, size: int, chosen: rewrites.Rewrites) -> jax.Array:
     """Largest of `size` x `size` pixels, [B, H, W, C] -> [B, H / 2, W / 2, C]."""
+    if chosen.pooling:
+        return rewrites.max_pool(x, size)
     pad = (size - 1) // 2
     return jax.lax.reduce_window(
         x,

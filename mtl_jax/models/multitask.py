@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mtl_jax.core import errors
-from mtl_jax.models import attention, decoder, layers, resnet
+from mtl_jax.models import attention, decoder, layers, resnet, rewrites
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}, trees of arrays
 
@@ -110,12 +110,14 @@ def build_network(
     remat: bool,
     axis_name: str | None,
     fast_variance: bool,
+    rewritten: rewrites.Rewrites = rewrites.PLAIN,
 ) -> MultiTask:
     """The network called `network` for `tasks` ("contours", "dose").
 
     `single` and `hps` have no attention, `mtan` is `ctan` without cross gating and
     bottleneck; attention's flags mean nothing where it is not. Contours have one logit
     per structure, and with the "softmax" head one for the background before them.
+    `rewritten` operations are computed in another form, equal to rounding.
 
     Raises:
         ConfigError: a network, head or size that cannot be built.
@@ -140,6 +142,7 @@ def build_network(
             axis_name=axis_name,
             fast_variance=fast_variance,
             remat=remat,
+            rewrites=rewritten,
         ),
     )
 

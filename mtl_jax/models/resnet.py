@@ -72,7 +72,7 @@ class ResNet(nn.Module):
             self.width, 7, self.numerics, layers.RESNET_INIT, stride=2, name="conv1"
         )(image)
         stem = nn.relu(layers.batch_norm(self.numerics, train=train, name="bn1")(stem))
-        x = layers.max_pool(stem, 3)
+        x = layers.max_pool(stem, 3, self.numerics.rewrites)
         stages = []
         for stage, blocks in enumerate(self.stage_sizes):
             before = x

@@ -21,7 +21,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
-from mtl_jax.models import multitask, pretrained
+from mtl_jax.models import multitask, pretrained, rewrites
 from mtl_jax.pipeline import augment, batches, predicted, preprocess
 from mtl_jax.study import workdir
 from mtl_jax.train import checkpoint, parallel, step, writers
@@ -161,8 +161,13 @@ class Run:
     def step(self) -> step.Step:
         config = self.config
         settings = {
-            k: v for k, v in config.model.items() if k not in ("pretrained", "dtype")
+            k: v
+            for k, v in config.model.items()
+            if k not in ("pretrained", "dtype", "rewrites")
         }
+        rewritten = rewrites.PLAIN
+        if config.model.rewrites == "auto":
+            rewritten = rewrites.for_platform(jax.default_backend())
         network = multitask.build_network(
             network=self.role.network,
             tasks=self.role.tasks,
@@ -170,6 +175,7 @@ class Run:
             dtype=jnp.dtype(config.model.dtype),
             axis_name=self.backend.axis_name,
             fast_variance=True,
+            rewritten=rewritten,
             **settings,
         )
         return step.Step(

@@ -7,10 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax.models import attention, layers, resnet
+from mtl_jax.models import attention, layers, resnet, rewrites
 
 TASKS = ("contours", "dose")
-PLAIN = layers.Numerics(jnp.dtype("float32"), None, fast_variance=False, remat=False)
+PLAIN = layers.Numerics(
+    jnp.dtype("float32"),
+    axis_name=None,
+    fast_variance=False,
+    remat=False,
+    rewrites=rewrites.PLAIN,
+)
 
 
 @pytest.fixture

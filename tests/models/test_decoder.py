@@ -4,17 +4,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax.models import decoder, layers
+from mtl_jax.models import decoder, layers, rewrites
 
 torch = pytest.importorskip("torch")
 
-PLAIN = layers.Numerics(jnp.dtype("float32"), None, fast_variance=False, remat=False)
+PLAIN = layers.Numerics(
+    jnp.dtype("float32"),
+    axis_name=None,
+    fast_variance=False,
+    remat=False,
+    rewrites=rewrites.PLAIN,
+)
 
 
 def test_upsampling_repeats_pixels() -> None:
     x = jnp.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
     expected = [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
-    np.testing.assert_array_equal(decoder.upsample(x)[0, :, :, 0], expected)
+    np.testing.assert_array_equal(layers.upsample(x)[0, :, :, 0], expected)
 
 
 def test_a_block_is_nearest_upsampling_concatenation_and_two_convolutions(rng) -> None:

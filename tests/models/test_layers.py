@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from jax.nn import initializers
 
-from mtl_jax.models import layers
+from mtl_jax.models import layers, rewrites
 
 torch = pytest.importorskip("torch")
 
-PLAIN = layers.Numerics(jnp.dtype("float32"), None, fast_variance=False, remat=False)
+PLAIN = layers.Numerics(
+    jnp.dtype("float32"),
+    axis_name=None,
+    fast_variance=False,
+    remat=False,
+    rewrites=rewrites.PLAIN,
+)
 
 
 def to_torch(x: np.ndarray):
@@ -43,7 +49,8 @@ def test_max_pool_pads_as_torch_below_zero_too(rng, size) -> None:
     x = -1.0 - rng.random((1, 8, 6, 2)).astype(np.float32)
     pool = torch.nn.MaxPool2d(size, 2, padding=(size - 1) // 2)
     np.testing.assert_array_equal(
-        layers.max_pool(jnp.asarray(x), size), from_torch(pool(to_torch(x)))
+        layers.max_pool(jnp.asarray(x), size, rewrites.PLAIN),
+        from_torch(pool(to_torch(x))),
     )
 
 

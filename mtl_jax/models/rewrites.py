@@ -1,0 +1,224 @@
+"""The networks' operations in other forms: the same products, summed in another order.
+
+Equal to the plain forms to rounding, in value and gradients. Where they pay depends on
+the device, so `for_platform` chooses; docs/explanation/speed.md has the measurements.
+Maps are [B, H, W, C], kernels [size, size, in, out]; all paddings are torch's.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+
+# Below this many channels a product is too narrow to beat the plain convolution.
+NARROW = 32
+# Up to this many outputs are few.
+FEW = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewrites:
+    """Which operations are computed in another form."""
+
+    pointwise: bool  # 1x1 convolutions as one matrix product
+    spatial: bool  # 3x3: one product of three shifted maps; gradients too
+    upsampled: bool  # 3x3 over an enlarged map: nine products of the small one
+    few_outputs: bool  # 3x3 to a few channels: nine products, then shifted sums
+    pooling: bool  # maxima of pairs, whose gradient is a choice and no scatter
+
+
+PLAIN = Rewrites(*[False] * len(dataclasses.fields(Rewrites)))
+CPU = Rewrites(*[True] * len(dataclasses.fields(Rewrites)))
+# Fewer operations and bytes by XLA's count; no accelerator was there to time them.
+ACCELERATOR = dataclasses.replace(PLAIN, pointwise=True, upsampled=True)
+
+
+def for_platform(platform: str) -> Rewrites:
+    """What pays on "cpu", "gpu" or "tpu", as far as it was measured."""
+    return CPU if platform == "cpu" else ACCELERATOR
+
+
+def conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The plain form: [B, H, W, C] to [B, H / stride, W / stride, F], odd kernel.
+
+    The padding is explicit, half a kernel on every side: "SAME" would pad strided
+    layers on one side only, a shift by a pixel from torch with the same shapes.
+    """
+    pad = kernel.shape[0] // 2
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`conv` with a kernel of 1 x 1."""
+    return _times(x[:, ::stride, ::stride], kernel[0, 0]).astype(x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`conv` with a kernel of 3 x 3 and a stride of 1 or 2."""
+    if stride == 1 and x.shape[-1] >= NARROW:
+        return _conv3x3(x, kernel)
+    return conv(x, kernel, stride)
+
+
+def _conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Of each row its share in the row above, its own and the one below."""
+    channels, features = kernel.shape[2:]
+    rows = kernel.transpose(1, 2, 0, 3).reshape(3 * channels, 3 * features)
+    above, own, below = jnp.split(_times(_beside(x, 1), rows), 3, axis=-1)
+    return (_moved(above, 1, axis=1) + own + _moved(below, -1, axis=1)).astype(x.dtype)
+
+
+def _conv3x3_forward(x: jax.Array, kernel: jax.Array, stride: int):
+    return conv3x3(x, kernel, stride), (x, kernel)
+
+
+def _conv3x3_backward(stride: int, saved: tuple[jax.Array, jax.Array], dy: jax.Array):
+    x, kernel = saved
+    if stride == 2:
+        dx = _strided_input_gradient(dy, kernel)
+    else:
+        dx = conv3x3(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1)
+    return dx, _weight_gradient(x, dy, stride)
+
+
+conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+def _weight_gradient(x: jax.Array, dy: jax.Array, stride: int) -> jax.Array:
+    """All nine taps as products of x beside itself with dy above itself."""
+    channels, features = x.shape[-1], dy.shape[-1]
+
+    def taps(x: jax.Array, *dys: jax.Array) -> jax.Array:
+        """[3, C, taps, F]: by column of the kernel, and by row."""
+        found = _sum_of_products(_beside(x, stride), jnp.concatenate(dys, axis=-1))
+        return found.reshape(3, channels, len(dys), features)
+
+    later = _moved(dy, -1, axis=1)
+    if stride == 1:
+        kernel = taps(x, later, dy, _moved(dy, 1, axis=1))
+    else:
+        middle, outer = taps(x[:, ::2], dy), taps(x[:, 1::2], later, dy)
+        kernel = jnp.concatenate([outer[:, :, :1], middle, outer[:, :, 1:]], axis=2)
+    return kernel.transpose(2, 0, 1, 3).astype(x.dtype)
+
+
+def _strided_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[B, h, w, F] to [B, 2h, 2w, C]; every pixel of dy reaches 3 x 3 of x."""
+
+    def spread(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
+        return _interleaved(second, _moved(first, -1, axis) + third, axis)
+
+    return _both_ways(_nine(dy, kernel.swapaxes(2, 3)), spread).astype(dy.dtype)
+
+
+def upsampled_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`conv` of `x` with every pixel doubled both ways: [B, h, w, C] to [B, 2h, 2w, F].
+
+    Of the nine products of a small pixel, each of the four large ones is a sum.
+    """
+
+    def spread(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
+        even = _moved(first, 1, axis) + second + third
+        odd = first + second + _moved(third, -1, axis)
+        return _interleaved(even, odd, axis)
+
+    return _both_ways(_nine(x, kernel), spread).astype(x.dtype)
+
+
+def few_outputs_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`conv` with a kernel of 3 x 3, of which only sums are as wide as the input."""
+
+    def gather(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
+        return _moved(first, 1, axis) + second + _moved(third, -1, axis)
+
+    return _both_ways(_nine(x, kernel), gather).astype(x.dtype)
+
+
+def max_pool(x: jax.Array, size: int) -> jax.Array:
+    """Largest of 2 x 2 or 3 x 3 pixels, [B, H, W, C] to [B, H / 2, W / 2, C].
+
+    Of equal pixels the first one has the gradient, as in the plain form and in torch.
+    """
+    for axis in (2, 1):
+        before, even, odd = _neighbours(x, 2, axis, outside=-math.inf)
+        x = _first_largest(before, even) if size == 3 else even
+        x = _first_largest(x, odd)
+    return x
+
+
+def _first_largest(first: jax.Array, second: jax.Array) -> jax.Array:
+    return jnp.where(first >= second, first, second)
+
+
+def _times(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """[..., C] times [C, F], added up in float32 at least."""
+    product = jax.lax.dot(
+        x.reshape(-1, x.shape[-1]), matrix, preferred_element_type=_exact(x.dtype)
+    )
+    return product.reshape(*x.shape[:-1], matrix.shape[-1])
+
+
+def _sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Over all pixels: [B, H, W, C] and [B, H, W, F] to [C, F]."""
+    pixels = ((0, 1, 2), (0, 1, 2))
+    return jax.lax.dot_general(
+        x, y, (pixels, ((), ())), preferred_element_type=_exact(x.dtype)
+    )
+
+
+def _exact(dtype: jnp.dtype) -> jnp.dtype:
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _nine(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Every pixel times every tap: [B, H, W, C] and [3, 3, C, F] to [B, H, W, 3, 3, F].
+
+    The kernel's columns come before its rows.
+    """
+    channels, features = kernel.shape[2:]
+    taps = kernel.transpose(2, 1, 0, 3).reshape(channels, 9 * features)
+    return _times(x, taps).reshape(*x.shape[:-1], 3, 3, features)
+
+
+def _both_ways(taps: jax.Array, combine) -> jax.Array:
+    """`combine` the three taps of [B, H, W, 3, 3, F] along W, then along H."""
+    x = combine(*(taps[:, :, :, tap] for tap in range(3)), axis=2)
+    return combine(*(x[:, :, :, tap] for tap in range(3)), axis=1)
+
+
+def _beside(x: jax.Array, stride: int) -> jax.Array:
+    """What a kernel's three columns see: [B, H, W, C] to [B, H, W / stride, 3 C]."""
+    return jnp.concatenate(_neighbours(x, stride, axis=2), axis=-1)
+
+
+def _neighbours(
+    x: jax.Array, stride: int, axis: int, outside: float = 0.0
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """At stride * i: the pixel before, the pixel, and the one after."""
+    if stride == 1:
+        return _moved(x, 1, axis, outside), x, _moved(x, -1, axis, outside)
+    even, odd = (jax.lax.slice_in_dim(x, first, None, stride, axis) for first in (0, 1))
+    return _moved(odd, 1, axis, outside), even, odd
+
+
+def _moved(x: jax.Array, by: int, axis: int, outside: float = 0.0) -> jax.Array:
+    """`x` shifted along `axis`; what comes in is `outside`."""
+    pads = [(0, 0, 0)] * x.ndim
+    pads[axis] = (by, -by, 0)
+    return jax.lax.pad(x, jnp.asarray(outside, x.dtype), pads)
+
+
+def _interleaved(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
+    """Pixels of both by turns along `axis`, which becomes twice as long."""
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
