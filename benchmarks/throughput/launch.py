@@ -37,7 +37,7 @@ def environment(
         case: what is computed, where, and with which allocator.
         mode: how.
         threads: of both frameworks.
-        caches: folder for compiled programs, which no earlier run has filled.
+        caches: folder for compiled programs.
         user: the environment of this process.
     """
     found = {

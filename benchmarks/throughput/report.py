@@ -103,7 +103,7 @@ def case_notes(entry: Result) -> list[str]:
             f"{count / 1e9:.3g} GFLOP an image, counted from the configuration."
         )
     if entry["warm"]:
-        notes.append("Compiled programs were read from the cache of this run.")
+        notes.append("Compiled programs may have been read from a cache.")
     return notes
 
 

@@ -15,6 +15,11 @@ from benchmarks.pytorch import networks, objective, training
 from benchmarks.throughput import cases, job
 from mtl_jax.core import roles
 
+# The keys of a configuration's model that say which function it is.
+SHAPE = (
+    "stage_sizes", "width", "decoder_widths", "cross_gating", "attended_skips",
+    "bottleneck", "bottleneck_width", "gamma_init", "contour_head",
+)  # fmt: skip
 WARM_UP = 3  # steps in which torch.compile settles, and CUDA graphs are recorded
 
 
@@ -51,11 +56,7 @@ def set_up(spec: job.Spec) -> torch.device:
 def make_network(spec: job.Spec, config: Any, device: torch.device) -> nn.Module:
     """The network of `config` on `device`, in the mode's layout."""
     role = roles.get(config.role)
-    settings = {
-        name: value
-        for name, value in config.model.items()
-        if name not in ("pretrained", "dtype", "remat")
-    }
+    settings = {name: config.model[name] for name in SHAPE}
     network = networks.build_network(
         network=role.network,
         tasks=role.tasks,

@@ -26,6 +26,7 @@ def labels(made, part):
 def test_a_gpu_is_taken_where_there_is_one():
     made = plan("--networks=single", "--batch_sizes=8")
     assert {case.platform for case, _ in made.jobs} == {"cuda"}
+    assert {case.allocator for case, _ in made.jobs} == {"default"}
     assert made.devices == {"cuda": "a card"}
     found = labels(made, "train")
     ours = ["ours/float32", "ours/tf32", "ours/bfloat16"]
