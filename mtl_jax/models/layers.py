@@ -71,16 +71,15 @@ class JoiningConv(nn.Module):
         joined = channels + sum(other.shape[-1] for other in skip)
         shape = (3, 3, joined, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        kernel, x, *skip = (
+        kernel, x, *others = (
             array.astype(self.numerics.dtype) for array in (kernel, x, *skip)
         )
         chosen = self.numerics.rewrites
         if not chosen.upsampled:
-            return convolve(
-                jnp.concatenate([upsample(x), *skip], axis=-1), kernel, 1, chosen
-            )
+            x = jnp.concatenate([upsample(x), *others], axis=-1)
+            return convolve(x, kernel, 1, chosen)
         y = rewrites.upsampled_conv3x3(x, kernel[:, :, :channels])
-        for other in skip:
+        for other in others:
             y += convolve(other, kernel[:, :, channels:], 1, chosen)
         return y
 
