@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 from flax import linen as nn
-from jax.nn import initializers
 
 from mtl_jax.models import layers
 
@@ -62,7 +61,7 @@ class Head(nn.Module):
             self.channels,
             3,
             self.numerics,
-            initializers.glorot_uniform(),
+            layers.GLOROT_INIT,
             use_bias=True,
             name="project",
         )(features)

@@ -1,18 +1,58 @@
 """Convolution and batch normalisation as torch pads and counts them, in one place."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.nn import initializers
 
 from mtl_jax.models import rewrites
 
-# Inits of new weights: torchvision's ResNet, torch's default, and its He uniform.
-RESNET_INIT = initializers.variance_scaling(2.0, "fan_out", "normal")
-TORCH_INIT = initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
-HE_UNIFORM_INIT = initializers.variance_scaling(2.0, "fan_in", "uniform")
+
+@dataclasses.dataclass(frozen=True)
+class KernelInit:
+    """Variance scaling of kernels [size, size, in, out], by Flax and by NumPy.
+
+    `scale` over the fan is the variance of the distribution.
+    """
+
+    scale: float
+    fan: Literal["fan_in", "fan_out", "fan_avg"]
+    distribution: Literal["normal", "uniform"]
+
+    def __call__(
+        self, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32
+    ) -> jax.Array:
+        scaled = initializers.variance_scaling
+        return scaled(self.scale, self.fan, self.distribution)(key, shape, dtype)
+
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+        """The same without a compiler, float32."""
+        size = math.prod(shape[:-2])
+        fan_in, fan_out = size * shape[-2], size * shape[-1]
+        fans = {
+            "fan_in": fan_in,
+            "fan_out": fan_out,
+            "fan_avg": (fan_in + fan_out) / 2,
+        }
+        spread = np.float32(math.sqrt(self.scale / fans[self.fan]))
+        if self.distribution == "normal":
+            return spread * rng.standard_normal(shape, np.float32)
+        return (
+            spread * np.float32(math.sqrt(3)) * (2 * rng.random(shape, np.float32) - 1)
+        )
+
+
+# Of new weights: torchvision's ResNet, torch's default, its He and its Glorot uniform.
+RESNET_INIT = KernelInit(2.0, "fan_out", "normal")
+TORCH_INIT = KernelInit(1.0 / 3.0, "fan_in", "uniform")
+HE_UNIFORM_INIT = KernelInit(2.0, "fan_in", "uniform")
+GLOROT_INIT = KernelInit(1.0, "fan_avg", "uniform")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +77,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int
     numerics: Numerics
-    kernel_init: initializers.Initializer
+    kernel_init: KernelInit
     stride: int = 1
     use_bias: bool = False
 
@@ -63,7 +103,7 @@ class JoiningConv(nn.Module):
 
     features: int
     numerics: Numerics
-    kernel_init: initializers.Initializer
+    kernel_init: KernelInit
 
     @nn.compact
     def __call__(self, x: jax.Array, *skip: jax.Array) -> jax.Array:

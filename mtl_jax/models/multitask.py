@@ -1,12 +1,15 @@
 """The family of networks: `build_network` makes one, `initialise` its variables."""
 
 import dataclasses
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from flax import traverse_util
 
 from mtl_jax.core import errors
 from mtl_jax.models import attention, decoder, layers, resnet, rewrites
@@ -21,6 +24,8 @@ class Kind(NamedTuple):
     attention: bool  # each task has its own view of the encoder's features
     cross_task: bool  # ... and the tasks exchange masks and features, as flags say
 
+
+GAMMA = "gamma_"  # begins the name of a bottleneck's residual scale
 
 NETWORKS = {
     "single": Kind(1, attention=False, cross_task=False),
@@ -147,30 +152,71 @@ def build_network(
     )
 
 
-def initialise(network: MultiTask, key: jax.Array, channels: int) -> Variables:
+def initialise(network: MultiTask, seed: int, channels: int) -> Variables:
     """Random parameters and fresh statistics for images of `channels`, float32.
 
-    The image of this call is as small as the network takes: no parameter's shape or
-    value depends on the image's height or width, as everything is a convolution or
-    attends over whatever positions there are.
+    NumPy draws them: to compile a draw of every kernel takes longer than to compile a
+    training step. A kernel depends on `seed`, its name and its shape alone, so networks
+    that share a part start from the same one.
+    """
+    shapes, kernel_inits = _trace(network, channels)
+    constants = {"scale": 1.0, "var": 1.0, "bias": 0.0, "mean": 0.0}
+
+    def value(path: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
+        _, *module, leaf = path
+        if leaf == "kernel":
+            rng = np.random.default_rng([seed, zlib.crc32("/".join(module).encode())])
+            return kernel_inits[tuple(module)].draw(rng, shape)
+        gamma = leaf.startswith(GAMMA)
+        constant = network.gamma_init if gamma else constants[leaf]
+        return np.full(shape, constant, np.float32)
+
+    return traverse_util.unflatten_dict(
+        {path: value(path, leaf.shape) for path, leaf in shapes.items()}
+    )
+
+
+def shapes(network: MultiTask, channels: int) -> Variables:
+    """The variables as shapes and types; nothing is computed."""
+    return traverse_util.unflatten_dict(_trace(network, channels)[0])
+
+
+def _trace(
+    network: MultiTask, channels: int
+) -> tuple[dict[tuple[str, ...], Any], dict[tuple[str, ...], layers.KernelInit]]:
+    """Shapes of the variables by path, initialisers of the kernels by module.
+
+    The image of this call is as small as the network takes: no parameter's shape
+    depends on the image's height or width, as everything is a convolution or attends
+    over whatever positions there are.
     """
     side = 2 ** len(network.decoder_widths)
     image = jnp.zeros((1, side, side, channels), jnp.float32)
     # The statistics' axis exists only inside pmap.
     alone = dataclasses.replace(network.numerics, axis_name=None, remat=False)
-    init = jax.jit(
-        lambda key: network.clone(numerics=alone).init(key, image, train=False)
-    )
-    return init(key)
+    kernel_inits: dict[tuple[str, ...], layers.KernelInit] = {}
+
+    def note(
+        call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+    ) -> Any:
+        if isinstance(context.module, layers.Conv | layers.JoiningConv):
+            kernel_inits[context.module.path] = context.module.kernel_init
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        variables = jax.eval_shape(
+            lambda key: network.clone(numerics=alone).init(key, image, train=False),
+            jax.random.key(0),
+        )
+    return dict(traverse_util.flatten_dict(variables)), kernel_inits
 
 
 def gammas(params: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The bottleneck's residual scale of each task; {} where there is no bottleneck."""
-    prefix = "gamma_"
     return {
-        name.removeprefix(prefix): value
+        name.removeprefix(GAMMA): value
         for name, value in params.get("bottleneck", {}).items()
-        if name.startswith(prefix)
+        if name.startswith(GAMMA)
     }
 
 

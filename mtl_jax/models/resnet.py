@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 from flax import linen as nn
-from jax.nn import initializers
 
 from mtl_jax.models import layers
 
@@ -32,7 +31,7 @@ class Bottleneck(nn.Module):
     stride: int
     project: bool  # a 1x1 convolution on the shortcut
     numerics: layers.Numerics
-    kernel_init: initializers.Initializer = layers.RESNET_INIT
+    kernel_init: layers.KernelInit = layers.RESNET_INIT
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:

@@ -1,7 +1,8 @@
-"""torchvision's ResNet by name <-> our encoder's tree; arrays in, arrays out, no files.
+"""torch's names <-> our trees; arrays in, arrays out, no files.
 
 An encoder here is {"params": tree, "batch_stats": tree} of `resnet.ResNet`. Its names
-follow torchvision's; kernels are [H, W, in, out] here and [out, in, H, W] there.
+follow torchvision's; kernels are [H, W, in, out] here and [out, in, H, W] there. Whole
+networks have the names of `benchmarks/pytorch`, by the same rule.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,41 +33,42 @@ def torch_name(path: Path) -> str:
     """The name there: ("params", "layer1_0", "bn1", "scale") is layer1.0.bn1.weight."""
     _, *modules, leaf = path
     names = [SHORTCUT.get(name, name.replace("_", ".")) for name in modules]
-    return ".".join([*names, LEAVES[leaf]])
+    return ".".join([*names, LEAVES.get(leaf, leaf.replace("_", "."))])
 
 
-def to_torch(encoder: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The encoder's arrays by torchvision's names, kernels as [out, in, H, W]."""
+def to_torch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays of an encoder, or of a network, by name; kernels as [out, in, H, W]."""
     return {
         torch_name(path): _transposed(np.asarray(array), (3, 2, 0, 1))
-        for path, array in _flat(encoder).items()
+        for path, array in _flat(variables).items()
     }
 
 
 def to_flax(state: Mapping[str, np.ndarray], like: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoder of a torchvision state dict, as float32 in the tree of `like`.
+    """A state dict in the tree of `like`, an encoder or a network, and in its types.
 
-    The classifier and counters of batches are left out; the first convolution is
-    adapted to the channels of `like` (`adapt_first_conv`).
+    The classifier and counters of batches are left out; an encoder's first convolution
+    is adapted to the channels of `like` (`adapt_first_conv`).
 
     Raises:
         WeightsError: names the keys that are missing, extra, misshapen or not finite.
     """
-    shapes = {
-        torch_name(path): (path, tuple(leaf.shape))
-        for path, leaf in _flat(like).items()
-    }
+    leaves = {torch_name(path): (path, leaf) for path, leaf in _flat(like).items()}
+    shapes = {name: tuple(leaf.shape) for name, (_, leaf) in leaves.items()}
     arrays = {
-        name: _transposed(np.asarray(array, np.float32), (2, 3, 1, 0))
+        name: _transposed(
+            np.asarray(array, leaves[name][1].dtype if name in leaves else None),
+            (2, 3, 1, 0),
+        )
         for name, array in state.items()
         if name not in IGNORED and not name.endswith(IGNORED_SUFFIX)
     }
-    channels = shapes[FIRST_CONV][1][2]
-    if FIRST_CONV in arrays and arrays[FIRST_CONV].ndim == 4:
+    if FIRST_CONV in shapes and FIRST_CONV in arrays and arrays[FIRST_CONV].ndim == 4:
+        channels = shapes[FIRST_CONV][2]
         arrays[FIRST_CONV] = adapt_first_conv(arrays[FIRST_CONV], channels)
-    _check(arrays, {name: shape for name, (_, shape) in shapes.items()})
+    _check(arrays, shapes)
     return traverse_util.unflatten_dict(
-        {path: arrays[name] for name, (path, _) in shapes.items()}
+        {path: arrays[name] for name, (path, _) in leaves.items()}
     )
 
 
@@ -130,7 +132,7 @@ def _check(
     ]
     if found:
         raise errors.WeightsError(
-            f"no ResNet of this network's size in torchvision's names: "
+            f"not the weights of this network, by torch's names: "
             f"{'; '.join(found)}. Shapes are [H, W, in, out]"
         )
 

@@ -22,6 +22,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors
 from mtl_jax.datasets import prepared
 from mtl_jax.sources import phantom
+from mtl_jax.train import compilation
 
 BUILDERS = {"openkbp": "tfds_builders.openkbp.openkbp_dataset_builder"}
 PREEMPTED = 75
@@ -49,6 +50,7 @@ def start(run: Callable[[], int]) -> None:
         del argv  # all of it is in the flags
         absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
         logging.getLogger("mtl_jax").setLevel(logging.INFO)
+        compilation.keep_programs()
         try:
             return run()
         except errors.MtlError as error:

@@ -195,9 +195,9 @@ class Run:
 
     def initial_state(self) -> tuple[states.TrainState, str]:
         """The host state before the first step, and what the encoder started from."""
-        channels = self.preprocess.channels
-        key = jax.random.key(self.config.seed)
-        variables = multitask.initialise(self.step.network, key, channels)
+        variables = multitask.initialise(
+            self.step.network, self.config.seed, self.preprocess.channels
+        )
         variables, note = pretrained.load(variables, self.config.model.pretrained)
         return jax.device_get(self._as_state(variables)), note
 
@@ -211,11 +211,9 @@ class Run:
 
     def abstract_state(self) -> states.TrainState:
         """Shapes and types of the state, without computing it."""
-        key = jax.random.key(0)
         return jax.eval_shape(
-            lambda: self._as_state(
-                multitask.initialise(self.step.network, key, self.preprocess.channels)
-            )
+            self._as_state,
+            multitask.shapes(self.step.network, self.preprocess.channels),
         )
 
     @property

@@ -56,8 +56,7 @@ def shapes() -> Callable[..., multitask.Variables]:
     """The variables of a network as shapes only: nothing is computed."""
 
     def shapes(network: multitask.MultiTask, channels: int = 1):
-        key = jax.random.key(0)
-        return jax.eval_shape(lambda: multitask.initialise(network, key, channels))
+        return multitask.shapes(network, channels)
 
     return shapes
 

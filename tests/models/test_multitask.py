@@ -257,20 +257,37 @@ def test_remat_changes_no_name_and_no_value(build, random_variables, image) -> N
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_initial_values_follow_the_key_alone(build) -> None:
-    shallow = {"stage_sizes": (1, 1), "decoder_widths": (8, 4, 4)}
+def test_initial_values_follow_seed_and_name_alone(build) -> None:
+    shallow = {"stage_sizes": (2, 2), "decoder_widths": (8, 4, 4)}
     network = build("single", **shallow, remat=True, axis_name="devices")
-    first = multitask.initialise(network, jax.random.key(1), 1)
-    again = multitask.initialise(network, jax.random.key(1), 1)
-    np.testing.assert_equal(again, jax.tree.map(np.asarray, first))
-    kernel = first["params"]["encoder"]["layer2_0"]["conv2"]["kernel"]
-    np.testing.assert_allclose(np.std(kernel), np.sqrt(2 / (9 * 8)), rtol=0.1)
-    larger = jax.jit(
-        lambda key: build("single", **shallow).init(
-            key, jnp.zeros((2, 64, 96, 1)), train=False
-        )
-    )(jax.random.key(1))
-    np.testing.assert_equal(larger, jax.tree.map(np.asarray, first))
+    first = multitask.initialise(network, 1, 1)
+    np.testing.assert_equal(multitask.initialise(network, 1, 1), first)
+    larger = multitask.initialise(build("ctan", **shallow), 1, 1)
+    np.testing.assert_equal(larger["params"]["encoder"], first["params"]["encoder"])
+    other = multitask.initialise(network, 2, 1)["params"]["encoder"]["conv1"]
+    assert np.all(other["kernel"] != first["params"]["encoder"]["conv1"]["kernel"])
+
+
+def test_initial_values_are_those_of_flax_but_for_chance(build) -> None:
+    network = build("ctan", width=16, gamma_init=0.1)
+    ours = multitask.initialise(network, 0, 5)
+    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, 32, 32, 5)), train=True))
+    flax = jax.device_get(init(jax.random.key(0)))
+    assert jax.tree.structure(ours) == jax.tree.structure(flax)
+
+    def check(path, a, b):
+        assert a.shape == b.shape and a.dtype == b.dtype == np.float32
+        if path[-1].key != "kernel":
+            np.testing.assert_array_equal(a, b)
+        elif a.size > 4000:
+            assert np.std(a) == pytest.approx(np.std(b), rel=0.1)
+            uniform = np.max(np.abs(b)) < 2 * np.std(b)
+            assert (np.max(np.abs(a)) < 2 * np.std(a)) == uniform
+
+    jax.tree_util.tree_map_with_path(check, ours["params"], flax["params"])
+    fresh = {"mean": 0, "var": 1}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(ours["batch_stats"]):
+        np.testing.assert_array_equal(leaf, fresh[path[-1].key])
 
 
 def test_gammas_are_read_from_the_parameters(build, shapes, random_variables) -> None:

@@ -57,7 +57,7 @@ class TinyRun:
         return steps.Step(**(settings | changes))
 
     def state(self, step, *, dtype=np.float32):
-        variables = multitask.initialise(self.network(), jax.random.key(0), 1)
+        variables = multitask.initialise(self.network(), 0, 1)
         variables = jax.tree.map(lambda x: np.asarray(x, dtype), variables)
         state = states.create(variables, step.transform, tasks=2, metrics=step.metrics)
         return jax.device_get(state)
