@@ -102,7 +102,7 @@ def case_notes(entry: Result) -> list[str]:
         notes.append(
             f"{count / 1e9:.3g} GFLOP an image, counted from the configuration."
         )
-    if entry["warm"]:
+    if count and entry["warm"]:
         notes.append("Compiled programs may have been read from a cache.")
     return notes
 

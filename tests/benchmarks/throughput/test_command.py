@@ -1,5 +1,7 @@
 """The whole command on tiny networks; what it measures is not tested here."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -16,57 +18,85 @@ SHORT = ("--allocator=hugepages", "--repeats=2", "--steps=1", "--threads=1")
 PNG = b"\x89PNG"
 
 
-def run(monkeypatch, folder, *flags):
+def run(folder, *flags):
+    """Exit status, result.json, and what was printed."""
     # Beside what the tests compile: another run may have compiled it already.
     cache = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / "throughput"
     where = [f"--out={folder}", f"--cache_dir={cache}"]
-    arguments = ["throughput", *TINY, *SHORT, *where, *flags]
-    monkeypatch.setattr(sys, "argv", arguments)
-    status = command.main()
-    return status, json.loads((folder / "result.json").read_text())
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["throughput", *TINY, *SHORT, *where, *flags])
+        status = command.main()
+    result = json.loads((folder / "result.json").read_text())
+    return status, result, printed.getvalue()
 
 
-def test_training_and_inference_of_both_frameworks(monkeypatch, tmp_path, capsys):
-    modes = "--modes=ours/float32,pytorch/channels_last"
-    status, result = run(monkeypatch, tmp_path, "--parts=train,inference", modes)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("throughput")
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """All parts, in one mode of each framework."""
+    ours, theirs = "ours/float32,ours/Grain", "pytorch/channels_last,*without workers"
+    status, result, printed = run(folder, f"--modes={ours},{theirs}")
     assert status == 0
-    products, train, inference = result["cases"]
-    assert products["case"]["part"] == cases.PRODUCTS
-    assert set(result["peaks"]) == {"cpu/float32"}
-    for entry in (train, inference):
-        assert [row["framework"] for row in entry["rows"]] == ["ours", "pytorch"]
-        for row in entry["rows"]:
-            assert row["failed"] is None
-            assert [turn["images"] for turn in row["turns"]] == [2, 2]
+    return result, printed
+
+
+@pytest.fixture
+def entries(whole):
+    return {entry["case"]["part"]: entry for entry in whole[0]["cases"]}
+
+
+def test_every_part_is_measured_in_both_frameworks(entries):
+    assert list(entries) == [cases.PRODUCTS, *cases.PARTS]
+    for part in cases.PARTS:
+        rows = entries[part]["rows"]
+        assert [row["framework"] for row in rows] == ["ours", "pytorch"]
+        assert [row["failed"] for row in rows] == [None, None]
+        for row in rows:
+            assert len(row["turns"]) == 2
             assert row["first_step_seconds"] > 0 and row["peak_bytes"] > 1e7
             assert row["environment"]["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
-        assert set(entry["ratios"]) == {"float32", "fastest"}
+        compared = {"fastest"} if part == "pipeline" else {"float32", "fastest"}
+        assert set(entries[part]["ratios"]) == compared
+
+
+@pytest.mark.parametrize(
+    ("part", "images"),
+    [("train", 2), ("inference", 2), ("end_to_end", 2), ("evaluation", 128)],
+)
+def test_images_of_a_turn(entries, part, images):
+    # A step of two; in evaluation the slices of a patient.
+    for row in entries[part]["rows"]:
+        assert [turn["images"] for turn in row["turns"]] == [images] * 2
+
+
+def test_operations_and_compilation(entries, whole):
+    train, inference = entries["train"], entries["inference"]
+    assert train["operations"] == 3 * inference["operations"]
+    for entry in (train, inference):
         assert entry["rows"][0]["compiler_operations"] > 0
         assert entry["rows"][0]["compile_seconds"] > 0
-    assert train["operations"] == 3 * inference["operations"]
+    assert set(whole[0]["peaks"]) == {"cpu/float32"}
+
+
+def test_what_was_run_is_recorded(whole):
+    result, _ = whole
     assert result["settings"]["threads"] == 1
-    assert "--parts=train,inference" in result["command"]
-    assert (tmp_path / "plot.png").read_bytes().startswith(PNG)
-    table = (tmp_path / "table.md").read_text()
+    assert "--size=tiny --platform=cpu" in result["command"]
+    assert result["versions"]["jax"] and result["versions"]["torch"]
+    assert result["devices"] == {"cpu": "cpu"}
+
+
+def test_table_and_plot(whole, folder):
+    table = (folder / "table.md").read_text()
     assert "| single, train, batch 2, 32 x 32, cpu, huge pages | **" in table
     assert "| PyTorch | channels_last |" in table
-    assert table in capsys.readouterr().out
-
-
-def test_parts_that_read_patients(monkeypatch, tmp_path):
-    modes = "--modes=ours/float32,ours/Grain,pytorch/channels_last,*without workers"
-    parts = "--parts=pipeline,end_to_end,evaluation"
-    status, result = run(monkeypatch, tmp_path, parts, modes)
-    assert status == 0
-    _, pipeline, end_to_end, evaluation = result["cases"]
-    for entry in (pipeline, end_to_end, evaluation):
-        assert [row["framework"] for row in entry["rows"]] == ["ours", "pytorch"]
-        assert [row["failed"] for row in entry["rows"]] == [None, None]
-        assert "fastest" in entry["ratios"]
-    for row in end_to_end["rows"]:
-        assert [turn["images"] for turn in row["turns"]] == [2, 2]
-    for row in evaluation["rows"]:  # a whole patient
-        assert [turn["images"] for turn in row["turns"]] == [128, 128]
+    assert table in whole[1]
+    assert (folder / "plot.png").read_bytes().startswith(PNG)
 
 
 def test_a_device_that_fails_costs_rows_and_ends_with_status_1(
@@ -79,7 +109,7 @@ def test_a_device_that_fails_costs_rows_and_ends_with_status_1(
     )
     modes = "--modes=ours/tf32,pytorch/amp"
     flags = ("--parts=inference", "--platform=cuda", modes)
-    status, result = run(monkeypatch, tmp_path, *flags)
+    status, result, _ = run(tmp_path, *flags)
     assert status == 1
     assert "no mode could be measured" in capsys.readouterr().err
     rows = result["cases"][-1]["rows"]
