@@ -12,6 +12,6 @@ def keep_programs() -> None:
     A folder of the user's own ($JAX_COMPILATION_CACHE_DIR) stays, and so does JAX's
     switch, JAX_ENABLE_COMPILATION_CACHE=false.
     """
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
         jax.config.update("jax_compilation_cache_dir", str(home / "mtl_jax"))
