@@ -4,7 +4,6 @@ Nothing of it starts a process or asks a device, so that any machine's workers c
 worked out on any other.
 """
 
-import importlib.metadata
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +11,6 @@ from pathlib import Path
 from benchmarks.throughput import cases
 
 HUGE_PAGES = "glibc.malloc.hugetlb"
-# Fuses products and reductions into one library call; jax 0.12 is the first with it.
-YNN = "--xla_cpu_experimental_ynn_fusion_type"
-YNN_VALUE = "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-YNN_SINCE = (0, 12)
 
 
 def command() -> list[str]:
@@ -50,7 +45,6 @@ def environment(
     }
     if mode.framework == cases.OURS:
         found["JAX_PLATFORMS"] = case.platform
-        found["XLA_FLAGS"] = xla_flags(case.platform, user.get("XLA_FLAGS", ""))
         if case.platform == "cuda":  # the others wait with their memory on the device
             found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:
@@ -64,16 +58,3 @@ def tunables(allocator: str, user: str) -> str:
     if allocator == "hugepages":
         others.append(f"{HUGE_PAGES}=1")
     return ":".join(others)
-
-
-def xla_flags(platform: str, user: str) -> str:
-    """XLA_FLAGS as our entry points set them: the user's own win."""
-    if platform != "cpu" or YNN in user or jax_version() < YNN_SINCE:
-        return user
-    return f"{user} {YNN}={YNN_VALUE}".strip()
-
-
-def jax_version() -> tuple[int, ...]:
-    """Of the installed JAX, without starting it."""
-    parts = importlib.metadata.version("jax").split(".")[:2]
-    return tuple(int(part) for part in parts)

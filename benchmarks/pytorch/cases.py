@@ -1,0 +1,128 @@
+"""What is compared: networks, sizes, and the random weights and batches of each."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from benchmarks.pytorch import networks
+from mtl_jax.models import multitask, rewrites
+
+STRUCTURES = 4
+STEPS = 5  # batches are drawn for so many
+# Of both networks' builders; random weights replace gamma_init.
+FLAGS = {
+    "cross_gating": True,
+    "attended_skips": True,
+    "bottleneck": True,
+    "gamma_init": 0.0,
+    "contour_head": "sigmoid",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large networks and batches are."""
+
+    stage_sizes: tuple[int, ...]
+    width: int
+    decoder_widths: tuple[int, ...]
+    bottleneck_width: int
+    image: tuple[int, int, int]  # B, H, W
+
+
+TINY = Size((2, 2), 4, (8, 4, 4), 8, image=(4, 32, 48))
+FULL = Size((3, 4, 6, 3), 64, (256, 128, 64, 32, 16), 256, image=(4, 128, 128))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A network that is compared."""
+
+    network: str
+    tasks: tuple[str, ...]
+    channels: int = 1  # of the image
+
+    def sizes(self, size: Size) -> dict[str, Any]:
+        """Arguments of both builders."""
+        sizes = {**dataclasses.asdict(size), **FLAGS}
+        del sizes["image"]
+        return sizes | {
+            "network": self.network,
+            "tasks": self.tasks,
+            "structures": STRUCTURES,
+        }
+
+
+BOTH = ("contours", "dose")
+CASES = {
+    "single: dose": Case("single", ("dose",)),
+    "single: contours": Case("single", ("contours",)),
+    "single: dose, 5 inputs": Case("single", ("dose",), channels=1 + STRUCTURES),
+    "hps": Case("hps", BOTH),
+    "mtan": Case("mtan", BOTH),
+    "ctan": Case("ctan", BOTH),
+}
+
+
+def draw_variables(case: Case, size: Size, dtype: np.dtype) -> multitask.Variables:
+    """Random weights and statistics, as Flax has them."""
+    rng = np.random.default_rng(0)
+    network = flax_network(case, size, np.dtype(np.float32))
+    shapes = multitask.shapes(network, case.channels)
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        name = path[-1].key
+        if name == "kernel":
+            scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
+            return (scale * rng.standard_normal(leaf.shape)).astype(dtype)
+        if name in ("scale", "var") or name.startswith("gamma"):
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(dtype)
+        return np.asarray(0.1 * rng.standard_normal(leaf.shape), dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]]:
+    """Random batches [B, H, W, C] with padding, and with all that can be absent."""
+    rng = np.random.default_rng(1)
+    count, *sides = size.image
+    made = []
+    for _ in range(STEPS):
+        present = (rng.random((count, STRUCTURES)) < 0.7).astype(dtype)
+        present[:, 1] = 0  # a structure that no slice has
+        has_dose, mask = np.ones((2, count), dtype)
+        has_dose[0] = mask[-1] = 0
+        contours = rng.random((count, *sides, STRUCTURES)) < 0.3
+        made.append(
+            {
+                "image": rng.normal(size=(count, *sides, case.channels)).astype(dtype),
+                "contours": contours.astype(np.uint8),
+                "present": present,
+                "dose": rng.random((count, *sides, 1)).astype(dtype),
+                "has_dose": has_dose,
+                "mask": mask,
+            }
+        )
+    return made
+
+
+def flax_network(case: Case, size: Size, dtype: np.dtype) -> multitask.MultiTask:
+    """The network of `mtl_jax`; its variance is the exact one, as torch's is."""
+    return multitask.build_network(
+        **case.sizes(size),
+        dtype=jnp.dtype(dtype),
+        remat=False,
+        axis_name=None,
+        fast_variance=False,
+        rewritten=rewrites.for_platform(jax.default_backend()),
+    )
+
+
+def torch_network(case: Case, size: Size, dtype: np.dtype) -> networks.MultiTask:
+    """The network of this package, with its own random weights."""
+    network = networks.build_network(**case.sizes(size), channels=case.channels)
+    return network.to(getattr(torch, dtype.name))

@@ -1,0 +1,123 @@
+"""A training step in PyTorch: batches in; updates, and losses left on the device."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.pytorch import weighting
+
+Batch = dict[str, torch.Tensor]
+
+# Of a batch of mtl_jax, what training reads.
+NAMES = ("image", "contours", "present", "dose", "has_dose", "mask")
+
+
+class Training:
+    """Adam with L2 decay on every parameter, and dynamic weights of the tasks.
+
+    Prepare the network before: its device, `channels_last` (the batches' images too),
+    `torch.compile`. No call waits for the device.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Callable[..., dict[str, torch.Tensor]],
+        tasks: Sequence[str],
+        *,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 1e-5,
+        dwa_temperature: float = 2.0,
+        dwa_interval: int,
+        autocast: torch.dtype | None = None,
+        fused: bool = True,
+    ):
+        """`objective(outputs, batch)` gives the loss of each of the `tasks`.
+
+        Args:
+            network: image [B, C, H, W] to {task: [B, channels, H, W]}.
+            objective: an `objective.Objective`, compiled or not.
+            tasks: in the order of their weights.
+            learning_rate: constant.
+            weight_decay: added to the gradient, times the parameter.
+            dwa_temperature: of the softmax that makes the weights.
+            dwa_interval: steps after which the weights change.
+            autocast: bfloat16 for the network's arithmetic; None: that of its
+                parameters.
+            fused: Adam in one kernel; False: in several, over all tensors at once.
+
+        Raises:
+            ValueError: for float16, which would need its losses scaled.
+        """
+        if autocast not in (None, torch.bfloat16):
+            raise ValueError(f"autocast is {autocast}; expected torch.bfloat16 or None")
+        self.network = network.train()
+        self.objective = objective
+        self.tasks = tuple(tasks)
+        self.autocast = autocast
+        parameters = list(network.parameters())
+        self.optimizer = torch.optim.Adam(
+            parameters,
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            fused=fused,
+            foreach=not fused,
+        )
+        self.dwa = weighting.DynamicWeightAverage(
+            len(self.tasks),
+            temperature=dwa_temperature,
+            interval=dwa_interval,
+            device=parameters[0].device,
+            dtype=parameters[0].dtype,
+        )
+
+    def step(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """One update; {"loss/<task>", "weight/<task>"}, scalars on the device.
+
+        Args:
+            batch: `image` [B, C, H, W], and what the objective reads.
+        """
+        self.optimizer.zero_grad()
+        with self._precision(batch["image"].device.type):
+            outputs = self.network(batch["image"])
+        by_task = self.objective(outputs, batch)
+        losses = torch.stack([by_task[task] for task in self.tasks])
+        weights = self.dwa.weights
+        torch.dot(weights, losses).backward()
+        self.optimizer.step()
+        losses = losses.detach()
+        self.dwa.update(losses)
+        return {
+            f"{kind}/{task}": value
+            for kind, values in (("loss", losses), ("weight", weights))
+            for task, value in zip(self.tasks, values, strict=True)
+        }
+
+    def _precision(self, device: str) -> contextlib.AbstractContextManager[Any]:
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=self.autocast)
+
+
+def as_tensors(
+    batch: Mapping[str, Any], *, device: torch.device | str = "cpu"
+) -> Batch:
+    """What training reads of a batch of `mtl_jax`: [B, H, W, C] becomes [B, C, H, W].
+
+    Args:
+        batch: NumPy arrays by name; names that are not in `NAMES` are left out.
+        device: where the tensors go.
+    """
+    tensors = {}
+    for name in NAMES:
+        if name not in batch:
+            continue
+        array = batch[name]
+        if array.ndim == 4:
+            array = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+        tensors[name] = torch.from_numpy(array).to(device)
+    return tensors

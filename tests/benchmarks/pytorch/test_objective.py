@@ -1,0 +1,73 @@
+"""Losses in PyTorch: by hand, and as ours where something is left out."""
+
+import jax
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e .[torch]")
+
+from benchmarks.pytorch import objective, training
+from mtl_jax.losses import objective as ours
+
+TASKS = ("contours", "dose")
+
+
+def test_dice_takes_all_slices_of_a_structure_together() -> None:
+    # Predicted: 0.5 everywhere. True: two of four pixels, and none in the second slice.
+    reference = torch.tensor([[1.0, 1, 0, 0], [0, 0, 0, 0]]).reshape(2, 1, 2, 2)
+    loss = objective.Objective(("contours",), cross_entropy_weight=0.0, smooth=0.0)
+    found = loss.combo(torch.zeros(2, 1, 2, 2), reference, torch.ones(2, 1))
+    # 2 * 1 / (4 + 2), and 0.3 of what is missing to 1.
+    assert found.item() == pytest.approx(0.3 * (1 - 1 / 3))
+
+
+def test_cross_entropy_is_the_mean_over_what_counts() -> None:
+    logits = torch.tensor([[0.0, 3.0], [5.0, 7.0]]).reshape(2, 2, 1, 1)
+    counts = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    loss = objective.Objective(("contours",), dice_weight=0.0)
+    found = loss.combo(logits, torch.ones(2, 2, 1, 1), counts)
+    expected = 0.7 * np.mean(np.log1p(np.exp([-0.0, -3.0])))
+    assert found.item() == pytest.approx(expected)
+
+
+def test_absolute_error_leaves_slices_out() -> None:
+    predicted = torch.tensor([1.0, 2.0, 10.0]).reshape(3, 1, 1, 1).expand(3, 1, 2, 2)
+    counts = torch.tensor([1.0, 1.0, 0.0])
+    found = objective.absolute_error(predicted, torch.zeros_like(predicted), counts)
+    assert found.item() == 1.5
+
+
+@pytest.mark.parametrize("left_out", ["nothing", "present", "has_dose", "mask"])
+def test_losses_are_ours(left_out: str, rng: np.random.Generator) -> None:
+    shape = (3, 4, 6)
+    outputs = {
+        "contours": rng.normal(size=(*shape, 2)),
+        "dose": rng.normal(size=(*shape, 1)),
+    }
+    batch = {
+        "image": np.zeros((*shape, 1)),
+        "contours": (rng.random((*shape, 2)) < 0.4).astype(np.uint8),
+        "present": np.array([[1.0, 0], [1, 0], [0, 0]]),
+        "dose": rng.random((*shape, 1)),
+        "has_dose": np.array([1.0, 0, 1]),
+        "mask": np.array([1.0, 1, 0]),
+    }
+    if left_out != "nothing":
+        batch[left_out] = np.zeros_like(batch[left_out])
+    with jax.enable_x64(True):
+        reference = ours.Objective(TASKS, 0.3, 0.7, False, 1e-5, "sigmoid")
+        expected, _ = reference.losses(reference.sums(outputs, batch))
+    leaves = {
+        task: torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+        for task, x in outputs.items()
+    }
+    found = objective.Objective(TASKS)(leaves, training.as_tensors(batch))
+    assert list(found) == list(TASKS)
+    for task in TASKS:
+        assert found[task].item() == pytest.approx(float(expected[task]), rel=1e-12)
+        found[task].backward()
+        gradient = leaves[task].grad
+        assert torch.isfinite(gradient).all()
+        learns = left_out not in ("mask", {"contours": "present"}.get(task, "has_dose"))
+        assert bool(gradient.any()) == learns
+        assert not gradient[2].any()  # padding
