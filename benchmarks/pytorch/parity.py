@@ -54,10 +54,11 @@ def compare(case: cases.Case, size: cases.Size, dtype: np.dtype) -> dict[str, Wo
     given by the whole one's norm. Losses' errors are relative, weights' absolute; that
     of the updates is over all parameters together.
     """
+    variables = cases.draw_variables(case, size, dtype)
     with jax.enable_x64(dtype == np.float64), jax.default_device(jax.devices("cpu")[0]):
-        ours = runs.run_flax(case, size, dtype)
-        start = torch_names.to_torch(cases.draw_variables(case, size, dtype))
-    theirs, counted = runs.run_torch(case, size, dtype)
+        ours = runs.run_flax(case, size, dtype, variables)
+    theirs, counted = runs.run_torch(case, size, dtype, variables)
+    start = torch_names.to_torch(variables)
     learnt, least, largest, rounding = gradient_errors(ours, theirs)
     moved = _norm(ours.parameters[name] - start[name] for name in learnt)
     apart = _norm(ours.parameters[name] - theirs.parameters[name] for name in learnt)

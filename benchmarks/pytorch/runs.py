@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.pytorch import cases, objective, training, weights
 from mtl_jax.losses import objective as flax_objective
-from mtl_jax.models import torch_names
+from mtl_jax.models import multitask, torch_names
 from mtl_jax.train import state as states
 from mtl_jax.train import step as steps
 
@@ -27,7 +27,7 @@ LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 1e-5
 DWA_TEMPERATURE = 2.0
 DWA_INTERVAL = 1
-# Compiling takes longer than five steps: machine code is not optimised.
+# Compiling takes longer than the steps: machine code is not optimised.
 COMPILER_OPTIONS = {"xla_backend_optimization_level": 0}
 
 
@@ -44,8 +44,10 @@ class Run:
     parameters: Arrays  # after the last step
 
 
-def run_flax(case: cases.Case, size: cases.Size, dtype: np.dtype) -> Run:
-    """Steps of `mtl_jax`; float64 needs `jax.enable_x64`."""
+def run_flax(
+    case: cases.Case, size: cases.Size, dtype: np.dtype, start: multitask.Variables
+) -> Run:
+    """Steps of `mtl_jax` from the variables `start`; float64 needs `jax.enable_x64`."""
     adam = states.optimizer(
         learning_rate=LEARNING_RATE,
         decay_steps=0,
@@ -55,7 +57,7 @@ def run_flax(case: cases.Case, size: cases.Size, dtype: np.dtype) -> Run:
         eps=1e-8,
     )
     step = steps.Step(
-        network=cases.flax_network(case, size, dtype),
+        network=_Keeping(cases.flax_network(case, size, dtype)),  # pyright: ignore[reportArgumentType]
         objective=flax_objective.Objective(
             case.tasks, 0.3, 0.7, False, 1e-5, "sigmoid"
         ),
@@ -69,21 +71,17 @@ def run_flax(case: cases.Case, size: cases.Size, dtype: np.dtype) -> Run:
 
     @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS)
     def update(state: states.TrainState, batch: Any) -> Any:
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
         evaluated = step.outputs(state, batch["image"])
-        trained, _ = step.network.apply(
-            variables, batch["image"], train=True, mutable=["batch_stats"]
-        )
-        return step.train(state, batch), evaluated, trained
+        state = step.train(state, batch)
+        statistics, trained = state.batch_stats
+        state = dataclasses.replace(state, batch_stats=statistics)
+        return state, evaluated, trained
 
-    start = states.create(
-        cases.draw_variables(case, size, dtype),
-        step.transform,
-        tasks=len(case.tasks),
-        metrics=step.metrics,
+    state = states.create(
+        start, step.transform, tasks=len(case.tasks), metrics=step.metrics
     )
     batches = cases.draw_batches(case, size, dtype)
-    first_steps = [jax.device_get(update(start, batch)) for batch in batches]
+    first_steps = [jax.device_get(update(state, batch)) for batch in batches]
     first, evaluated, trained = first_steps[0]
     made = [first]
     for batch in batches[1:]:
@@ -103,10 +101,9 @@ def run_flax(case: cases.Case, size: cases.Size, dtype: np.dtype) -> Run:
 
 
 def run_torch(
-    case: cases.Case, size: cases.Size, dtype: np.dtype
+    case: cases.Case, size: cases.Size, dtype: np.dtype, start: multitask.Variables
 ) -> tuple[Run, dict[str, list[int]]]:
     """Steps of this package; and for each batch-norm the n of its calls in a step."""
-    start = weights.to_torch(cases.draw_variables(case, size, dtype))
     batches = [training.as_tensors(x) for x in cases.draw_batches(case, size, dtype)]
     first_steps = [start_training(case, size, dtype, start) for _ in batches]
     run = first_steps[0]
@@ -156,11 +153,11 @@ def start_training(
     case: cases.Case,
     size: cases.Size,
     dtype: np.dtype,
-    state: Mapping[str, torch.Tensor],
+    start: multitask.Variables,
 ) -> training.Training:
-    """Training with the weights of `state`, before its first step."""
+    """Training from the variables `start`, before its first step."""
     network = cases.torch_network(case, size, dtype)
-    network.load_state_dict(state)
+    network.load_state_dict(weights.to_torch(start))
     return training.Training(
         network,
         objective.Objective(case.tasks),
@@ -170,6 +167,23 @@ def start_training(
         dwa_temperature=DWA_TEMPERATURE,
         dwa_interval=DWA_INTERVAL,
     )
+
+
+class _Keeping:
+    """A network whose training also gives its outputs, beside the statistics.
+
+    The step hands them on, and the network need not be compiled a second time.
+    """
+
+    def __init__(self, network: multitask.MultiTask):
+        self._network = network
+
+    def apply(self, variables: Any, image: jax.Array, *, train: bool, **rest: Any):
+        found: Any = self._network.apply(variables, image, train=train, **rest)
+        if not train:
+            return found
+        outputs, updated = found
+        return outputs, {"batch_stats": (updated["batch_stats"], outputs)}
 
 
 def _keep_gradient() -> optax.GradientTransformation:
