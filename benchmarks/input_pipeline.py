@@ -24,10 +24,9 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from configs import openkbp
-from mtl_jax.core import roles, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.pipeline import augment, batches, preprocess
-from mtl_jax.study import command
+from mtl_jax.pipeline import augment, batches
+from mtl_jax.study import command, runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ def list_measurements(
     data = config.data
     settings = dict(config.augment)
     settings.pop("enabled")
-    prepare = make_preprocess(config)
+    prepare = runs.make_preprocess(config, data)
     change = augment.Augment(site=prepare.site, ct_std=data.ct_std, **settings)
 
     def training(augmentation: augment.Augment | None) -> batches.Training:
@@ -110,23 +109,6 @@ def list_measurements(
         Measurement("batches, read ahead", lambda: read_ahead(None)),
         Measurement("batches, read ahead, augmented", lambda: read_ahead(change)),
     ]
-
-
-def make_preprocess(config: Any) -> preprocess.Preprocess:
-    """Preprocessing as `config` says, with the statistics that it gives."""
-    data = config.data
-    return preprocess.Preprocess(
-        site=sites.get(config.site),
-        structures=tuple(data.structures),
-        beside_ct=roles.get(config.role).beside_ct,
-        ct_values=data.ct_values,
-        ct_window=tuple(data.ct_window),
-        ct_mean=data.ct_mean,
-        ct_std=data.ct_std,
-        prescription_gy=data.prescription_gy,
-        image_size=tuple(data.image_size),
-        image_spacing_mm=data.image_spacing_mm,
-    )
 
 
 def measure(

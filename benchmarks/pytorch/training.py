@@ -103,14 +103,11 @@ class Training:
         return torch.autocast(device, dtype=self.autocast)
 
 
-def as_tensors(
-    batch: Mapping[str, Any], *, device: torch.device | str = "cpu"
-) -> Batch:
+def as_tensors(batch: Mapping[str, Any]) -> Batch:
     """What training reads of a batch of `mtl_jax`: [B, H, W, C] becomes [B, C, H, W].
 
     Args:
         batch: NumPy arrays by name; names that are not in `NAMES` are left out.
-        device: where the tensors go.
     """
     tensors = {}
     for name in NAMES:
@@ -119,5 +116,5 @@ def as_tensors(
         array = batch[name]
         if array.ndim == 4:
             array = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-        tensors[name] = torch.from_numpy(array).to(device)
+        tensors[name] = torch.from_numpy(array)
     return tensors

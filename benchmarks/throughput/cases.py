@@ -23,6 +23,7 @@ ALLOCATORS = ("default", "hugepages")
 # The role (core/roles) in which each network is measured: CT in.
 ROLES = {"single": "baseline", "hps": "hps", "mtan": "mtan", "ctan": "multi"}
 FLOAT32, BFLOAT16 = {"model.dtype": "float32"}, {"model.dtype": "bfloat16"}
+EPOCH = 1000  # steps after which the tasks' weights change, in both frameworks
 PRECISION = "JAX_DEFAULT_MATMUL_PRECISION"
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import input_pipeline
 from benchmarks.throughput import cases, job
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.pipeline import batches
-from mtl_jax.study import command
+from mtl_jax.study import command, runs
 
 UNTIMED = 32  # batches until what was read ahead at the start is used up
 BATCHES = 50  # of a step of the pipeline alone
@@ -77,7 +76,8 @@ def predicting(
         described: what else is known of the Job.
     """
     config, found = config_and_data(spec)
-    split, preprocess = found.splits["test"], input_pipeline.make_preprocess(config)
+    split = found.splits["test"]
+    preprocess = runs.make_preprocess(config, config.data)
     everyone = range(len(split.patients))
     grids = {index: entry.grid for index, entry in enumerate(split.patients)}
     order = itertools.cycle(everyone)

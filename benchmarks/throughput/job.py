@@ -86,6 +86,29 @@ def noise_batch(config: Any, channels: int) -> dict[str, np.ndarray]:
     }
 
 
+def fastest_product(
+    case: cases.Case,
+    square: Callable[[int], Callable[[int], Turn]],
+    device_bytes: Callable[[], int | None],
+    rest: Callable[[], object] = lambda: None,
+) -> Job:
+    """Of products of two square matrices, the one with the highest rate.
+
+    `square(side)` gives turns of such products; an image is a product here.
+    """
+    turns = {side: square(side) for side in product_sizes(case)}
+    rates = {side: side**3 / turn(2).seconds for side, turn in turns.items()}
+    side = max(rates, key=rates.__getitem__)
+    return Job(
+        turn=turns[side],
+        first_step=time.time(),
+        compile_seconds=None,
+        operations=2.0 * side**3,
+        device_bytes=device_bytes,
+        rest=rest,
+    )
+
+
 def product_sizes(case: cases.Case) -> tuple[int, ...]:
     """Sides of the square matrices whose products are tried."""
     if case.size == "tiny":

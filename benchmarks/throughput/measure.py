@@ -12,7 +12,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +140,11 @@ def measure(
     rows = [start_row(mode) for mode in modes]
     # A TPU belongs to one process: there a mode ends before the next one starts.
     alone = case.platform == "tpu"
-    for group in [[row] for row in rows] if alone else [rows]:
+    pairs = list(zip(rows, modes, strict=True))
+    for group in [[pair] for pair in pairs] if alone else [pairs]:
         with contextlib.ExitStack() as stack:
             started = []
-            for row, mode in group_modes(group, modes):
+            for row, mode in group:
                 found = start(case, mode, settings, row)
                 if found is not None:
                     stack.callback(found.close)
@@ -166,15 +167,6 @@ def start_row(mode: cases.Mode) -> dict[str, Any]:
         "turns": [],
         "failed": None,
     }
-
-
-def group_modes(
-    group: Sequence[dict[str, Any]], modes: Sequence[cases.Mode]
-) -> Iterator[tuple[dict[str, Any], cases.Mode]]:
-    """The rows of `group` with their modes."""
-    by_label = {mode.label: mode for mode in modes}
-    for row in group:
-        yield row, by_label[f"{row['framework']}/{row['mode']}"]
 
 
 def start(

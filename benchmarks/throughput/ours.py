@@ -7,6 +7,7 @@ noise that lies on the device.
 import functools
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,30 @@ from benchmarks.throughput import cases, job
 from mtl_jax.core import config as configs
 from mtl_jax.study import runs
 
-EPOCH = 1000  # steps after which the tasks' weights change
-
 
 class WithoutData(runs.Run):
     """A run of which everything but the batches is there."""
 
     @functools.cached_property
     def schedule(self) -> configs.Schedule:
-        return configs.Schedule.of(self.config, EPOCH)
+        return configs.Schedule.of(self.config, cases.EPOCH)
 
 
-def make_run(spec: job.Spec, folder: str) -> WithoutData:
-    """The run of `spec` in an empty `folder`."""
+def place(spec: job.Spec) -> tuple[WithoutData, Any, Any]:
+    """The run of `spec`, its first state and a batch, both on the device."""
     config = configs.check(cases.config(spec.case, spec.mode))
     no_data: Any = None
-    return WithoutData(config, no_data, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        run = WithoutData(config, no_data, Path(folder))
+        state = run.backend.put_state(run.initial_state()[0])
+        channels = run.preprocess.channels
+    batch = run.backend.put_batch(job.noise_batch(config, channels))
+    return run, state, batch
 
 
 def train(spec: job.Spec) -> job.Job:
     """Updates of the state, which is donated each time, as in the training loop."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = make_run(spec, folder)
-        state = run.backend.put_state(run.initial_state()[0])
-        channels = run.preprocess.channels
-    batch = run.backend.put_batch(job.noise_batch(run.config, channels))
+    run, state, batch = place(spec)
     compiled, seconds = compile_it(run.backend.update(run.step.train), state, batch)
     held = [state]
     del state
@@ -56,11 +56,7 @@ def train(spec: job.Spec) -> job.Job:
 
 def inference(spec: job.Spec) -> job.Job:
     """Dose and probabilities of a batch that lies on the device."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = make_run(spec, folder)
-        state = run.backend.put_state(run.initial_state()[0])
-        channels = run.preprocess.channels
-    batch = run.backend.put_batch(job.noise_batch(run.config, channels))
+    run, state, batch = place(spec)
     compiled, seconds = compile_it(jax.jit(run.step.predict), state, batch["image"])
     held: list[Any] = [None]
 
@@ -116,26 +112,14 @@ def products(spec: job.Spec) -> job.Job:
     """The matrix product with the highest rate; an image is a product here."""
     dtype = jnp.bfloat16 if spec.mode.arithmetic == "bfloat16" else jnp.float32
     multiply = jax.jit(jnp.dot)
-    best = None
-    for side in job.product_sizes(spec.case):
+
+    def square(side: int) -> Callable[[int], job.Turn]:
         left = jax.random.normal(jax.random.key(0), (side, side)).astype(dtype)
         held = [left]
 
-        def step(left: Any = left, held: list[Any] = held) -> None:
+        def step() -> None:
             held[0] = multiply(left, left)
 
-        def wait(held: list[Any] = held) -> None:
-            jax.block_until_ready(held)
+        return job.repeated(step, lambda: jax.block_until_ready(held), 1)
 
-        turn, count = job.repeated(step, wait, 1), 2.0 * side**3
-        rate = count * 2 / turn(2).seconds
-        if best is None or rate > best[0]:
-            best = rate, turn, count
-    assert best is not None
-    return job.Job(
-        turn=best[1],
-        first_step=time.time(),
-        compile_seconds=None,
-        operations=best[2],
-        device_bytes=device_bytes,
-    )
+    return job.fastest_product(spec.case, square, device_bytes)

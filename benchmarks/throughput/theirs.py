@@ -28,7 +28,7 @@ def train(spec: job.Spec) -> job.Job:
     device = set_up(spec)
     config = cases.config(spec.case, spec.mode)
     trainer = make_training(spec, config, device)
-    batch = place(job.noise_batch(config, 1), spec, device)
+    batch = place(training.as_tensors(job.noise_batch(config, 1)), spec, device)
     step = stepping(spec, lambda: trainer.step(batch))
     return make_job(spec, step, config.train.batch_size)
 
@@ -38,7 +38,8 @@ def inference(spec: job.Spec) -> job.Job:
     device = set_up(spec)
     config = cases.config(spec.case, spec.mode)
     predict = make_predict(spec, config, device)
-    image = place(job.noise_batch(config, 1), spec, device)["image"]
+    batch = place(training.as_tensors(job.noise_batch(config, 1)), spec, device)
+    image = batch["image"]
     return make_job(spec, lambda: predict(image), config.train.batch_size)
 
 
@@ -94,7 +95,7 @@ def make_training(
         learning_rate=config.optimizer.learning_rate,
         weight_decay=config.optimizer.weight_decay,
         dwa_temperature=config.dwa.temperature,
-        dwa_interval=1000,
+        dwa_interval=cases.EPOCH,
         autocast=torch.bfloat16 if spec.mode.options.get("autocast") else None,
     )
 
@@ -130,14 +131,16 @@ def stepping(spec: job.Spec, step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def place(
-    batch: dict[str, Any], spec: job.Spec, device: torch.device
-) -> dict[str, torch.Tensor]:
-    """A batch of arrays as tensors on `device`, the image in the mode's layout."""
-    tensors = training.as_tensors(batch, device=device)
-    if spec.mode.options.get("channels_last"):
-        image = tensors["image"]
-        tensors["image"] = image.contiguous(memory_format=torch.channels_last)
-    return tensors
+    batch: training.Batch, spec: job.Spec, device: torch.device
+) -> training.Batch:
+    """`batch` on `device`, without waiting, the image in the mode's layout."""
+    last = bool(spec.mode.options.get("channels_last"))
+    layout = torch.channels_last if last else torch.contiguous_format
+    moved = {
+        name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()
+    }
+    moved["image"] = moved["image"].contiguous(memory_format=layout)
+    return moved
 
 
 def wait() -> None:
@@ -183,23 +186,9 @@ def products(spec: job.Spec) -> job.Job:
     device = set_up(spec)
     bfloat16 = spec.mode.arithmetic == "bfloat16"
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    best = None
-    for side in job.product_sizes(spec.case):
+
+    def square(side: int) -> Callable[[int], job.Turn]:
         left = torch.randn(side, side, device=device, dtype=dtype)
+        return job.repeated(lambda: torch.mm(left, left), wait, 1)
 
-        def step(left: torch.Tensor = left) -> None:
-            torch.mm(left, left)
-
-        turn, count = job.repeated(step, wait, 1), 2.0 * side**3
-        rate = count * 2 / turn(2).seconds
-        if best is None or rate > best[0]:
-            best = rate, turn, count
-    assert best is not None
-    return job.Job(
-        turn=best[1],
-        first_step=time.time(),
-        compile_seconds=None,
-        operations=best[2],
-        device_bytes=device_bytes,
-        rest=rest,
-    )
+    return job.fastest_product(spec.case, square, device_bytes, rest)

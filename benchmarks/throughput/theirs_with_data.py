@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils import data as torch_data
 
-from benchmarks import input_pipeline
 from benchmarks.pytorch import training
 from benchmarks.throughput import data, job, theirs
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import batches
+from mtl_jax.study import runs
 
 
 class Slices(torch_data.Dataset):
@@ -26,7 +25,7 @@ class Slices(torch_data.Dataset):
         self._load = batches.Loader(
             split.source,
             batches.patient_of_slice(split),
-            input_pipeline.make_preprocess(config),
+            runs.make_preprocess(config, config.data),
             None,
         )
 
@@ -98,7 +97,7 @@ def end_to_end(spec: job.Spec) -> job.Job:
         )
         begin = 0.0
         for number in range(1, untimed + steps + 1):
-            losses = trainer.step(place(next(read), spec, device))
+            losses = trainer.step(theirs.place(next(read), spec, device))
             if number % config.train.log_every == 0:
                 {name: float(value) for name, value in losses.items()}
             if number == untimed:
@@ -119,19 +118,6 @@ def end_to_end(spec: job.Spec) -> job.Job:
     )
 
 
-def place(
-    batch: training.Batch, spec: job.Spec, device: torch.device
-) -> training.Batch:
-    """`batch` on `device`, without waiting, the image in the mode's layout."""
-    last = bool(spec.mode.options.get("channels_last"))
-    layout = torch.channels_last if last else torch.contiguous_format
-    moved = {
-        name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()
-    }
-    moved["image"] = moved["image"].contiguous(memory_format=layout)
-    return moved
-
-
 def evaluation(spec: job.Spec) -> job.Job:
     """Whole patients: read, predicted, and brought back onto their own grids."""
     device = theirs.set_up(spec)
@@ -139,7 +125,8 @@ def evaluation(spec: job.Spec) -> job.Job:
     predict = theirs.make_predict(spec, config, device)
 
     def network(image: np.ndarray) -> dict[str, np.ndarray]:
-        batch = place(training.as_tensors({"image": image}), spec, device)
+        tensors = training.as_tensors({"image": image})
+        batch = theirs.place(tensors, spec, device)
         outputs = predict(batch["image"])
         return {
             task: output.permute(0, 2, 3, 1).cpu().numpy()

@@ -16,17 +16,14 @@ class DecoderBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *skip: jax.Array, train: bool) -> jax.Array:
-        init = layers.HE_UNIFORM_INIT
-        for index in (1, 2):
-            name = f"conv{index}"
-            if index == 1:
-                conv = layers.JoiningConv(self.features, self.numerics, init, name=name)
-                x = conv(x, *skip)
-            else:
-                x = layers.Conv(self.features, 3, self.numerics, init, name=name)(x)
-            norm = layers.batch_norm(self.numerics, train=train, name=f"bn{index}")
-            x = nn.relu(norm(x))
-        return x
+        def norm(name: str) -> nn.Module:
+            return layers.batch_norm(self.numerics, train=train, name=name)
+
+        features, init = self.features, layers.HE_UNIFORM_INIT
+        join = layers.JoiningConv(features, self.numerics, init, name="conv1")
+        conv = layers.Conv(features, 3, self.numerics, init, name="conv2")
+        x = nn.relu(norm("bn1")(join(x, *skip)))
+        return nn.relu(norm("bn2")(conv(x)))
 
 
 class Decoder(nn.Module):

@@ -73,8 +73,8 @@ def _conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Of each row its share in the row above, its own and the one below."""
     channels, features = kernel.shape[2:]
     rows = kernel.transpose(1, 2, 0, 3).reshape(3 * channels, 3 * features)
-    above, own, below = jnp.split(_times(_beside(x, 1), rows), 3, axis=-1)
-    return (_moved(above, 1, axis=1) + own + _moved(below, -1, axis=1)).astype(x.dtype)
+    taps = jnp.split(_times(_beside(x, 1), rows), 3, axis=-1)
+    return _gathered(*taps, axis=1).astype(x.dtype)
 
 
 def _conv3x3_forward(x: jax.Array, kernel: jax.Array, stride: int):
@@ -136,11 +136,7 @@ def upsampled_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def few_outputs_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`conv` with a kernel of 3 x 3, of which only sums are as wide as the input."""
-
-    def gather(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
-        return _moved(first, 1, axis) + second + _moved(third, -1, axis)
-
-    return _both_ways(_nine(x, kernel), gather).astype(x.dtype)
+    return _both_ways(_nine(x, kernel), _gathered).astype(x.dtype)
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:
@@ -215,6 +211,13 @@ def _moved(x: jax.Array, by: int, axis: int, outside: float = 0.0) -> jax.Array:
     pads = [(0, 0, 0)] * x.ndim
     pads[axis] = (by, -by, 0)
     return jax.lax.pad(x, jnp.asarray(outside, x.dtype), pads)
+
+
+def _gathered(
+    first: jax.Array, second: jax.Array, third: jax.Array, axis: int
+) -> jax.Array:
+    """What a pixel has of the one before it, of itself, and of the one after it."""
+    return _moved(first, 1, axis) + second + _moved(third, -1, axis)
 
 
 def _interleaved(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:

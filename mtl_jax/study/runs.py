@@ -52,20 +52,7 @@ class Run:
     @functools.cached_property
     def preprocess(self) -> preprocess.Preprocess:
         """As configured; fitted statistics are taken once and kept in the workdir."""
-        data = self.config.data
-        statistics = self._statistics()
-        return preprocess.Preprocess(
-            site=self.site,
-            structures=tuple(data.structures),
-            beside_ct=self.role.beside_ct,
-            ct_values=data.ct_values,
-            ct_window=tuple(data.ct_window),
-            ct_mean=statistics["ct_mean"],
-            ct_std=statistics["ct_std"],
-            prescription_gy=data.prescription_gy,
-            image_size=tuple(data.image_size),
-            image_spacing_mm=data.image_spacing_mm,
-        )
+        return make_preprocess(self.config, self._statistics())
 
     def _statistics(self) -> dict[str, Any]:
         path = self.workdir / "statistics.json"
@@ -294,3 +281,22 @@ def _closing(writer: Any) -> Iterator[Any]:
     finally:
         writer.flush()
         writer.close()
+
+
+def make_preprocess(
+    config: ml_collections.ConfigDict, statistics: Mapping[str, Any]
+) -> preprocess.Preprocess:
+    """Preprocessing as configured, with `ct_mean` and `ct_std` of `statistics`."""
+    data = config.data
+    return preprocess.Preprocess(
+        site=sites.get(config.site),
+        structures=tuple(data.structures),
+        beside_ct=roles.get(config.role).beside_ct,
+        ct_values=data.ct_values,
+        ct_window=tuple(data.ct_window),
+        ct_mean=statistics["ct_mean"],
+        ct_std=statistics["ct_std"],
+        prescription_gy=data.prescription_gy,
+        image_size=tuple(data.image_size),
+        image_spacing_mm=data.image_spacing_mm,
+    )

@@ -7,16 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax.models import attention, layers, resnet, rewrites
+from mtl_jax.models import attention, resnet
+from tests.models import numerics
 
 TASKS = ("contours", "dose")
-PLAIN = layers.Numerics(
-    jnp.dtype("float32"),
-    axis_name=None,
-    fast_variance=False,
-    remat=False,
-    rewrites=rewrites.PLAIN,
-)
 
 
 @pytest.fixture
@@ -36,7 +30,7 @@ def drawn(module, rng, *inputs, **kwargs):
 
 def test_bottleneck_asks_the_other_task_position_by_position(features, rng) -> None:
     width = 4
-    module = attention.CrossTaskBottleneck(TASKS, width, 0.0, PLAIN)
+    module = attention.CrossTaskBottleneck(TASKS, width, 0.0, numerics.PLAIN)
     variables = drawn(module, rng, features)
     params = variables["params"]
     mixed = module.apply(variables, features)
@@ -67,7 +61,7 @@ def test_bottleneck_asks_the_other_task_position_by_position(features, rng) -> N
 
 
 def test_with_gamma_zero_only_gamma_learns(features) -> None:
-    module = attention.CrossTaskBottleneck(TASKS, 4, 0.0, PLAIN)
+    module = attention.CrossTaskBottleneck(TASKS, 4, 0.0, numerics.PLAIN)
     params = module.init(jax.random.key(0), features)["params"]
 
     def total(params):
@@ -90,7 +84,7 @@ def stages(rng) -> list[resnet.Stage]:
 
 
 def test_a_gate_is_applied_to_the_last_block_alone(stages, rng) -> None:
-    module = attention.AttentionEncoder(TASKS, False, PLAIN)
+    module = attention.AttentionEncoder(TASKS, False, numerics.PLAIN)
     variables = drawn(module, rng, stages, train=False)
     attended = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, stages)
 
@@ -116,7 +110,7 @@ def test_a_gate_is_applied_to_the_last_block_alone(stages, rng) -> None:
 
 @pytest.mark.parametrize("cross_gating", [False, True])
 def test_which_gates_a_tasks_features_reach(stages, rng, cross_gating) -> None:
-    module = attention.AttentionEncoder(TASKS, cross_gating, PLAIN)
+    module = attention.AttentionEncoder(TASKS, cross_gating, numerics.PLAIN)
     variables = drawn(module, rng, stages, train=False)
 
     @functools.partial(jax.jit, static_argnums=1)

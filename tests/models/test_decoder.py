@@ -4,17 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax.models import decoder, layers, rewrites
+from mtl_jax.models import decoder, layers
+from tests.models import numerics
 
 torch = pytest.importorskip("torch")
-
-PLAIN = layers.Numerics(
-    jnp.dtype("float32"),
-    axis_name=None,
-    fast_variance=False,
-    remat=False,
-    rewrites=rewrites.PLAIN,
-)
 
 
 def test_upsampling_repeats_pixels() -> None:
@@ -34,7 +27,7 @@ def test_a_block_is_nearest_upsampling_concatenation_and_two_convolutions(rng) -
         params[f"conv{i}"] = {"kernel": kernel}
         params[f"bn{i}"] = {"scale": draw(6), "bias": draw(6)}
         stats[f"bn{i}"] = {"mean": draw(6), "var": 1 + draw(6) ** 2}
-    block = decoder.DecoderBlock(6, PLAIN)
+    block = decoder.DecoderBlock(6, numerics.PLAIN)
     ours = block.apply({"params": params, "batch_stats": stats}, x, skip, train=False)
 
     def torched(array: np.ndarray, *axes: int):

@@ -7,16 +7,9 @@ import pytest
 from jax.nn import initializers
 
 from mtl_jax.models import layers, rewrites
+from tests.models import numerics
 
 torch = pytest.importorskip("torch")
-
-PLAIN = layers.Numerics(
-    jnp.dtype("float32"),
-    axis_name=None,
-    fast_variance=False,
-    remat=False,
-    rewrites=rewrites.PLAIN,
-)
 
 
 def to_torch(x: np.ndarray):
@@ -32,7 +25,9 @@ def test_convolution_pads_as_torch(rng, size, stride) -> None:
     x = rng.standard_normal((2, 12, 8, 3)).astype(np.float32)
     kernel = rng.standard_normal((size, size, 3, 4)).astype(np.float32)
     bias = rng.standard_normal(4).astype(np.float32)
-    conv = layers.Conv(4, size, PLAIN, initializers.zeros, stride, use_bias=True)
+    conv = layers.Conv(
+        4, size, numerics.PLAIN, initializers.zeros, stride, use_bias=True
+    )
     ours = conv.apply({"params": {"kernel": kernel, "bias": bias}}, x)
     theirs = torch.nn.functional.conv2d(
         to_torch(x),
@@ -56,7 +51,7 @@ def test_max_pool_pads_as_torch_below_zero_too(rng, size) -> None:
 
 def test_batch_norm_normalises_and_remembers_as_torch(rng) -> None:
     x = rng.normal(3.0, 2.0, (4, 5, 5, 6)).astype(np.float32)
-    norm = layers.batch_norm(PLAIN, train=True, name="bn")
+    norm = layers.batch_norm(numerics.PLAIN, train=True, name="bn")
     variables = norm.init(jax.random.key(0), x)
     ours, updated = norm.apply(variables, x, mutable=["batch_stats"])
     reference = torch.nn.BatchNorm2d(6).train()

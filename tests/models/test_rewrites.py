@@ -1,5 +1,6 @@
 """Every rewrite against the plain form: values and all gradients, to rounding."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from jax.nn import initializers
 
 from mtl_jax.models import layers, multitask, rewrites
+from tests.models import numerics
 
 
 def draw(rng, *shape: int) -> jax.Array:
@@ -71,8 +73,10 @@ def test_convolution_of_an_upsampled_map_joined_with_a_skip(rng, skips):
     kernel = draw(rng, 3, 3, 3 + 5 * skips, 4)
 
     def joined(chosen: rewrites.Rewrites):
-        numerics = layers.Numerics(jnp.dtype("float64"), None, False, False, chosen)
-        conv = layers.JoiningConv(4, numerics, initializers.zeros)
+        computed = dataclasses.replace(
+            numerics.PLAIN, dtype=jnp.dtype("float64"), rewrites=chosen
+        )
+        conv = layers.JoiningConv(4, computed, initializers.zeros)
         return lambda kernel, *x: conv.apply({"params": {"kernel": kernel}}, *x)
 
     arguments = kernel, draw(rng, 2, 3, 4, 3), *skip
