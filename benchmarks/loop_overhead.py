@@ -69,9 +69,8 @@ def measure(run: runs.Run, *, steps: int, turns: int) -> dict[str, list[float]]:
         jax.block_until_ready(placed)
         seconds["bare step"].append((time.perf_counter() - start) / steps)
         folder = run.workdir / str(turn)
-        once = save(run, placed, folder / "once")
-        seconds["checkpoint"].append(once)
-        seconds["step in the loop"].append(in_loop(run, state, steps, once, folder))
+        seconds["checkpoint"].append(save(run, placed, folder / "once"))
+        seconds["step in the loop"].append(in_loop(run, state, steps, folder))
         seconds["picture"].append(picture(run, placed))
     return seconds
 
@@ -86,14 +85,19 @@ def save(run: runs.Run, placed: Any, folder: Path) -> float:
         return time.perf_counter() - start
 
 
-def in_loop(
-    run: runs.Run, state: Any, steps: int, checkpoint_seconds: float, folder: Path
-) -> float:
-    """Seconds of a step of the loop, without the checkpoint that it ends with.
+def in_loop(run: runs.Run, state: Any, steps: int, folder: Path) -> float:
+    """Seconds of a step of the loop: a long run less a short one, by their difference.
 
-    The clock starts when the loop asks for its second batch: by then the first step is
-    compiled and begun; devices work on while the loop reads, so only the end counts.
+    What a run does once is in both: compiling, the first slow steps, the checkpoint
+    that it ends with.
     """
+    short = once_through(run, state, steps // 2, folder / "short")
+    long = once_through(run, state, steps // 2 + steps, folder / "long")
+    return (long - short) / steps
+
+
+def once_through(run: runs.Run, state: Any, steps: int, folder: Path) -> float:
+    """Seconds of a loop of `steps` steps, from when it asks for its second batch."""
     asked: list[float] = []
 
     def timed(first: int) -> Iterator[records.Batch]:
@@ -109,7 +113,7 @@ def in_loop(
         loop.train(this, state, writer)
         total = time.perf_counter() - asked[1]
         writer.close()
-    return (total - checkpoint_seconds) / len(asked)
+    return total
 
 
 def picture(run: runs.Run, placed: Any) -> float:

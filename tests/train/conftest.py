@@ -16,25 +16,26 @@ TASKS = ("contours", "dose")
 class TinyRun:
     """Builds the same network, step, state and batches for every test."""
 
-    def network(self, *, dtype=jnp.float32, axis_name=None):
-        return multitask.build_network(
-            network="ctan",
-            tasks=TASKS,
-            structures=2,
-            stage_sizes=(2, 2),
-            width=4,
-            decoder_widths=(8, 4, 4),
-            cross_gating=True,
-            attended_skips=True,
-            bottleneck=True,
-            bottleneck_width=8,
-            gamma_init=0.1,
-            contour_head="sigmoid",
-            dtype=dtype,
-            remat=False,
-            axis_name=axis_name,
-            fast_variance=False,
-        )
+    def network(self, **changes):
+        settings = {
+            "network": "ctan",
+            "tasks": TASKS,
+            "structures": 2,
+            "stage_sizes": (2, 2),
+            "width": 4,
+            "decoder_widths": (8, 4, 4),
+            "cross_gating": True,
+            "attended_skips": True,
+            "bottleneck": True,
+            "bottleneck_width": 8,
+            "gamma_init": 0.1,
+            "contour_head": "sigmoid",
+            "dtype": jnp.float32,
+            "remat": False,
+            "axis_name": None,
+            "fast_variance": False,
+        }
+        return multitask.build_network(**(settings | changes))
 
     def step(self, *, dtype=jnp.float32, axis_name=None, **changes):
         settings = {

@@ -137,3 +137,11 @@ def test_each_mode_has_a_label_of_its_own():
             case = cases.Case(part, platform, "single", 8, 128, "default", "full")
             found = [mode.label for mode in cases.modes(case)]
             assert len(found) == len(set(found))
+
+
+def test_products_only_in_the_arithmetic_of_what_is_compared():
+    modes = "--modes=ours/float32,pytorch/eager"
+    assert labels(plan(modes, "--parts=train", ours=CPU, theirs=CPU), "products") == [
+        "ours/float32",
+        "pytorch/float32",
+    ]
