@@ -20,7 +20,8 @@ def get_config() -> ml_collections.ConfigDict:
     """All keys; a site's file sets what is its own."""
     config = ml_collections.ConfigDict()
 
-    # The treatment site (core/sites) and the row of the comparison (core/roles).
+    # The treatment site (core/sites, or the path of a site file) and the row of the
+    # comparison (core/roles).
     config.site = "openkbp"
     config.role = "multi"
     # The one root of all chance: initial weights, order of the examples, augmentation.
@@ -37,6 +38,24 @@ def get_config() -> ml_collections.ConfigDict:
     data.phantom_seed = 0
     # Processes that read raw files when the data set is built.
     data.workers = 2
+    # Of DICOM patients (builder prostate). Those that cannot be read are left out
+    # ("skip"), or end the build ("error").
+    data.refused_patients = "skip"
+    # Files that say which ROI is which structure, and who is in which split; "":
+    # mapping.yaml and splits.csv in the manual_dir, if they are there.
+    data.roi_mapping = ""
+    data.splits_csv = ""
+    # Take patients in whom no ROI has the name of a structure that networks contour.
+    data.allow_missing = False
+    # Take contours and dose in the CT's coordinates although their frame of reference
+    # is another one, or none.
+    data.allow_frame_mismatch = False
+    # Slices that are filled where an ROI has contours above and below, but none there.
+    data.fill_gaps = 0
+    # How patients are divided into training, validation and test where no splits.csv
+    # does it, and the seed of that.
+    data.split_ratio = (95, 5, 10)
+    data.split_seed = 0
     # Structures that are contoured, in the order of the network's channels.
     data.structures = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
     # The dose is divided by this, in Gy.

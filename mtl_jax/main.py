@@ -26,7 +26,7 @@ def run() -> int:
         logger.warning("stopped at a saved step; the same command goes on from there")
         return command.PREEMPTED
     for split in config.evaluate.splits:
-        print(summary.text(results.evaluate_split(this, split)))
+        print(summary.text(results.evaluate_split(this, split), this.site))
     print(f"training curves: {results.curves(this)}")
     for split in config.evaluate.splits:
         print(f"picture: {results.picture(this, split)}")

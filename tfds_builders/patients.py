@@ -70,24 +70,36 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     HOMEPAGE: ClassVar[str]
     # Makes a patient of what Source.raw gives; a function of a module, for the workers.
     READ: ClassVar[Callable[[Any], records.Patient]]
+    # Consecutive patients that share a shard, where they are larger than most.
+    PER_SHARD: ClassVar[int | None] = None
 
     def __init__(
-        self, *, workers: int = 1, file_format: Any = None, **kwargs: Any
+        self,
+        *,
+        site: sites.Site | None = None,
+        workers: int = 1,
+        file_format: Any = None,
+        **kwargs: Any,
     ) -> None:
+        self.site = site or self.SITE
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self.workers = workers
         self.downloads = self.manual_dir = Path()
         self._chosen: dict[str, tuple[str, ...]] = {}
         self._written = Written(iter(()))
 
-    @classmethod
     @abc.abstractmethod
-    def locate(cls, manual_dir: Path) -> Location | None:
+    def locate(self, manual_dir: Path) -> Location | None:
         """The source in `manual_dir`; None if there is nothing at all."""
 
     @abc.abstractmethod
     def download(self, dl_manager: tfds.download.DownloadManager) -> Location:
         """The public source, when there is nothing in the manual_dir."""
+
+    def refuse(self, patient_id: str, error: errors.MtlError) -> None:
+        """What becomes of a patient that cannot be read: here, the end of the build."""
+        del patient_id
+        raise error
 
     def _info(self) -> tfds.core.DatasetInfo:
         image = {"shape": self.PLANE, "encoding": "bytes"}
@@ -99,11 +111,11 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                     "dose_gy": tensor(dtype=np.float32, doc="Gy", **image),
                     "masks": tensor(
                         dtype=np.uint16,
-                        doc=f"bits: {', '.join(self.SITE.names)}, possible-dose mask",
+                        doc=f"bits: {', '.join(self.site.names)}, possible-dose mask",
                         **image,
                     ),
                     "present": tensor(
-                        shape=(len(self.SITE.structures),),
+                        shape=(len(self.site.structures),),
                         dtype=np.bool_,
                         encoding="bytes",
                         doc="contoured in this patient, in the order of the bits",
@@ -211,7 +223,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                     self.builder_config.name,
                     split,
                     {p: source.contoured(split, p) for p in source.patients[split]},
-                    self.SITE,
+                    self.site,
                 )
                 for split in splits.SPLITS
             }
@@ -219,8 +231,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             self._written = Written(stack.enter_context(contextlib.closing(stacks)))
             origin = splits.Origin(location.fingerprint, source.description)
             super()._download_and_prepare(dl_manager, download_config)
+        if empty := [k for k, entries in self._written.entries.items() if not entries]:
+            raise errors.DatasetError(
+                f"no patient of {', '.join(empty)} can be taken, all are refused; a "
+                "data set needs some in each split"
+            )
         index = splits.Index(
-            site=self.SITE.name,
+            site=self.site,
             cohort=self.builder_config.name,
             origin=origin,
             fingerprint=self._written.fingerprint,
@@ -240,37 +257,52 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Iterator[tuple[int, records.Example]]]]]:
         del dl_manager
+        size = self.PER_SHARD or PATIENTS_PER_SHARD
         return {
             split: [
                 functools.partial(
-                    self._written.shard,
-                    split,
-                    min(PATIENTS_PER_SHARD, len(ids) - first),
+                    self._written.shard, split, min(size, len(ids) - first)
                 )
-                for first in range(0, len(ids), PATIENTS_PER_SHARD)
+                for first in range(0, len(ids), size)
             ]
             for split, ids in self._chosen.items()
         }
 
     def _read(
         self, source: Source, chosen: Mapping[str, tuple[str, ...]]
-    ) -> Generator[examples.Stack]:
-        """The stacks of all `chosen` patients in order, under a progress bar."""
+    ) -> Generator[examples.Stack | None]:
+        """The stacks of all `chosen` patients in order, under a progress bar.
+
+        None stands for a patient that is refused.
+        """
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]
-        tasks = ((read, source.raw(*patient), self.SITE) for patient in patients)
-        done = workers.in_order(examples.read_stack, tasks, self.workers)
+        tasks = ((read, source.raw(*patient), self.site) for patient in patients)
+        done = workers.in_order(_attempt, tasks, self.workers)
         bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
         with contextlib.closing(done), bar:
-            for stack in done:
+            for (_, patient), stack in zip(patients, done, strict=True):
                 bar.update()
+                if isinstance(stack, errors.MtlError):
+                    self.refuse(patient, stack)
+                    stack = None
                 yield stack
+
+
+def _attempt(
+    read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
+) -> examples.Stack | errors.MtlError:
+    """A worker's task: the stack of what `raw` holds, or why there is none."""
+    try:
+        return examples.read_stack(read, raw, site)
+    except errors.MtlError as error:
+        return error
 
 
 class Written:
     """What is kept of the patients while their slices are written, shard by shard."""
 
-    def __init__(self, stacks: Iterator[examples.Stack]) -> None:
+    def __init__(self, stacks: Iterator[examples.Stack | None]) -> None:
         self.entries: dict[str, list[examples.PatientEntry]] = {
             split: [] for split in splits.SPLITS
         }
@@ -283,9 +315,11 @@ class Written:
         return self._digest.hexdigest()
 
     def shard(self, split: str, count: int) -> Iterator[tuple[int, records.Example]]:
-        """Keys and examples of the next `count` patients, which are of `split`."""
+        """Keys and examples of the next `count` patients, who are of `split`."""
         entries = self.entries[split]
         for stack in itertools.islice(self._stacks, count):
+            if stack is None:
+                continue
             start = entries[-1].start + entries[-1].slices if entries else 0
             entries.append(dataclasses.replace(stack.entry, start=start))
             self._digest.update(stack.digest.encode())

@@ -5,14 +5,11 @@ template. Comes out: a Template, checked; or the TOML text that shows it.
 """
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from mtl_jax.core import errors, metric_names, sites
+from mtl_jax.core import documents, errors, metric_names, sites
 
 
 class Value(NamedTuple):
@@ -40,12 +37,6 @@ class Template:
 _ABOUT: dict[str, metric_names.About] = {
     "patient": "patient", "dvh": "dvh", "contours": "contours", "dose_table": "dvh"
 }  # fmt: skip
-
-_LOADERS = {
-    ".toml": ("TOML", tomllib.loads),
-    ".yaml": ("YAML", yaml.safe_load),
-    ".yml": ("YAML", yaml.safe_load),
-}
 
 _COMMENTS = {
     "patient": "Of the dose in the whole patient; dose_mae_20gy does as well.",
@@ -106,24 +97,10 @@ def read(path: Path, site: sites.Site) -> Template:
             metric; it names the file and the nearest name.
     """
     try:
-        return _replaced(default(site), _load(path), site)
+        content = documents.read(path, documents.TOML_OR_YAML, ", ".join(_ABOUT))
+        return _replaced(default(site), content, site)
     except errors.ConfigError as error:
         raise errors.ConfigError(f"metrics file {path}: {error}") from None
-
-
-def _load(path: Path) -> Mapping[str, Any]:
-    if path.suffix not in _LOADERS:
-        raise errors.ConfigError(f"its name should end in {', '.join(_LOADERS)}")
-    language, loads = _LOADERS[path.suffix]
-    try:
-        content = loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise errors.ConfigError(f"cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise errors.ConfigError(f"is not {language}: {error}") from None
-    if not isinstance(content, Mapping):
-        raise errors.ConfigError(f"holds no {', '.join(_ABOUT)}")
-    return content
 
 
 def _replaced(

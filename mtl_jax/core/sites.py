@@ -3,78 +3,23 @@
 A site says which structures its data set stores (in the order of their bits), which of
 them the paper contours, the prescription that scales the dose, how stored CT values
 become Hounsfield units, and which metrics it reports (core/metric_names has their
-names, core/reporting the file that replaces them).
+names, core/reporting the file that replaces them). A user's own is a file
+(core/site_files), whose path stands for its name.
 """
 
-import dataclasses
+from pathlib import Path
+from typing import Any
 
-from mtl_jax.core import errors
+from mtl_jax.core import anatomy, errors, site_files
 
-
-@dataclasses.dataclass(frozen=True)
-class Structure:
-    """A contoured region: an organ at risk (OAR) or a target (PTV)."""
-
-    name: str
-    tg263: str  # name after AAPM TG-263
-    colour: tuple[int, int, int]  # RGB, 0 to 255, in pictures and RTSTRUCT
-    aliases: tuple[str, ...] = ()
-    target_gy: float | None = None  # prescription of a target; None: an OAR
-    mirror: str | None = None  # the structure it becomes when left and right swap
-    dvh: tuple[str, ...] = ()  # DVH metrics that are reported
-
-
-@dataclasses.dataclass(frozen=True)
-class Site:
-    """A treatment site."""
-
-    name: str
-    structures: tuple[Structure, ...]  # stored, in this order
-    contoured: tuple[str, ...]  # what the paper's networks contour, in this order
-    prescription_gy: float  # dose / prescription is what networks predict
-    ct_offset_hu: float  # stored CT value = HU + offset
-    dose_metrics: tuple[str, ...] = ()  # reported of the dose in the whole patient
-    contour_metrics: tuple[str, ...] = ()  # reported of each contoured structure
-    # Rows of the paper's table of DVH errors: structure and metric, in its order.
-    dose_table: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(structure.name for structure in self.structures)
-
-    def mirrored(self, names: tuple[str, ...]) -> list[int]:
-        """For each of `names` the position among them of its mirror, or its own.
-
-        Raises:
-            ConfigError: a structure's mirror is not among them.
-        """
-        mirrors = [self.structure(name).mirror or name for name in names]
-        if missing := [mirror for mirror in mirrors if mirror not in names]:
-            raise errors.ConfigError(
-                f"left and right cannot swap: {', '.join(missing)} is not among "
-                f"{', '.join(names)}; add it to data.structures"
-            )
-        return [names.index(mirror) for mirror in mirrors]
-
-    def structure(self, name: str) -> Structure:
-        """The structure called `name`; a ConfigError names the nearest one."""
-        for structure in self.structures:
-            if structure.name == name:
-                return structure
-        raise errors.ConfigError(
-            f"site {self.name} has no structure {name!r}"
-            f"{errors.nearest(name, self.names)}; it has {', '.join(self.names)}"
-        )
-
+Site, Structure = anatomy.Site, anatomy.Structure
+CONTOUR_METRICS, DOSE_METRICS = anatomy.CONTOUR_METRICS, anatomy.DOSE_METRICS
 
 # What the challenge's DVH score is made of, for its OARs and its targets.
 OPENKBP_OAR_DVH = ("openkbp:D_0.1cc", "openkbp:D_mean")
 OPENKBP_TARGET_DVH = ("openkbp:D_99", "openkbp:D_95", "openkbp:D_1")
 # The organs of the paper's tables have the same in the other dialect beside it.
 _PAPER_DVH = (*OPENKBP_OAR_DVH, "exact:D_0.1cc", "exact:D_mean")
-
-CONTOUR_METRICS = ("dice", "hd100", "hd95", "surface_dice_2mm", "hd100_slices")
-DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy")
 
 # Names, counts and prescriptions: Babier et al., Med. Phys. 48, 5549 (2021); the stored
 # CT is HU + 1024 in unsigned integers, 0 where nothing is listed.
@@ -136,14 +81,116 @@ OPENKBP = Site(
     ),
 )
 
-SITES = {site.name: site for site in (OPENKBP,)}
+# Table 1 of the paper, in the order of its Table 2; it states no dialect. The names are
+# TG-263's. The paper gives no volumes: these are bounds to look at what lies outside
+# them, reasoned from sizes. Femurs: the proximal part down to the ischial tuberosities
+# (RTOG's atlas: Gay et al., Int. J. Radiat. Oncol. Biol. Phys. 83, e353, 2012), so more
+# than the ball of a head alone (45 to 54 mm across: 48 to 82 cm3). Rectum: some 10 to
+# 16 cm long, 2 to 5 cm across. Prostate: from an atrophic gland to a giant one; its
+# PTV: the same with some 3 to 10 mm around it. Bladder: from just emptied to overfull.
+_TARGET_DVH = ("exact:D_99", "exact:D_mean")
+_PELVIC_DVH = ("exact:D_30", "exact:D_50", "exact:V_30Gy", "exact:D_mean")
+_FEMUR_DVH = ("exact:D_5", "exact:V_14Gy", "exact:V_22Gy", "exact:D_mean")
+
+PROSTATE = Site(
+    name="prostate",
+    structures=(
+        Structure(
+            "Prostate",
+            "Prostate",
+            (213, 60, 40),
+            aliases=("ProstateGland", "Prostata"),
+            target_gy=60.0,
+            dvh=_TARGET_DVH,
+            volume_cc=(10.0, 250.0),
+        ),
+        Structure(
+            "Rectum",
+            "Rectum",
+            (204, 121, 167),
+            aliases=("Rektum", "Recto", "Retto"),
+            dvh=_PELVIC_DVH,
+            volume_cc=(20.0, 300.0),
+        ),
+        Structure(
+            "Bladder",
+            "Bladder",
+            (240, 228, 66),
+            aliases=("UrinaryBladder", "Harnblase", "Vessie", "Vejiga", "Vescica"),
+            dvh=_PELVIC_DVH,
+            volume_cc=(30.0, 1000.0),
+        ),
+        Structure(
+            "Femur_L",
+            "Femur_L",
+            (230, 159, 0),
+            aliases=("Femur_RTOG_L", "ProximalFemur_L"),
+            mirror="Femur_R",
+            dvh=_FEMUR_DVH,
+            volume_cc=(90.0, 500.0),
+        ),
+        Structure(
+            "Femur_R",
+            "Femur_R",
+            (86, 180, 233),
+            aliases=("Femur_RTOG_R", "ProximalFemur_R"),
+            mirror="Femur_L",
+            dvh=_FEMUR_DVH,
+            volume_cc=(90.0, 500.0),
+        ),
+        # Not in the paper: stored where it is there, for the role `informed`.
+        Structure(
+            "PTV_6000",
+            "PTV_6000",
+            (245, 130, 90),
+            target_gy=60.0,
+            dvh=("exact:D_99", "exact:D_95", "exact:D_1", "exact:D_mean"),
+            volume_cc=(25.0, 500.0),
+        ),
+    ),
+    contoured=("Prostate", "Rectum", "Bladder", "Femur_L", "Femur_R"),
+    prescription_gy=60.0,
+    ct_offset_hu=0.0,
+    dose_metrics=DOSE_METRICS,
+    contour_metrics=CONTOUR_METRICS,
+    dose_table=(
+        *(("Prostate", metric) for metric in _TARGET_DVH),
+        *((name, m) for name in ("Rectum", "Bladder") for m in _PELVIC_DVH),
+        *((name, m) for name in ("Femur_L", "Femur_R") for m in _FEMUR_DVH),
+    ),
+)
+
+SITES = {site.name: site for site in (OPENKBP, PROSTATE)}
 
 
 def get(name: str) -> Site:
-    """The site called `name`; a ConfigError names the nearest one."""
+    """The site called `name`, or the one in the file at that path.
+
+    Raises:
+        ConfigError: there is none, and it names the nearest; or the file is wrong.
+    """
+    if Path(name).suffix in site_files.SUFFIXES:
+        site = site_files.read(Path(name).expanduser())
+        if site.name in SITES:
+            raise errors.ConfigError(
+                f"site file {name}: the name {site.name} is a site of ours: give it "
+                "another"
+            )
+        return site
     if name not in SITES:
         raise errors.ConfigError(
             f"unknown site {name!r}{errors.nearest(name, SITES)}; "
-            f"known: {', '.join(SITES)}"
+            f"known: {', '.join(SITES)}, or the path of a file "
+            f"({', '.join(site_files.SUFFIXES)})"
         )
     return SITES[name]
+
+
+def to_json(site: Site) -> str | dict[str, Any]:
+    """Plain values for a metadata file: the name, or all of a site of the user's."""
+    return site.name if site.name in SITES else site_files.plain(site)
+
+
+def from_json(found: str | dict[str, Any]) -> Site:
+    """What `to_json` wrote."""
+    return get(found) if isinstance(found, str) else site_files.parse(found)

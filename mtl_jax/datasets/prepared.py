@@ -86,6 +86,27 @@ class Prepared:
     origin: splits.Origin  # what it was built from
     path: Path
 
+    def seen_as(self, site: sites.Site) -> "Prepared":
+        """Itself with the metrics, colours and names of `site`.
+
+        Raises:
+            DatasetError: what is stored means something else to `site`.
+        """
+        stored, wanted = self.site, site
+        if (stored.names, stored.ct_offset_hu) != (wanted.names, wanted.ct_offset_hu):
+            raise errors.DatasetError(
+                f"the data set in {self.path} stores {', '.join(stored.names)} (site "
+                f"{stored.name}, CT offset {stored.ct_offset_hu:g} HU); the site "
+                f"{wanted.name} of the configuration has {', '.join(wanted.names)} "
+                f"(offset {wanted.ct_offset_hu:g} HU): give the site and the "
+                "data.builder that belong together, or build the data set again"
+            )
+        seen = {
+            name: dataclasses.replace(split, site=site)
+            for name, split in self.splits.items()
+        }
+        return dataclasses.replace(self, site=site, splits=seen)
+
 
 def open_directory(path: Path) -> Prepared:
     """The data set built in `path`; a DatasetError if it is missing or damaged."""
@@ -98,7 +119,7 @@ def open_directory(path: Path) -> Prepared:
             "with `python -m tfds_builders.NAME`"
         ) from error
     index = splits.Index.of(builder.info.metadata, path)
-    site = sites.get(index.site)
+    site = index.site
     opened = {}
     for name, entries in index.patients.items():
         _check_shards(builder.info, name, path)
@@ -136,11 +157,13 @@ def prepare(
     data_dir: Path | None,
     manual_dir: Path | None,
     workers: int,
+    **settings: Any,
 ) -> Prepared:
     """The data set of `cohort`, built by `workers` processes if it is not there yet.
 
-    None as directory is TFDS's own. SourceError and DatasetError say what is wrong with
-    the raw files, or that the data set there was built from others.
+    `settings` are the builder's own. None as directory is TFDS's own. SourceError and
+    DatasetError say what is wrong with the raw files, or that the data set there was
+    built from others.
     """
     if cohort not in builder_class.builder_configs:
         known = tuple(builder_class.builder_configs)
@@ -148,7 +171,9 @@ def prepare(
             f"unknown cohort {cohort!r}{errors.nearest(cohort, known)}; "
             f"cohorts: {', '.join(known)}"
         )
-    builder = builder_class(config=cohort, data_dir=data_dir, workers=workers)
+    builder = builder_class(
+        config=cohort, data_dir=data_dir, workers=workers, **settings
+    )
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
     )

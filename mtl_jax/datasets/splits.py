@@ -12,7 +12,8 @@ SPLITS = ("train", "validation", "test")
 # "paper" takes the test patients that have every structure the paper contours (78 of
 # OpenKBP's 100), and train and validation whole; "official" takes everyone,
 # and so does "phantom", so that generated patients never take the place of real ones.
-COHORTS = ("paper", "official", "phantom")
+# "own" is a cohort of the user's: every patient that could be read.
+COHORTS = ("paper", "official", "phantom", "own")
 INDEX_FORMAT = 1
 
 
@@ -59,7 +60,7 @@ class Origin:
 class Index:
     """A data set's metadata: what it was built from, and its patients by split."""
 
-    site: str
+    site: sites.Site
     cohort: str
     origin: Origin
     fingerprint: str  # SHA-256 of all that is stored, whatever it was built from
@@ -69,7 +70,7 @@ class Index:
         """Plain values for a metadata file."""
         return {
             "format": INDEX_FORMAT,
-            "site": self.site,
+            "site": sites.to_json(self.site),
             "cohort": self.cohort,
             "origin": dataclasses.asdict(self.origin),
             "fingerprint": self.fingerprint,
@@ -89,7 +90,7 @@ class Index:
                 f"{INDEX_FORMAT}); remove the directory and build the data set again"
             )
         return cls(
-            site=metadata["site"],
+            site=sites.from_json(metadata["site"]),
             cohort=metadata["cohort"],
             origin=Origin(**metadata["origin"]),
             fingerprint=metadata["fingerprint"],

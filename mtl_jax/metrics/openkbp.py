@@ -43,6 +43,11 @@ def absolute_error(reference_gy: np.ndarray, predicted_gy: np.ndarray) -> np.nda
     return np.abs(difference, out=difference)
 
 
+def applies(site: sites.Site) -> bool:
+    """Whether the DVH score is defined: it is of the challenge's own structures."""
+    return site.name == sites.OPENKBP.name
+
+
 def dvh_names(structure: sites.Structure) -> tuple[str, ...]:
     """The challenge's DVH metrics of an OAR (D_0.1cc, D_mean) or target (D_99 ...)."""
     if structure.target_gy is None:
@@ -69,8 +74,11 @@ def dvh_metrics(
 def dvh_errors(values: Iterable[Cell], site: sites.Site) -> list[float]:
     """The errors among reported `values` that the DVH score is made of, in Gy.
 
-    A metric that a user has added to the report does not enter the score.
+    A metric that a user has added to the report does not enter the score; another site
+    has none.
     """
+    if not applies(site):
+        return []
     return [
         value.error
         for value in values

@@ -1,13 +1,15 @@
 """A plan for a phantom: density, targets and organs go in, dose in Gy comes out.
 
-Nine coplanar beams. A beam's dose is its fluence across (blurred: the penumbra) times
-the depth dose along (build-up, then exponential in the water-equivalent depth).
+Coplanar beams, nine unless told otherwise. A beam's dose is its fluence across
+(blurred: the penumbra) times the depth dose along (build-up, then exponential in the
+water-equivalent depth).
 Fluences are planned by a multiplicative update that fits the prescription in the
 targets while each organ at risk costs what its weight says. Little of it is clinical,
 but the dose bends around an organ just where the anatomy makes it.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage, sparse
@@ -97,6 +99,8 @@ def plan(
     prescription_gy: np.ndarray,
     organs: dict[str, np.ndarray],
     spacing_mm: tuple[float, float],
+    organ_cost: Mapping[str, float] = ORGAN_COST,
+    gantry_deg: Sequence[float] = GANTRY_DEG,
 ) -> np.ndarray:
     """Dose [Z, N, N] in Gy, not yet scaled to a prescription; volumes are [Z, N, N].
 
@@ -106,11 +110,11 @@ def plan(
     def by_voxel(volume: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(volume.reshape(len(volume), -1).T)
 
-    beams = [beam(density, spacing_mm[1], gantry) for gantry in GANTRY_DEG]
+    beams = [beam(density, spacing_mm[1], gantry) for gantry in gantry_deg]
     # The goal reaches a voxel further than the targets: room for the penumbra.
     goal = by_voxel(ndimage.grey_dilation(prescription_gy, size=(3, 3, 3)))
     cost = np.where(body, np.float32(BODY_COST), 0)
-    for name, weight in ORGAN_COST.items():
+    for name, weight in organ_cost.items():
         cost[organs[name]] = weight
     cost = np.where(goal > 0, np.float32(1), by_voxel(cost))
 

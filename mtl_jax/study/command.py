@@ -19,12 +19,15 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors
+from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.sources import phantom
+from mtl_jax.sources import cohort_folder, dicom_patient, phantom, phantom_dicom
 from mtl_jax.train import compilation
 
-BUILDERS = {"openkbp": "tfds_builders.openkbp.openkbp_dataset_builder"}
+BUILDERS = {
+    "openkbp": "tfds_builders.openkbp.openkbp_dataset_builder",
+    "prostate": "tfds_builders.prostate.prostate_dataset_builder",
+}
 PREEMPTED = 75
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -121,21 +124,58 @@ def prepare_in(
             f"{errors.nearest(config.data.builder, BUILDERS)}"
         )
     builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
+    dicom = config.data.builder == "prostate"
     if config.data.source == "phantom":
         assert data_dir is not None
-        train, validation, test = config.data.phantom_patients
-        manual_dir = data_dir / "phantom"
-        phantom.write_cohort(
-            manual_dir, seed=config.data.phantom_seed,
-            train=train, validation=validation, test=test, workers=config.data.workers,
-        )  # fmt: skip
-    return prepared.prepare(
+        manual_dir = _write_phantoms(config, data_dir, dicom=dicom)
+    data = prepared.prepare(
         builder,
         cohort=config.data.cohort,
         data_dir=data_dir,
         manual_dir=manual_dir,
         workers=config.data.workers,
+        **(_dicom_settings(config) if dicom else {}),
     )
+    return data.seen_as(sites.get(config.site))
+
+
+def _write_phantoms(
+    config: ml_collections.ConfigDict, data_dir: Path, *, dicom: bool
+) -> Path:
+    """The folder of the generated patients that `config` asks for."""
+    seed, workers = config.data.phantom_seed, config.data.workers
+    train, validation, test = config.data.phantom_patients
+    if dicom:
+        folder = data_dir / "phantom-dicom"
+        count = train + validation + test
+        phantom_dicom.write_cohort(folder, seed=seed, patients=count, workers=workers)
+        return folder
+    folder = data_dir / "phantom"
+    phantom.write_cohort(
+        folder, seed=seed,
+        train=train, validation=validation, test=test, workers=workers,
+    )  # fmt: skip
+    return folder
+
+
+def _dicom_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What the builder of DICOM patients asks for: the site, and how to read them."""
+    data = config.data
+    generated = data.source == "phantom"
+    rules = cohort_folder.Rules(
+        options=dicom_patient.Options(
+            allow_frame_mismatch=data.allow_frame_mismatch,
+            allow_missing=data.allow_missing,
+            fill_gaps=data.fill_gaps,
+        ),
+        mapping_file=Path(data.roi_mapping) if data.roi_mapping else None,
+        splits_file=Path(data.splits_csv) if data.splits_csv else None,
+        split_ratio=tuple(data.phantom_patients if generated else data.split_ratio),
+        split_seed=data.split_seed,
+        salt="phantom" if generated else None,
+    )
+    refused = data.refused_patients
+    return {"site": sites.get(config.site), "rules": rules, "refused": refused}
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def _with_headlines(
 ) -> reporting.Template:
     """`template`, and in any case what scores and rankings are made of."""
     dvh = template.dvh
-    if site.name == sites.OPENKBP.name:
+    if openkbp.applies(site):
         dvh = {
             name: _joined(dvh.get(name, ()), openkbp.dvh_names(site.structure(name)))
             for name in site.names
@@ -199,8 +199,8 @@ def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     """Mean, standard deviation and n over the patients of each metric and structure.
 
     Doses are summarised by their absolute error, contours by the metric's value. With
-    them the official OpenKBP scores (all DVH cells pooled) and the mean Dice; and the
-    same of each other variant.
+    them the mean Dice and the dose error, which for OpenKBP are the official scores
+    (all DVH cells pooled); and the same of each other variant.
     """
     of_variant: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -226,7 +226,8 @@ def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     }
     summary: dict[str, Any] = {"metrics": metrics}
     if "dose_error" in values:
-        summary["openkbp_dose_score"] = openkbp.dose_score(values["dose_error"])
+        name = "openkbp_dose_score" if openkbp.applies(site) else "dose_error"
+        summary[name] = openkbp.dose_score(values["dose_error"])
         if cells := openkbp.dvh_errors(rows, site):
             summary["openkbp_dvh_score"] = openkbp.dvh_score(cells)
     dices = [m["mean"] for name, m in metrics.items() if name.startswith("dice/")]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.export import openkbp_csv
-from mtl_jax.metrics import dvh
+from mtl_jax.metrics import dvh, openkbp
 from mtl_jax.study import figures, gather, report, shown, yardsticks
 from mtl_jax.study.tables import catalogue, render
 from mtl_jax.train import writers
@@ -148,7 +148,7 @@ def only(written: Collection[Path], folder: Path, parts: Sequence[str]) -> None:
 
 def write_submissions(gathered: gather.Gathered, folder: Path) -> list[Path]:
     """A submission to the OpenKBP challenge for each role that predicts the dose."""
-    if gathered.site.name != sites.OPENKBP.name:
+    if not openkbp.applies(gathered.site):
         return []
     paths = []
     for role in gathered.first:

@@ -90,6 +90,7 @@ def _yardsticks(gathered: gather.Gathered) -> Iterator[report.Finding]:
             for key, words, sign, form in (
                 ("openkbp_dose_score", "dose score", 1, "{:.2f} Gy"),
                 ("openkbp_dvh_score", "DVH score", 1, "{:.2f} Gy"),
+                ("dose_error", "dose error", 1, "{:.2f} Gy"),
                 ("mean_dice", "mean Dice", -1, "{:.3f}"),
             ):
                 if key not in mine or key not in theirs:

@@ -209,6 +209,7 @@ class Run:
         return {
             "config": configs.flatten(self.config),
             "statistics": self._statistics(),
+            "site": sites.to_json(self.site),
             "structures": list(self.config.data.structures),
             "data_fingerprint": self.data.fingerprint,
         }

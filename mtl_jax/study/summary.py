@@ -2,22 +2,30 @@
 
 from typing import Any
 
+from mtl_jax.core import metric_names, sites
+
 SCORES = (
     ("openkbp_dose_score", "dose score, Gy"),
     ("openkbp_dvh_score", "DVH score, Gy"),
+    ("dose_error", "dose error, Gy"),
     ("mean_dice", "mean Dice"),
     ("missed", "structures missed"),
 )
-# Of all that is in `evaluation/`, what is worth a line here, and how it is called.
-SHOWN = {
-    "openkbp:D_mean": "D_mean, error in Gy",
-    "openkbp:D_0.1cc": "D_0.1cc, error in Gy",
-    "dice": "Dice",
-    "hd95": "HD95, mm",
-}
+CONTOURS = {"dice": "Dice", "hd95": "HD95, mm"}
 
 
-def text(summary: dict[str, Any]) -> str:
+def shown(site: sites.Site) -> dict[str, str]:
+    """Of all that is in `evaluation/`, what is worth a line, and how it is called."""
+    metrics = dict.fromkeys(metric for _, metric in site.dose_table)
+    units = {name: metric_names.parse(name, "dvh").unit for name in metrics}
+    named = {
+        name: f"{name.rpartition(':')[2]}, error in {unit}"
+        for name, unit in units.items()
+    }
+    return named | CONTOURS
+
+
+def text(summary: dict[str, Any], site: sites.Site) -> str:
     """Lines of metric, network, n and yardsticks; means over patients."""
     yardsticks = summary["yardsticks"]
     head = ["", "network", "n", *(name.replace("_", " ") for name in yardsticks)]
@@ -27,7 +35,7 @@ def text(summary: dict[str, Any]) -> str:
             values = [one.get(key) for one in (summary, *yardsticks.values())]
             mine, *others = [_number(value) for value in values]
             rows.append([label, mine, str(summary["patients"]), *others])
-    for metric, label in SHOWN.items():
+    for metric, label in shown(site).items():
         for name, found in summary["metrics"].items():
             if name.partition("/")[0] == metric:
                 theirs = [one["metrics"].get(name) for one in yardsticks.values()]

@@ -1,23 +1,22 @@
 """Predictors that look at no image: what a number is worth without a network.
 
-They are made from the same training split as the networks, voxel by voxel of the array,
+They are made from the same training split as the networks, voxel by voxel of the array
+(where arrays differ in shape, by millimetres from the CT's centre: study/common_grid),
 and scored by the same code. Two are handed what no network of the paper sees: the
 targets with their prescriptions, and where an organ's centroid truly lies.
 """
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from mtl_jax.core import records, roles, sites
+from mtl_jax.core import geometry, records, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
-
-logger = logging.getLogger(__name__)
+from mtl_jax.study import common_grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +60,21 @@ def fit(
 ) -> dict[str, Yardstick]:
     """The yardsticks of a training split, by name; each patient is read once.
 
-    There are none, and the log says so, where the arrays of its patients, or of those
-    that they are scored `on`, differ in shape.
+    They share a grid where the arrays of its patients, or of those that they are scored
+    `on`, differ in shape.
     """
     shapes = {entry.grid.shape for entry in (*split.patients, *on.patients)}
+    shared = None
     if len(shapes) > 1:
-        logger.warning("no yardsticks: the patients' CTs have %d shapes", len(shapes))
-        return {}
+        shared = common_grid.covering([entry.grid for entry in split.patients])
+        shapes = {shared.shape}
     (shape,) = shapes
     total, count, doses = np.zeros(shape), np.zeros(shape), 0
     voxels: dict[str, list[np.ndarray]] = {name: [] for name in structures}
     for index in tqdm(range(len(split.patients)), desc="yardsticks", unit="pt"):
         patient = split.volume(index)
+        if shared is not None:
+            patient = common_grid.lay(patient, shared)
         if patient.dose_gy is not None:
             covers = patient.possible_dose_mask
             covers = np.ones(shape, bool) if covers is None else covers
@@ -82,18 +84,44 @@ def fit(
         for name in structures:
             if name in patient.structures:
                 voxels[name].append(np.argwhere(patient.structures[name]))
+
+    def at_home(one: Yardstick) -> Yardstick:
+        return one if shared is None else Elsewhere(one, shared)
+
     found: dict[str, Yardstick] = {}
     if count.any():
         mean = (total / np.maximum(count, 1)).astype(np.float32)
-        found["mean_dose_map"] = MeanDoseMap(mean)
-        found["plain_mean_dose_map"] = MeanDoseMap((total / doses).astype(np.float32))
-        found["mean_dose_map_with_prescriptions"] = PaintedDoseMap(mean, site)
-    if any(voxels.values()):
-        found["prior_map"] = PriorMap.fit(voxels, shape, at_centroid=False)
-        found["mean_shape_at_true_centroid"] = PriorMap.fit(
-            voxels, shape, at_centroid=True
+        plain = (total / doses).astype(np.float32)
+        found["mean_dose_map"] = at_home(MeanDoseMap(mean))
+        found["plain_mean_dose_map"] = at_home(MeanDoseMap(plain))
+        found["mean_dose_map_with_prescriptions"] = PaintedDoseMap(
+            found["mean_dose_map"], site
         )
+    if any(voxels.values()):
+        for name, centred in (
+            ("prior_map", False), ("mean_shape_at_true_centroid", True)
+        ):  # fmt: skip
+            found[name] = at_home(PriorMap.fit(voxels, shape, at_centroid=centred))
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Elsewhere:
+    """A yardstick on a grid that patients share, read at a patient's own voxels."""
+
+    yardstick: Yardstick
+    grid: geometry.Grid
+
+    def predict(self, patient: records.Patient) -> volumes.Prediction:
+        made = self.yardstick.predict(common_grid.lay(patient, self.grid))
+        home = {"grid": self.grid, "at": patient.grid}
+        dose_gy, contours = made.dose_gy, made.contours
+        if dose_gy is not None:
+            dose_gy = common_grid.read(dose_gy, order=1, **home)
+        if contours is not None:
+            several = [common_grid.read(one, order=0, **home) for one in contours]
+            contours = np.stack(several)
+        return volumes.Prediction(patient.grid, dose_gy, contours, made.structures)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +140,15 @@ class MeanDoseMap:
 
 @dataclasses.dataclass(frozen=True)
 class PaintedDoseMap:
-    """The mean dose map with the patient's targets at their prescriptions."""
+    """A dose map with the patient's targets at their prescriptions."""
 
-    dose_gy: np.ndarray  # [Z, Y, X] float32
+    map: Yardstick
     site: sites.Site
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
-        dose_gy = self.dose_gy.copy()
+        mean = self.map.predict(patient).dose_gy
+        assert mean is not None
+        dose_gy = mean.copy()
         targets = [s for s in self.site.structures if s.target_gy is not None]
         for target in sorted(targets, key=lambda s: s.target_gy or 0.0):
             if target.name in patient.structures:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from configs import common, openkbp
+from configs import common, openkbp, prostate
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, roles
+from mtl_jax.core import errors, roles, sites
 
 
 def changed(key, value):
@@ -23,8 +23,18 @@ def test_every_key_has_a_value_and_every_value_a_key():
 
 
 @pytest.mark.parametrize("role", list(roles.ROLES))
-def test_every_role_of_the_paper_is_a_configuration(role):
-    assert configs.check(openkbp.get_config(role)).role == role
+@pytest.mark.parametrize("file", [openkbp, prostate])
+def test_every_role_of_the_paper_is_a_configuration(file, role):
+    assert configs.check(file.get_config(role)).role == role
+
+
+def test_the_prostates_run_is_the_papers():
+    config = configs.check(prostate.get_config())
+    site = sites.get(config.site)
+    assert config.train.batch_size == 32
+    assert config.data.prescription_gy == site.prescription_gy == 60.0
+    assert tuple(config.data.structures) == site.contoured
+    assert (config.data.ct_values, config.data.statistics) == ("hu", "fitted")
 
 
 @pytest.mark.parametrize(

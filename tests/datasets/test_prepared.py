@@ -1,5 +1,6 @@
 """A data set that was built: by slice, by patient, and refused when damaged."""
 
+import dataclasses
 import multiprocessing.reduction
 import pathlib
 import shutil
@@ -141,3 +142,14 @@ def test_a_split_can_be_pickled_for_a_process_that_reads(dummy: prepared.Prepare
     np.testing.assert_array_equal(
         found.source[61]["ct"], dummy.splits["test"].source[61]["ct"]
     )
+
+
+def test_a_data_set_is_seen_as_the_configurations_site(dummy: prepared.Prepared):
+    other = dataclasses.replace(sites.OPENKBP, contour_metrics=("dice",))
+    seen = dummy.seen_as(other)
+    assert {seen.site, *(split.site for split in seen.splits.values())} == {other}
+    assert seen.fingerprint == dummy.fingerprint
+    with pytest.raises(errors.DatasetError, match=r"stores Brainstem.*data\.builder"):
+        dummy.seen_as(sites.PROSTATE)
+    with pytest.raises(errors.DatasetError, match=r"CT offset 1024 HU.*offset 0 HU"):
+        dummy.seen_as(dataclasses.replace(sites.OPENKBP, ct_offset_hu=0.0))

@@ -39,9 +39,23 @@ def test_a_split_without_patients_is_refused():
 
 def test_an_index_survives_json(tmp_path: pathlib.Path):
     origin = splits.Origin("a" * 64, "the folder x")
-    index = splits.Index("openkbp", "paper", origin, "b" * 64, {"train": ()})
+    index = splits.Index(SITE, "paper", origin, "b" * 64, {"train": ()})
     metadata = json.loads(json.dumps(index.to_json()))
     assert splits.Index.of(metadata, tmp_path) == index
+    assert metadata["site"] == "openkbp"
+
+
+def test_an_index_holds_all_of_a_users_site(tmp_path: pathlib.Path):
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        "name: brain\nprescription_gy: 54\ncontoured: [Brainstem]\n"
+        "structures: {Brainstem: {dvh: ['exact:D_2']}, PTV_5400: {target_gy: 54}}\n"
+    )
+    site = sites.get(str(path))
+    index = splits.Index(site, "all", splits.Origin("a", "b"), "c", {"train": ()})
+    metadata = json.loads(json.dumps(index.to_json()))
+    path.unlink()  # the data set does not need it any more
+    assert splits.Index.of(metadata, tmp_path).site == site
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"format": 99}])

@@ -298,3 +298,24 @@ def test_statistics_need_voxels_that_differ(split):
     split.source = []
     with pytest.raises(errors.DatasetError, match="train has no slices"):
         preprocess.fit_statistics(split, ct_window=(0.0, 4000.0), **given)
+
+
+def test_the_prostate_site_has_its_own_channels(example, new_preprocess, to_row):
+    site = sites.PROSTATE
+    example["ct"][0, :2] = [0, -1000]
+    example["masks"] = np.zeros((16, 16), np.uint16)
+    for column, name in enumerate(("Rectum", "Prostate", "PTV_6000")):
+        example["masks"][3, column] = 1 << site.names.index(name)
+    example["present"] = np.ones(len(site.structures), bool)
+    made = new_preprocess(
+        site=site, structures=site.contoured, beside_ct="painted", ct_values="hu",
+        ct_mean=0.0, ct_std=100.0, prescription_gy=60.0,
+    )  # fmt: skip
+    row = to_row(made, example, 0)
+    assert row["image"].shape[-1] == made.channels == 1 + 4 + 1
+    np.testing.assert_allclose(row["image"][0, :2, 0], [0, -10])  # already in HU
+    # Rectum, bladder, femurs; then both targets at the prescription.
+    np.testing.assert_array_equal(row["image"][3, :3, 1], [1, 0, 0])
+    np.testing.assert_array_equal(row["image"][3, :3, -1], [0, 1, 1])
+    assert made.mirrored_channels.tolist() == [0, 1, 2, 4, 3, 5]
+    np.testing.assert_array_equal(row["contours"][3, :2].argmax(-1), [1, 0])

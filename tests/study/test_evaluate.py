@@ -120,7 +120,8 @@ def test_patients_are_the_unit_of_the_summary():
     assert dice["mean"] == pytest.approx((1 + 2 / 3) / 2)
     assert dice["std"] == pytest.approx(np.std([1, 2 / 3], ddof=1))
     assert "dice/Larynx" not in found["metrics"]
-    text = summary.text(found | {"split": "test", "step": 3, "yardsticks": {}})
+    about = {"split": "test", "step": 3, "yardsticks": {}}
+    text = summary.text(found | about, SITE)
     assert "4.000" in text
     assert "2 patients, step 3" in text
 

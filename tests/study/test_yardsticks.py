@@ -1,7 +1,6 @@
 """Yardsticks by hand: mean maps, painted targets, prior maps and mean shapes."""
 
 import dataclasses
-import logging
 
 import numpy as np
 import pytest
@@ -74,15 +73,51 @@ def test_targets_are_painted_on_it_the_highest_last():
     np.testing.assert_allclose(dose_gy.ravel(), [10, 56, 70, 10, 0, 0, 0, 0])
 
 
-def test_no_yardstick_where_arrays_differ_in_shape(caplog):
-    other = dataclasses.replace(
-        make_patient(), grid=geometry.Grid((1, 2, 5), (2.0, 10.0, 10.0))
+SMALL = geometry.Grid((1, 2, 2), (2.0, 10.0, 10.0), (70.0, 80.0, 90.0))
+
+
+def make_small(dose=30.0, **structures):
+    """Half as wide, about the same centre: its columns are the large one's 1 and 2."""
+    return records.Patient(
+        patient_id="pt_2",
+        grid=SMALL,
+        ct=np.zeros(SMALL.shape, np.float32),
+        structures=structures,
+        dose_gy=np.full(SMALL.shape, dose, np.float32),
+        possible_dose_mask=None,
     )
-    with caplog.at_level(logging.WARNING):
-        assert fit(make_patient(), other) == {}
-    assert "no yardsticks: the patients' CTs have 2 shapes" in caplog.text
-    here, there = FakeSplit(make_patient()), FakeSplit(other)
-    assert yardsticks.fit(here, SITE, ("Brainstem",), on=there) == {}
+
+
+def test_arrays_of_other_shapes_are_laid_on_each_other_by_their_centres():
+    large = make_patient(covers=range(8), Brainstem=mask(1))
+    small = make_small(Brainstem=mask(0, shape=SMALL.shape))
+    found = fit(large, small)
+    dose_gy = found["mean_dose_map"].predict(large).dose_gy
+    np.testing.assert_allclose(dose_gy.ravel(), [10, 20, 20, 10] * 2)
+    dose_gy = found["mean_dose_map"].predict(small).dose_gy
+    np.testing.assert_allclose(dose_gy.ravel(), [20, 20] * 2)
+    dose_gy = found["plain_mean_dose_map"].predict(large).dose_gy
+    np.testing.assert_allclose(dose_gy.ravel(), [5, 20, 20, 5] * 2)
+    # Targets are painted on the patient's own voxels.
+    target = make_small(PTV70=mask(3, shape=SMALL.shape))
+    dose_gy = found["mean_dose_map_with_prescriptions"].predict(target).dose_gy
+    np.testing.assert_allclose(dose_gy.ravel(), [20, 20, 20, 70])
+    for patient in (large, small):
+        drawn = found["prior_map"].predict(patient)
+        assert drawn.grid == patient.grid
+        np.testing.assert_array_equal(
+            drawn.contours[0], patient.structures["Brainstem"]
+        )
+    moved = make_patient(Brainstem=mask(7))
+    drawn = found["mean_shape_at_true_centroid"].predict(moved).contours[0]
+    np.testing.assert_array_equal(drawn, moved.structures["Brainstem"])
+
+
+def test_one_shape_to_train_on_and_another_to_score():
+    here, there = FakeSplit(make_patient(covers=range(8))), FakeSplit(make_small())
+    found = yardsticks.fit(here, SITE, ("Brainstem",), on=there)
+    dose_gy = found["mean_dose_map"].predict(make_small()).dose_gy
+    np.testing.assert_allclose(dose_gy.ravel(), [10] * 4)
 
 
 def test_the_prior_map_is_over_the_patients_that_have_the_structure():

@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors
-from mtl_jax.datasets import prepared, splits
+from mtl_jax.datasets import prepared
 from mtl_jax.sources import openkbp
 from tfds_builders.openkbp import openkbp_dataset_builder
 
@@ -37,7 +37,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--cohort",
-        choices=splits.COHORTS,
+        choices=tuple(openkbp_dataset_builder.Builder.builder_configs),
         default="paper",
         help="paper: test patients that have the paper's four organs; official: all "
         "(default: %(default)s)",

@@ -38,8 +38,7 @@ class Builder(patients.PatientBuilder):
     HOMEPAGE = "https://github.com/ababier/open-kbp"
     READ = staticmethod(openkbp.parse)
 
-    @classmethod
-    def locate(cls, manual_dir: Path) -> openkbp.Location | None:
+    def locate(self, manual_dir: Path) -> openkbp.Location | None:
         return openkbp.locate(manual_dir)
 
     def download(self, dl_manager: tfds.download.DownloadManager) -> openkbp.Location:

@@ -7,10 +7,12 @@ from mtl_jax.study.figures import (
     colours,
     comparison,
     histogram,
+    overlay,
     prediction,
     training,
 )
 
+overlay_figure = overlay.overlay_figure
 prediction_figure = prediction.prediction_figure
 dose_comparison = comparison.dose_comparison
 contour_comparison = comparison.contour_comparison

@@ -7,6 +7,7 @@ docs/reference/tables.md explains every column.
 from collections.abc import Mapping, Sequence
 
 from mtl_jax.core import sites
+from mtl_jax.metrics import openkbp
 from mtl_jax.study import published
 from mtl_jax.study.tables import contours, dose, measures, render, scores, significance
 
@@ -188,7 +189,10 @@ def _scores(study: measures.Study, seed: int) -> list[render.Table]:
     models = [m for m in study.doing("dose") if scores.DOSE in m.keys]
     if not models:
         return []
-    made = [scores.table(study, name="openkbp", title="Official OpenKBP scores")]
+    name, title, score = "dose", "Error of the dose in the whole patient", "Dose error"
+    if openkbp.applies(study.site):
+        name, title, score = "openkbp", "Official OpenKBP scores", "Dose score"
+    made = [scores.table(study, name=name, title=title)]
     pairs = [(m, y) for m in models for y in study.yardsticks_with([scores.DOSE])]
     tested = [
         significance.family([scores.DOSE], *pair, seed=seed, comparisons=len(pairs))
@@ -197,8 +201,8 @@ def _scores(study: measures.Study, seed: int) -> list[render.Table]:
     if tested:
         made.append(
             significance.table(
-                "openkbp-tests",
-                "Dose score: tests against the yardsticks (not in the paper)",
+                f"{name}-tests",
+                f"{score}: tests against the yardsticks (not in the paper)",
                 tested,
                 {scores.DOSE: ("whole patient", "dose error")},
                 [

@@ -128,7 +128,7 @@ class Method:
 
 
 def _official(key: Key, site: sites.Site) -> bool:
-    if key.structure not in site.names:
+    if not openkbp.applies(site) or key.structure not in site.names:
         return False
     return key.metric in openkbp.dvh_names(site.structure(key.structure))
 

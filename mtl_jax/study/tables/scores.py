@@ -1,12 +1,14 @@
-"""The official OpenKBP scores of roles and yardsticks, in Gy.
+"""The error of the dose in the whole patient, of roles and yardsticks, in Gy.
 
+For OpenKBP these are the challenge's official scores; another site has no DVH score.
 Published scores stand under the role `informed` alone: like it, those networks are
 given the organs and the targets, which a network that sees a CT cannot know.
 """
 
 from collections.abc import Sequence
 
-from mtl_jax.core import roles
+from mtl_jax.core import roles, sites
+from mtl_jax.metrics import openkbp
 from mtl_jax.study import published
 from mtl_jax.study.tables import cells, measures, render
 
@@ -19,6 +21,18 @@ INPUTS = {
     "predicted": "CT, predicted contours",
     "painted": "CT, organs, targets",
 }
+
+OFFICIAL = (
+    "As the OpenKBP challenge scores (Babier et al. 2021); lower is better. Dose "
+    "score: mean over the n patients of the absolute error summed over all voxels, per "
+    "voxel of the possible-dose mask. DVH score: mean absolute difference over all "
+    "cells (patient, structure, metric) pooled; its ± is of the patients' mean cells."
+)
+PLAIN = (
+    "Dose error: mean over the n patients of the absolute error summed over all "
+    "voxels, per voxel of the possible-dose mask, or of the grid where no mask is "
+    "known; lower is better."
+)
 
 
 def table(study: measures.Study, *, name: str, title: str) -> render.Table:
@@ -41,7 +55,7 @@ def table(study: measures.Study, *, name: str, title: str) -> render.Table:
         name=name,
         title=title,
         caption=tuple(_caption(study, [*models, *yardsticks], variants, more)),
-        columns=tuple(_columns(variants, more)),
+        columns=tuple(_columns(study.site, variants, more)),
         rows=tuple(rows),
         rules=rules,
     )
@@ -55,17 +69,16 @@ def _published_beside(study: measures.Study) -> list[published.Score]:
 
 
 def _columns(
-    variants: Sequence[str], more: Sequence[measures.Key]
+    site: sites.Site, variants: Sequence[str], more: Sequence[measures.Key]
 ) -> list[render.Column]:
+    official = openkbp.applies(site)
     columns = [render.Column(name) for name in ("method", "it is given", "n")]
     for variant in variants:
         group = variant.replace("_", " ") or "as configured"
-        columns += [
-            render.Column("dose score, Gy", group),
-            render.Column("DVH score, Gy", group),
-        ]
+        names = ("dose score", "DVH score") if official else ("dose error",)
+        columns += [render.Column(f"{name}, Gy", group) for name in names]
     columns += [render.Column(f"{key.metric}, Gy") for key in more]
-    return [*columns, render.Column("DVH cells")]
+    return [*columns, render.Column("DVH cells")] if official else columns
 
 
 def _row(
@@ -75,17 +88,21 @@ def _row(
     variants: Sequence[str],
     more: Sequence[measures.Key],
 ) -> tuple[render.Cell, ...]:
-    scores = []
+    scores, pooled = [], []
+    official = openkbp.applies(study.site)
     for variant in variants:
         scores.append(method.measure(measures.Key("", DOSE.metric, variant)))
-        scores.append(method.official_dvh(study.site, variant))
+        if official:
+            scores.append(method.official_dvh(study.site, variant))
     scores += [method.measure(key) for key in more]
+    if official:
+        pooled.append(render.Cell(method.official_dvh(study.site).cells, form="d"))
     return (
         render.Cell(method.label),
         render.Cell(inputs),
         render.Cell(method.measure(DOSE).n, form="d"),
         *(cells.cell(score, note="not computed") for score in scores),
-        render.Cell(method.official_dvh(study.site).cells, form="d"),
+        *pooled,
     )
 
 
@@ -109,15 +126,8 @@ def _caption(
     variants: Sequence[str],
     more: Sequence[measures.Key],
 ) -> list[str]:
-    sentences = [
-        f"{study.cohort}.",
-        "As the OpenKBP challenge scores (Babier et al. 2021); lower is better. Dose "
-        "score: mean over the n patients of the absolute error summed over all voxels, "
-        "per voxel of the possible-dose mask. DVH score: mean absolute difference over "
-        "all cells (patient, structure, metric) pooled; its ± is of the patients' mean "
-        "cells.",
-        *cells.spreads(methods),
-    ]
+    what = OFFICIAL if openkbp.applies(study.site) else PLAIN
+    sentences = [f"{study.cohort}.", what, *cells.spreads(methods)]
     if len(variants) > 1:
         sentences.append(
             "With the possible-dose mask, dose predicted outside it is removed before "
@@ -134,8 +144,9 @@ def _caption(
             "networks that are given organs and targets, so they compare with "
             f"informed only, and not where its patients are others. {sources}."
         )
-    sentences.append(
-        "A network that sees the CT alone knows neither the prescription nor which "
-        "targets there are: its scores do not compare with published ones."
-    )
+    if openkbp.applies(study.site):
+        sentences.append(
+            "A network that sees the CT alone knows neither the prescription nor which "
+            "targets there are: its scores do not compare with published ones."
+        )
     return sentences

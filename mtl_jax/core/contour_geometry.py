@@ -1,0 +1,241 @@
+"""Planar contours in patient millimetres to masks on a Grid, and back.
+
+The rule: a voxel belongs to a contour when its centre lies inside, by even and odd
+crossings. A centre on the outline belongs where the contour lies to its posterior or
+left side, so that two contours that share an edge share no voxel. Tracing at one half
+(see `from_mask`) keeps all centres off the outlines: mask to contours to mask is exact.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+
+import contourpy
+import numpy as np
+from scipy import ndimage
+
+from mtl_jax.core import errors, geometry
+
+# The points of a contour lie within this of one plane.
+FLAT_MM = 0.1
+# Further from a slice than this part of the spacing, a contour lies between slices.
+ON_SLICE = 0.02
+# Contours further away than so many times the image's size are of another image.
+FAR = 3.0
+# Vertices drawn on voxel centres stay there: a rounding error is not half a voxel.
+_DECIMALS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Contour:
+    """A closed polygon in one plane; the last point joins the first."""
+
+    points_mm: np.ndarray  # [P, 3] float64: x, y, z
+    # Whether it is combined with others by exclusive or, come what may (PS3.3
+    # C.8.8.6.3: CLOSEDPLANAR_XOR); else it is a part, or, inside another one, a hole.
+    xor: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outline:
+    """A contour in the plane of a slice."""
+
+    points: np.ndarray  # [P, 2]: row, column
+    height: float  # index along z
+    xor: bool
+
+
+def fill(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Mask [Y, X] of the centres inside the polygon `points` [P, 2] (row, column)."""
+    ends = np.roll(points, -1, axis=0)
+    first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int)
+    beyond = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int)
+    first, beyond = np.clip(first, 0, shape[0]), np.clip(beyond, 0, shape[0])
+    # One entry for each row of centres that an edge crosses.
+    crossed = beyond - first
+    edge = np.repeat(np.arange(len(points)), crossed)
+    row = np.arange(crossed.sum()) - np.repeat(np.cumsum(crossed) - crossed, crossed)
+    row += first[edge]
+    (y0, x0), (y1, x1) = points[edge].T, ends[edge].T
+    column = np.ceil(x0 + (row - y0) * (x1 - x0) / (y1 - y0))
+    column = np.clip(column, 0, shape[1]).astype(int)
+    # From each crossing to the right, inside and outside change places.
+    width = shape[1] + 1
+    changes = np.bincount(row * width + column, minlength=shape[0] * width)
+    inside = np.cumsum(changes.reshape(shape[0], width), axis=1) % 2 == 1
+    return inside[:, :-1]
+
+
+def to_mask(
+    contours: Iterable[Contour], grid: geometry.Grid
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Mask [Z, Y, X] of an ROI's `contours`, and what had to be decided on the way.
+
+    A contour belongs to the nearest slice, at most half the spacing away. Among plain
+    ones, one inside another is a hole (or an island in it), copies count once, and
+    those that partly overlap are united.
+
+    Raises:
+        GeometryError: a contour is not in an axial plane, or far from the image.
+    """
+    slices: dict[int, list[_Outline]] = {}
+    for contour in contours:
+        outline = _outline(contour, grid)
+        slices.setdefault(int(np.floor(outline.height + 0.5)), []).append(outline)
+    mask = np.zeros(grid.shape, bool)
+    inside = lost = between = crowded = copies = united = 0
+    for z, outlines in sorted(slices.items()):
+        nearest = min((o.height for o in outlines), key=lambda h: abs(h - z))
+        plane = [o for o in outlines if abs(o.height - nearest) < ON_SLICE]
+        crowded += len(outlines) - len(plane)
+        between += len(plane) if abs(nearest - z) > ON_SLICE else 0
+        distinct = _distinct(plane)
+        copies += len(plane) - len(distinct)
+        area, corner, overlaps = _combine(distinct)
+        united += overlaps
+        kept = _place(area, corner, mask[z]) if 0 <= z < grid.shape[0] else 0
+        inside += kept
+        lost += np.count_nonzero(area) - kept
+    told = {
+        f"contours put on the nearest slice from between two: {between}": between,
+        f"contours left out for nearer ones on their slice: {crowded}": crowded,
+        f"contours left out as copies of others: {copies}": copies,
+        f"slices on which contours overlap in part, and were united: {united}": united,
+        f"part that lies outside the CT: {lost / max(inside + lost, 1):.1%}": lost,
+    }
+    return mask, tuple(what for what, count in told.items() if count)
+
+
+def from_mask(mask: np.ndarray, grid: geometry.Grid) -> tuple[Contour, ...]:
+    """Contours of `mask` [Z, Y, X] by slice, from the feet; holes are nested ones.
+
+    Traced half way between the centres inside and outside, across the image's border
+    too. The area inside is a little smaller than that of the voxels: corners are cut.
+    """
+    contours = []
+    for z in np.flatnonzero(mask.any((1, 2))):
+        rows, columns = np.flatnonzero(mask[z].any(1)), np.flatnonzero(mask[z].any(0))
+        corner = np.array([rows[0], columns[0]])
+        part = mask[z, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        padded = np.pad(part, 1).astype(np.float64)
+        generator = contourpy.contour_generator(z=padded)
+        for line in generator.lines(0.5):
+            # x, y and closed; the corner of the padding is one before the part's.
+            points = np.asarray(line)[:-1, ::-1] + corner - 1
+            index = np.insert(points, 0, z, axis=1)
+            contours.append(Contour(grid.to_mm(index)))
+    return tuple(contours)
+
+
+def missing_slices(mask: np.ndarray) -> np.ndarray:
+    """Slices without a voxel between the first and the last that have one."""
+    contoured = np.flatnonzero(mask.any((1, 2)))
+    if contoured.size == 0:
+        return contoured
+    return np.setdiff1d(np.arange(contoured[0], contoured[-1]), contoured)
+
+
+def fill_gaps(mask: np.ndarray, grid: geometry.Grid, most: int) -> np.ndarray:
+    """`mask` with gaps of up to `most` slices filled between their neighbours.
+
+    Shape-based: the signed distance to the outline is interpolated linearly along z.
+    """
+    filled = mask.copy()
+    contoured = np.flatnonzero(mask.any((1, 2)))
+    for below, above in itertools.pairwise(contoured.tolist()):
+        if not 1 < above - below <= most + 1:
+            continue
+        depths = [_depth(mask[z], grid.spacing_mm[1:]) for z in (below, above)]
+        for z in range(below + 1, above):
+            part = (z - below) / (above - below)
+            filled[z] = (1 - part) * depths[0] + part * depths[1] > 0
+    return filled
+
+
+def _depth(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Distance in mm to the other side of the outline, positive inside."""
+    padded = np.pad(mask, 1)
+    inside, outside = (
+        ndimage.distance_transform_edt(side, sampling=spacing_mm)[1:-1, 1:-1]
+        for side in (padded, ~padded)
+    )
+    return inside - outside
+
+
+def _outline(contour: Contour, grid: geometry.Grid) -> _Outline:
+    index = grid.to_index(contour.points_mm)
+    heights = index[:, 0]
+    thickness_mm = np.ptp(heights) * grid.spacing_mm[0]
+    if thickness_mm > FLAT_MM:
+        raise errors.GeometryError(
+            f"a contour is not in an axial plane (its points are up to "
+            f"{thickness_mm:.1f} mm apart along the body); export contours drawn on "
+            "the axial slices of this CT"
+        )
+    size = np.array(grid.shape)
+    if np.any(index < -FAR * size) or np.any(index > (1 + FAR) * size):
+        raise errors.GeometryError(
+            f"a contour is far from the CT (points up to "
+            f"{np.abs(contour.points_mm).max():.0f} mm from the origin); it is of "
+            "another image, or damaged"
+        )
+    points = np.round(index[:, 1:], _DECIMALS)
+    return _Outline(points, round(float(heights.mean()), _DECIMALS), contour.xor)
+
+
+def _distinct(outlines: Sequence[_Outline]) -> list[_Outline]:
+    """`outlines` without plain ones that have the same points as another."""
+    known: set[bytes] = set()
+    kept = []
+    for outline in outlines:
+        points = np.unique(np.round(outline.points, 3), axis=0).tobytes()
+        if outline.xor or points not in known:
+            kept.append(outline)
+        if not outline.xor:
+            known.add(points)
+    return kept
+
+
+def _combine(outlines: Sequence[_Outline]) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The area [Y, X] of the outlines of a plane, its corner, and if any were united.
+
+    The area holds all outlines, whether they are inside the image or not.
+    """
+    corner = np.floor(np.min([o.points.min(axis=0) for o in outlines], axis=0))
+    end = np.ceil(np.max([o.points.max(axis=0) for o in outlines], axis=0)) + 1
+    shape = tuple((end - corner).astype(int).tolist())
+    parts: list[np.ndarray] = []
+    area, united = np.zeros(shape, bool), False
+    for outline in outlines:
+        filled = fill(outline.points - corner, shape)
+        if outline.xor:
+            area ^= filled
+            continue
+        # A part that grows may come to overlap another: ask again until none does.
+        while (found := _overlapping(filled, parts)) is not None:
+            filled, united = filled | parts.pop(found), True
+        parts.append(filled)
+    for part in parts:
+        area ^= part
+    return area, corner.astype(int), united
+
+
+def _overlapping(mask: np.ndarray, parts: Sequence[np.ndarray]) -> int | None:
+    """The first of `parts` that overlaps `mask` without one holding the other."""
+    size = np.count_nonzero(mask)
+    for number, part in enumerate(parts):
+        shared = np.count_nonzero(mask & part)
+        if 0 < shared < min(size, np.count_nonzero(part)):
+            return number
+    return None
+
+
+def _place(area: np.ndarray, corner: np.ndarray, onto: np.ndarray) -> int:
+    """Write `area` at `corner` of the slice `onto`; the number of voxels in it."""
+    low = np.maximum(corner, 0)
+    high = np.maximum(np.minimum(corner + area.shape, onto.shape), low)
+    (y0, x0), (y1, x1) = low, high
+    (top, left), (bottom, right) = np.maximum(low - corner, 0), high - corner
+    part = area[top : max(bottom, top), left : max(right, left)]
+    onto[y0:y1, x0:x1] = part
+    return int(np.count_nonzero(part))

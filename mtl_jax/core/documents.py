@@ -1,0 +1,87 @@
+"""Files that a user writes, as plain values: TOML, YAML, JSON.
+
+Goes in: a path. Comes out: what the file holds at the top, by its keys. A key that is
+there twice is an error, since nobody can tell which value was meant.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtl_jax.core import errors
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but for keys that are there twice."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, Any]:
+        seen = set()
+        for name, _ in node.value:
+            key = name.value if isinstance(name, yaml.ScalarNode) else None
+            if key is not None and (name.tag, key) in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=_twice(key), problem_mark=name.start_mark
+                )
+            seen.add((name.tag, key))
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _json(text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(_twice(key))
+            found[key] = value
+        return found
+
+    return json.loads(text, object_pairs_hook=once)
+
+
+def _twice(key: str) -> str:
+    return f"the key {key!r} is there twice: keep one"
+
+
+_LANGUAGES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    ".toml": ("TOML", tomllib.loads),
+    ".yaml": ("YAML", _yaml),
+    ".yml": ("YAML", _yaml),
+    ".json": ("JSON", _json),
+}
+TOML_OR_YAML = (".toml", ".yaml", ".yml")
+YAML_OR_JSON = (".yaml", ".yml", ".json")
+
+
+def read(path: Path, suffixes: tuple[str, ...], holds: str) -> Mapping[Any, Any]:
+    """What the file at `path` holds; nothing of an empty one.
+
+    Raises:
+        ConfigError: it does not end in one of `suffixes`, cannot be read, or is not
+            the mapping that `holds` describes. The caller says which file.
+    """
+    if path.suffix not in suffixes:
+        raise errors.ConfigError(f"its name should end in {', '.join(suffixes)}")
+    language, loads = _LANGUAGES[path.suffix]
+    try:
+        content = loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise errors.ConfigError(f"cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise errors.ConfigError(f"is not {language}: nested too deep") from None
+    except (ValueError, yaml.YAMLError) as error:  # of TOML, JSON and UTF-8 too
+        raise errors.ConfigError(f"is not {language}: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise errors.ConfigError(f"holds no {holds}")
+    return content

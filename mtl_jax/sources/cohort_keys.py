@@ -1,0 +1,113 @@
+"""Names that tell nothing: salted hashes of patient folders, and the key file.
+
+Goes in: the names of patients' folders, which often are identifiers. Comes out: an id
+of each. The key file holds the salt and leads from ids back to folders: it lies outside
+data set and working directories, for its owner's eyes only, and is never copied.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mtl_jax.core import errors
+
+# Names the key file where the place beside the manual_dir will not do.
+VARIABLE = "MTL_JAX_KEY_FILE"
+MODE = 0o600
+_HEX_DIGITS = 12
+
+
+def place(manual_dir: Path) -> Path:
+    """Where the key file of a manual_dir is: beside it, or where `VARIABLE` says."""
+    if given := os.environ.get(VARIABLE):
+        return Path(given).expanduser()
+    folder = manual_dir.absolute()
+    return folder.with_name(f"{folder.name}.keys.json")
+
+
+def ids(path: Path, folders: Iterable[str], salt: str | None = None) -> dict[str, str]:
+    """The id of each of `folders`, kept in the key file at `path` too.
+
+    A first key file gets a salt by chance, or `salt` (of generated patients, who have
+    nothing to hide). Folders that are gone keep their entries.
+
+    Raises:
+        SourceError: the key file cannot be read or written, or is something else.
+    """
+    if not path.exists():
+        _create(path, salt or secrets.token_hex(32))
+    content = _read(path)
+    made = {folder: _id(content["salt"], folder) for folder in folders}
+    by_id = {identifier: folder for folder, identifier in made.items()}
+    if len(by_id) < len(made):
+        raise errors.SourceError("two patients have one id: delete the key file")
+    known = content["patients"]
+    if not by_id.items() <= known.items():
+        _replace(path, {"salt": content["salt"], "patients": known | by_id})
+    return made
+
+
+def _id(salt: str, folder: str) -> str:
+    # Names of folders need not be text.
+    salted = f"{salt}/{folder}".encode(errors="surrogateescape")
+    # The letter keeps spreadsheets from taking it for a number.
+    return "p" + hashlib.sha256(salted).hexdigest()[:_HEX_DIGITS]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        os.chmod(path, MODE)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content["salt"], str) and isinstance(content["patients"], dict):
+            return content
+    except OSError as error:
+        raise _unusable(error) from None
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise errors.SourceError(
+        "the key file is not one of ours, or damaged: bring back a copy, or move it "
+        "away (patients then get new ids, and data sets have to be built again)"
+    )
+
+
+def _create(path: Path, salt: str) -> None:
+    """Write the first key file, unless another process was faster."""
+    content = {"salt": salt, "patients": {}}
+    with contextlib.suppress(FileExistsError):
+        _write(path, content, lambda partial: os.link(partial, path))
+
+
+def _replace(path: Path, content: Mapping[str, Any]) -> None:
+    _write(path, content, lambda partial: os.replace(partial, path))
+
+
+def _write(
+    path: Path, content: Mapping[str, Any], publish: Callable[[Path], None]
+) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+        publish(partial)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _unusable(error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _unusable(error: OSError) -> errors.SourceError:
+    return errors.SourceError(
+        f"the key file beside the manual_dir cannot be used ({error.strerror}); name "
+        f"another place in {VARIABLE}, outside data sets and working directories"
+    )

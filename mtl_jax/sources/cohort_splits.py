@@ -1,0 +1,95 @@
+"""Who is in which split: by a CSV that a user wrote, or by chance.
+
+Goes in: patients' folders and ids. Comes out: the split of each patient.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mtl_jax.core import errors
+
+SPLITS = ("train", "validation", "test")
+HEADER = ("patient", "split")
+
+
+def load(path: Path) -> str:
+    """The text of the CSV at `path`; a SourceError if there is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        raise errors.SourceError(
+            f"{path.name} cannot be read as text in UTF-8"
+        ) from None
+
+
+def read(path: Path, folders: Collection[str]) -> dict[str, str]:
+    """The split of each of `folders` that the CSV at `path` names, by folder.
+
+    Its first line is `patient,split`, each further one a folder and train, validation
+    or test. Folders that it does not name are not taken.
+
+    Raises:
+        SourceError: it cannot be read, or has a line that says something else; names
+            the line, and nothing that stands in it.
+    """
+    text = load(path)
+    first = text.partition("\n")[0]
+    delimiter = ";" if ";" in first else ","
+    if tuple(cell.strip().lower() for cell in first.split(delimiter)) != HEADER:
+        raise _wrong(path, 1, f"is not the header {','.join(HEADER)}")
+    found: dict[str, str] = {}
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    for number, row in enumerate(rows, 1):
+        cells = tuple(cell.strip() for cell in row)
+        if number == 1 or not any(cells):
+            continue
+        if len(cells) != 2 or cells[1].lower() not in SPLITS:
+            raise _wrong(path, number, f"is not a folder and one of {SPLITS}")
+        folder = cells[0].rstrip("/")
+        if folder not in folders:
+            raise _wrong(path, number, "names a folder that is not in the manual_dir")
+        if folder in found:
+            raise _wrong(path, number, "names a folder that is there already")
+        found[folder] = cells[1].lower()
+    return found
+
+
+def _wrong(path: Path, number: int, what: str) -> errors.SourceError:
+    return errors.SourceError(f"{path.name}, line {number} {what}")
+
+
+def draw(ids: Collection[str], ratio: Sequence[float], seed: int) -> dict[str, str]:
+    """A split for each of `ids`, in about this `ratio` (train, validation, test).
+
+    By the hash of seed and id: the same for the same ids, whatever their order. Every
+    split with a share gets a patient.
+
+    Raises:
+        SourceError: fewer patients than splits.
+    """
+    order = sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
+    counts = _counts(len(order), ratio)
+    names = np.repeat(SPLITS, list(counts.values()))
+    return dict(zip(order, names.tolist(), strict=True))
+
+
+def _counts(patients: int, ratio: Sequence[float]) -> Mapping[str, int]:
+    """Patients of each split: whole parts, then the largest rests, at least one."""
+    shares = dict(zip(SPLITS, ratio, strict=True))
+    wanted = [split for split, share in shares.items() if share > 0]
+    if patients < len(wanted):
+        raise errors.SourceError(
+            f"{patients} patients cannot be divided into {', '.join(wanted)}: add some"
+        )
+    parts = {s: patients * share / sum(ratio) for s, share in shares.items()}
+    counts = {s: max(int(part), int(s in wanted)) for s, part in parts.items()}
+    while (left := patients - sum(counts.values())) != 0:
+        gap = {s: parts[s] - counts[s] for s in wanted if left > 0 or counts[s] > 1}
+        most = max(gap, key=lambda s: gap[s] if left > 0 else -gap[s])
+        counts[most] += 1 if left > 0 else -1
+    return counts

@@ -1,0 +1,58 @@
+"""What tells who a patient is, taken out of text that came with the data.
+
+Paths, ROI names and code strings are foreign text: they may hold a name, an id, a date
+or a UID. Such text goes through `Identifiers.hide` before a message shows it.
+"""
+
+import re
+from collections.abc import Iterable
+
+MASK = "*"
+# Where a file names its patient, or what leads to the patient.
+KEYWORDS = (
+    "PatientName",
+    "PatientID",
+    "OtherPatientNames",
+    "OtherPatientIDs",
+    "PatientBirthDate",
+    "PatientAddress",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "InstitutionName",
+)
+_UID = r"\d+(?:\.\d+){3,}"
+_DATE = (
+    r"(?<!\d)(?:19|20)\d\d(?P<sep>[-_./]?)(?:0[1-9]|1[0-2])(?P=sep)"
+    r"(?:0[1-9]|[12]\d|3[01])(?!\d)"
+)
+_PATTERN = re.compile(f"{_UID}|{_DATE}")
+
+
+class Identifiers:
+    """The identifying values of one patient's files."""
+
+    def __init__(self, folder: str = "") -> None:
+        """Begin with the name of the patient's folder, as a whole."""
+        self._values = {folder.lower()}
+
+    def add(self, values: Iterable[str]) -> None:
+        """Take up `values` and the words they are made of."""
+        for value in values:
+            words = re.split(r"[\W_]+", value)
+            self._values |= {word.lower() for word in (value.strip(), *words)}
+
+    def hide(self, text: str) -> str:
+        """`text` with dates, UIDs and the known values as an asterisk.
+
+        Values of four and more characters are hidden wherever they are, shorter ones
+        where they stand alone; numbers of up to three digits tell nothing.
+        """
+        for value in sorted(self._values, key=len, reverse=True):
+            if len(value) < 2 or (len(value) < 4 and value.isdigit()):
+                continue
+            pattern = re.escape(value)
+            if len(value) < 4:
+                pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+            text = re.sub(pattern, MASK, text, flags=re.IGNORECASE)
+        return _PATTERN.sub(MASK, text)

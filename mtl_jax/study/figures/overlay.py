@@ -1,0 +1,40 @@
+"""A patient as it was read: contours and dose over the CT, on a few slices."""
+
+from pathlib import Path
+
+from mtl_jax.core import records, sites
+from mtl_jax.study import views
+from mtl_jax.study.figures import colours, sheet, slices
+
+ROWS = 3
+PANEL = 3.4
+
+
+def overlay_figure(
+    path: Path, patient: records.Patient, *, site: sites.Site, title: str
+) -> None:
+    """Draw CT with contours and, where there is one, CT with dose, into a PNG."""
+    chosen = views.choose_slices(patient, site.contoured, ROWS)
+    shown = slices.cut(patient, site, chosen)
+    columns = 2 if patient.dose_gy is not None else 1
+    page = sheet.Sheet(len(shown), columns, shown[0].proportion, panel=PANEL)
+    for row, one in enumerate(shown):
+        axis = page.panel(row, 0, "" if row else "CT and contours")
+        slices.ct(axis, one)
+        slices.contours(axis, one, patient.structures)
+        slices.orient(axis, one, f"slice {one.z}")
+    if patient.dose_gy is not None:
+        norm = slices.dose_norm([patient.dose_gy[chosen]])
+        page.bar(1, 1, norm, colours.DOSE_MAP, "dose (Gy)")
+        for row, one in enumerate(shown):
+            axis = page.panel(row, 1, "" if row else "Dose and targets")
+            slices.dose(axis, one, patient.dose_gy[one.z], norm)
+    handles = [
+        sheet.line(
+            name if name in patient.structures else f"{name} (none)",
+            color=shown[0].colour(name),
+            lw=2,
+        )
+        for name in site.names
+    ]
+    page.save(path, title, handles)

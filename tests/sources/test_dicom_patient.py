@@ -1,0 +1,134 @@
+"""A folder of DICOM-RT to a Patient: by hand, in every position, mixed with others."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from pydicom import uid
+
+from mtl_jax.core import errors
+from tests.sources import dicom_writing as writing
+
+
+def assert_is_the_patient(reading):
+    found = reading.patient
+    assert found.grid == writing.GRID
+    np.testing.assert_array_equal(found.ct, writing.hu())
+    assert found.ct.dtype == np.float32
+    assert list(found.structures) == ["Rectum", "Bladder"]
+    for name, mask in writing.masks().items():
+        np.testing.assert_array_equal(found.structures[name], mask)
+    # Known up to the last voxel centres of the dose: z -16, x 6, and y 34 just so.
+    known = np.zeros(writing.GRID.shape, bool)
+    known[:5, :, :9] = True
+    np.testing.assert_array_equal(found.possible_dose_mask, known)
+    expected = np.where(known, writing.dose_at(writing.centres(writing.GRID)), 0)
+    np.testing.assert_allclose(found.dose_gy, expected, atol=2e-4)
+    assert found.dose_gy.dtype == np.float32
+
+
+@pytest.mark.parametrize("position", writing.POSITIONS)
+def test_every_position_gives_the_same_patient(tmp_path, position):
+    reading = writing.read_files(writing.patient(position), tmp_path)
+    assert_is_the_patient(reading)
+    # Of the bladder's six voxels three are in the last slice, one more in column 9.
+    assert reading.outside_dose == {"Rectum": 0.0, "Bladder": pytest.approx(4 / 6)}
+    assert reading.notes == (
+        # At x 6, y 19, z -16, and at the CT's x 5, y 20, z -18.
+        "rd.dcm reaches 36.25 Gy on its own grid, 35.25 Gy on the CT's",
+        "Bladder: 66.7% lies outside the dose grid",
+    )
+    assert reading.roi_names == {"Rectum": "Rectum", "Bladder": "Bladder"}
+
+
+def test_a_corner_by_hand(tmp_path):
+    found = writing.read_files(writing.patient("FFP"), tmp_path).patient
+    # Slice 2, row 3, column 4: x 0, y 26, z -24 mm; 0 - 6.5 - 3 + 40 Gy.
+    np.testing.assert_allclose(
+        found.grid.to_mm(np.array([2, 3, 4])), (0.0, 26.0, -24.0)
+    )
+    assert found.dose_gy[2, 3, 4] == pytest.approx(30.5, abs=2e-4)
+    assert not found.structures["Rectum"][2, 3, 4]  # the hole
+    assert found.structures["Rectum"][2, 3, 3]
+
+
+def test_positions_may_differ_between_ct_and_dose(tmp_path):
+    files = writing.patient("HFS") | {"rd.dcm": writing.dose("FFP")}
+    assert_is_the_patient(writing.read_files(files, tmp_path))
+
+
+def test_patient_position_says_nothing_of_the_geometry(tmp_path):
+    files = writing.patient("FFS")
+    for made in files.values():
+        made.PatientPosition = "HFP"
+    assert_is_the_patient(writing.read_files(files, tmp_path))
+
+
+def test_a_mixed_and_nested_folder(tmp_path):
+    files = writing.patient()
+    nested = {f"a/b/{name}": made for name, made in files.items()}
+    writing.save(nested, tmp_path)
+    scout = writing.ct()["ct0.dcm"]
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    scout.SOPInstanceUID += ".1"
+    other = writing.ct()
+    for made in other.values():
+        made.SeriesInstanceUID += ".5"
+        made.SOPInstanceUID += ".5"
+        made.PixelData = bytes(len(made.PixelData))
+    plan = writing.plan()
+    report = writing.dataset(**writing.common(uid.BasicTextSRStorage, "SR", "1"))
+    writing.save({f"other/{name}": made for name, made in other.items()}, tmp_path)
+    writing.save({"scout": scout, "rp": plan, "sr": report}, tmp_path)
+    (tmp_path / "notes.txt").write_text("a letter")
+    (tmp_path / "a" / "._ct0.dcm").write_bytes(b"\0\5\x16\7" + bytes(200))
+    (tmp_path / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    reading = writing.read(tmp_path)
+    assert_is_the_patient(reading)
+    assert "skipped 3 files (no DICOM): .DS_Store, a/._ct0.dcm, notes.txt" in (
+        reading.notes
+    )
+    assert "skipped 1 file (Basic Text SR Storage): sr" in reading.notes
+    assert "scout is left out: a scout" in reading.notes
+    assert "left out 6 images of another CT series, such as other/ct0.dcm" in (
+        reading.notes
+    )
+
+
+def test_without_a_dose_the_patient_has_none(tmp_path):
+    files = writing.patient()
+    del files["rd.dcm"]
+    reading = writing.read_files(files, tmp_path)
+    assert reading.patient.dose_gy is None
+    assert reading.patient.possible_dose_mask is None
+    assert reading.notes == ("no RTDOSE here: the patient has no dose",)
+
+
+def test_names_are_mapped_and_told(tmp_path):
+    files = writing.patient()
+    rois = {"Enddarm": writing.rectum(), "BLADDER": writing.bladder()}
+    files["rs.dcm"] = writing.structure_set(rois)
+    reading = writing.read_files(files, tmp_path, mapping={"Enddarm": "Rectum"})
+    assert_is_the_patient(reading)
+    assert reading.roi_names == {"Rectum": "Enddarm", "Bladder": "BLADDER"}
+    assert "Rectum is Enddarm" in reading.notes
+    with pytest.raises(errors.SourceError, match=r"^rs\.dcm cannot .*Enddarm"):
+        writing.read(tmp_path)
+
+
+def test_a_structure_that_nobody_named_is_asked_for(tmp_path):
+    files = writing.patient()
+    files["rs.dcm"] = writing.structure_set({"Rectum": writing.rectum()})
+    with pytest.raises(errors.SourceError, match="no ROI is called Bladder"):
+        writing.read_files(files, tmp_path)
+    options = writing.dicom_patient.Options(allow_missing=True)
+    reading = writing.read(tmp_path, options=options)
+    assert list(reading.patient.structures) == ["Rectum"]
+    assert "no ROI is called Bladder" in reading.notes
+
+
+def test_ct_values_carry_the_sites_offset(tmp_path):
+    site = dataclasses.replace(writing.SITE, ct_offset_hu=1024.0)
+    folder = writing.save(writing.patient(), tmp_path)
+    found = writing.dicom_patient.read(folder, patient_id="p1", site=site)
+    np.testing.assert_array_equal(found.patient.ct, writing.hu() + 1024)

@@ -1,0 +1,70 @@
+"""The TFDS builder `prostate`: a cohort of one's own as DICOM-RT, a slice an example.
+
+The name is that of the paper's second site; any other site (core/sites, or a file of
+the user's) is read and stored in the same way.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import tensorflow_datasets as tfds
+
+from mtl_jax.core import errors, sites
+from mtl_jax.sources import cohort_folder, cohort_patient
+from tfds_builders import patients
+
+logger = logging.getLogger("mtl_jax")
+
+
+class Builder(patients.PatientBuilder):
+    """Patients of a clinic: CT, contours and dose from folders of DICOM files."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
+        tfds.core.BuilderConfig(
+            name="own", description="Every patient of the manual_dir that can be read."
+        ),
+        tfds.core.BuilderConfig(name="phantom", description="Generated patients."),
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = "own"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = cohort_folder.WHAT_TO_PUT
+
+    SITE = sites.PROSTATE
+    PLANE = (None, None)
+    # A planning CT with its masks and dose has some 300 MB in memory.
+    PER_SHARD = 1
+    HOMEPAGE = "https://doi.org/10.1088/1361-6560/adb23d"
+    READ = staticmethod(cohort_patient.read_patient)
+
+    def __init__(
+        self,
+        *,
+        rules: cohort_folder.Rules = cohort_folder.USUAL,
+        refused: Literal["skip", "error"] = "skip",
+        **kwargs: Any,
+    ) -> None:
+        self.rules = rules
+        self._refused = refused
+        # Reasons by patient, of the build that this builder did.
+        self.refusals: dict[str, str] = {}
+        super().__init__(**kwargs)
+
+    def locate(self, manual_dir: Path) -> cohort_folder.Location | None:
+        return cohort_folder.locate(manual_dir, self.site, self.rules)
+
+    def download(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> cohort_folder.Location:
+        del dl_manager
+        raise errors.DatasetError(
+            "there is nothing in the manual_dir, and of this site no public archive: "
+            f"{cohort_folder.WHAT_TO_PUT}"
+        )
+
+    def refuse(self, patient_id: str, error: errors.MtlError) -> None:
+        if self._refused == "error":
+            raise errors.SourceError(f"patient {patient_id}: {error}") from None
+        self.refusals[patient_id] = str(error)
+        logger.warning("patient %s is left out: %s", patient_id, error)
