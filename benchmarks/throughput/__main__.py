@@ -109,14 +109,11 @@ def one_of(*known: str) -> Any:
     return parse
 
 
-Job = tuple[cases.Case, tuple[cases.Mode, ...]]
-
-
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What will be measured, and what cannot be."""
 
-    jobs: list[Job]
+    jobs: list[cases.Planned]
     left_out: list[str]
     devices: dict[str, str]  # by platform
     steps: dict[str, int]  # by platform
@@ -148,30 +145,13 @@ def make_plan(flags: argparse.Namespace, found: dict[str, machine.Found]) -> Pla
             )
             if chosen:
                 jobs.append((case, chosen))
-    jobs = without_spare_products(jobs)
+    jobs = cases.without_spare_products(jobs)
     if not any(case.part != cases.PRODUCTS for case, _ in jobs):
         why = "; ".join(left_out) or f"no mode fits {','.join(flags.modes)}"
         raise errors.ConfigError(
             f"nothing is left to measure: {why}; choose another --platform or --modes"
         )
     return Plan(jobs, left_out, devices, steps)
-
-
-def without_spare_products(jobs: list[Job]) -> list[Job]:
-    """`jobs` without matrix products in an arithmetic that nothing else uses."""
-    used = {
-        (case.platform, mode.arithmetic)
-        for case, modes in jobs
-        for mode in modes
-        if case.part != cases.PRODUCTS
-    }
-    kept = []
-    for case, modes in jobs:
-        if case.part == cases.PRODUCTS:
-            modes = tuple(m for m in modes if (case.platform, m.arithmetic) in used)
-        if modes:
-            kept.append((case, modes))
-    return kept
 
 
 def choose_platforms(

@@ -234,3 +234,24 @@ def config(case: Case, mode: Mode) -> ml_collections.ConfigDict:
     if mode.framework == OURS and case.part != "pipeline":
         made.update_from_flattened_dict(dict(mode.options))
     return made
+
+
+# What is measured of a case.
+Planned = tuple[Case, tuple[Mode, ...]]
+
+
+def without_spare_products(jobs: list[Planned]) -> list[Planned]:
+    """`jobs` without matrix products in an arithmetic that nothing else uses."""
+    used = {
+        (case.platform, mode.arithmetic)
+        for case, modes in jobs
+        for mode in modes
+        if case.part != PRODUCTS
+    }
+    kept: list[Planned] = []
+    for case, modes in jobs:
+        if case.part == PRODUCTS:
+            modes = tuple(m for m in modes if (case.platform, m.arithmetic) in used)
+        if modes:
+            kept.append((case, modes))
+    return kept
