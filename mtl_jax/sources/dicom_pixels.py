@@ -33,7 +33,7 @@ def read(file: dicom_files.File) -> tuple[np.ndarray, pydicom.Dataset]:
         raise file.error("has no pixels (PixelData); export it again")
     if dicom_values.numbers(dataset, "SamplesPerPixel", file.name) not in ((), (1.0,)):
         raise file.error("is a picture in colour (SamplesPerPixel), no CT and no dose")
-    syntax = _transfer_syntax(dataset)
+    syntax = _transfer_syntax(dataset, file)
     try:
         with dicom_values.quietly():
             # As they are: padding may use bits beyond BitsStored (see `significant`).
@@ -50,15 +50,15 @@ def read(file: dicom_files.File) -> tuple[np.ndarray, pydicom.Dataset]:
     return stored.astype(stored.dtype.newbyteorder("="), copy=False), dataset
 
 
-def _transfer_syntax(dataset: pydicom.Dataset) -> uid.UID:
+def _transfer_syntax(dataset: pydicom.FileDataset, file: dicom_files.File) -> uid.UID:
     """How the pixels are encoded; without file meta as pydicom found the header."""
     meta = dataset.file_meta
-    if "TransferSyntaxUID" not in meta:
+    if not dicom_values.text(meta, "TransferSyntaxUID", file.name):
         implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     with dicom_values.quietly():
-        return uid.UID(meta.TransferSyntaxUID)
+        return uid.UID(dicom_values.text(meta, "TransferSyntaxUID", file.name))
 
 
 def _refusal(

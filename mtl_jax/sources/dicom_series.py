@@ -60,7 +60,8 @@ def choose(
     if not axial:
         raise errors.SourceError(
             "no axial CT images here; a patient's folder needs the CT series, an "
-            f"RTSTRUCT and an RTDOSE. Found: {'; '.join(folder.notes) or 'nothing else'}"
+            "RTSTRUCT and an RTDOSE. Found besides: "
+            f"{'; '.join(folder.notes) or 'nothing'}"
         )
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:

@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return writing.save(files, tmp_path_factory.mktemp("fuzz"))
 
 
-@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=80, deadline=None, derandomize=True)
 @hypothesis.given(
     name=strategies.sampled_from(["ct1.dcm", "rs.dcm", "rd.dcm", "rp.dcm"]),
     seed=strategies.integers(0, 2**32 - 1),

@@ -9,7 +9,7 @@ from pydicom import uid
 
 from mtl_jax.core import errors, geometry
 from mtl_jax.sources import dicom_files, dicom_rtdose
-from tests.sources import dicom_odd_inputs as odd
+from tests.sources import dicom_changes as do
 from tests.sources import dicom_writing as writing
 
 EXACT = writing.dose_at(writing.centres(writing.DOSE_GRID))
@@ -172,8 +172,8 @@ def assert_has_the_dose(reading, times=1.0):
 def test_the_plan_is_taken_before_its_beams(tmp_path):
     def change(files):
         whole = copy.deepcopy(files["rd.dcm"])
-        odd.beams(1, 2)(files)
-        odd.put("rd1.dcm", DoseGridScaling=1)(files)
+        do.beams(1, 2)(files)
+        do.put("rd1.dcm", DoseGridScaling=1)(files)
         files["z.dcm"] = whole
 
     reading = patient_with(tmp_path, change)
@@ -182,13 +182,13 @@ def test_the_plan_is_taken_before_its_beams(tmp_path):
 
 
 def test_a_sum_of_plans_is_taken_where_there_is_no_plan(tmp_path):
-    change = odd.put("rd.dcm", DoseSummationType="MULTI_PLAN")
+    change = do.put("rd.dcm", DoseSummationType="MULTI_PLAN")
     assert_has_the_dose(patient_with(tmp_path, change))
 
 
 def test_beams_are_summed_where_all_of_the_plan_are_there(tmp_path):
     def change(files):
-        odd.beams(1, 2)(files)
+        do.beams(1, 2)(files)
         # The second on a grid of its own: one plane less at the head.
         grid = geometry.Grid((6, 6, 7), (2.5, 3.0, 2.0), writing.DOSE_GRID.origin_mm)
         other = writing.dose(grid=grid)
@@ -205,11 +205,11 @@ def test_beams_are_summed_where_all_of_the_plan_are_there(tmp_path):
 
 def test_what_is_no_dose_of_this_patient_is_left_out_and_told(tmp_path):
     def change(files):
-        odd.copied("rd.dcm", "e.dcm", SOPInstanceUID="1.1", DoseType="ERROR")(files)
-        odd.copied("rd.dcm", "f.dcm", SOPInstanceUID="1.2", FrameOfReferenceUID="1")(
+        do.copied("rd.dcm", "e.dcm", SOPInstanceUID="1.1", DoseType="ERROR")(files)
+        do.copied("rd.dcm", "f.dcm", SOPInstanceUID="1.2", FrameOfReferenceUID="1")(
             files
         )
-        odd.copied("rd.dcm", "g.dcm", SOPInstanceUID="1.3", DoseUnits="RELATIVE")(files)
+        do.copied("rd.dcm", "g.dcm", SOPInstanceUID="1.3", DoseUnits="RELATIVE")(files)
 
     reading = patient_with(tmp_path, change)
     assert_has_the_dose(reading)
@@ -229,7 +229,7 @@ def test_a_dose_copied_is_one_dose(tmp_path):
 
 def test_plans_tell_which_structure_set_and_dose_belong_together(tmp_path):
     def change(files):
-        odd.copied("rs.dcm", "old.dcm", SOPInstanceUID="1.2.3.4")(files)
+        do.copied("rs.dcm", "old.dcm", SOPInstanceUID="1.2.3.4")(files)
         files["old.dcm"].ROIContourSequence[0].ContourSequence = []
         files["rp.dcm"] = writing.plan()
 
@@ -238,9 +238,9 @@ def test_plans_tell_which_structure_set_and_dose_belong_together(tmp_path):
     assert set(reading.patient.structures) == {"Rectum", "Bladder"}
 
     def two_plans(files):
-        odd.copied("rd.dcm", "old_dose.dcm", SOPInstanceUID="1.1")(files)
+        do.copied("rd.dcm", "old_dose.dcm", SOPInstanceUID="1.1")(files)
         reference = writing.sequence({"ReferencedSOPInstanceUID": "1.2.9"})
-        odd.put("old_dose.dcm", ReferencedRTPlanSequence=reference)(files)
+        do.put("old_dose.dcm", ReferencedRTPlanSequence=reference)(files)
         files["rp.dcm"] = writing.plan()
 
     reading = patient_with(tmp_path / "b", two_plans)
@@ -250,8 +250,8 @@ def test_plans_tell_which_structure_set_and_dose_belong_together(tmp_path):
 
 
 def test_without_frame_of_reference_the_study_decides(tmp_path):
-    change = odd.put("rd.dcm", FrameOfReferenceUID=None)
+    change = do.put("rd.dcm", FrameOfReferenceUID=None)
     assert_has_the_dose(patient_with(tmp_path, change))
-    change = odd.both(change, odd.put("rd.dcm", StudyInstanceUID="1.2.3"))
+    change = do.both(change, do.put("rd.dcm", StudyInstanceUID="1.2.3"))
     with pytest.raises(errors.SourceError, match="another frame of reference"):
         patient_with(tmp_path, change)

@@ -8,7 +8,7 @@ from pydicom import uid
 
 from mtl_jax.core import contour_geometry, errors
 from mtl_jax.sources import dicom_files, dicom_patient, dicom_rtstruct
-from tests.sources import dicom_odd_inputs as odd
+from tests.sources import dicom_changes as do
 from tests.sources import dicom_writing as writing
 
 Z = -24.0  # slice 2
@@ -210,8 +210,8 @@ def test_images_of_other_uids_are_told_and_geometry_decides(tmp_path):
 
 def test_another_frame_of_reference_may_be_allowed(tmp_path):
     files = writing.patient()
-    odd.other_frame(files)
-    odd.put("rd.dcm", FrameOfReferenceUID="1.2.3.4")(files)
+    do.other_frame(files)
+    do.put("rd.dcm", FrameOfReferenceUID="1.2.3.4")(files)
     options = dicom_patient.Options(allow_frame_mismatch=True)
     found = writing.read_files(files, tmp_path, options=options).patient
     np.testing.assert_array_equal(found.structures["Rectum"], writing.masks()["Rectum"])
@@ -264,7 +264,7 @@ def test_gaps_between_contours_are_told_and_filled_where_asked(tmp_path):
 
 def test_margins_and_rings_are_no_organs(tmp_path):
     files = writing.patient()
-    odd.rois(Rectum_opt=writing.bladder(), Rectum__PRV=writing.bladder())(files)
+    do.rois(Rectum_opt=writing.bladder(), Rectum__PRV=writing.bladder())(files)
     reading = writing.read_files(files, tmp_path)
     assert reading.roi_names == {"Rectum": "Rectum", "Bladder": "Bladder"}
 

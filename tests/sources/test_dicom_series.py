@@ -10,7 +10,7 @@ from pydicom import uid
 
 from mtl_jax.core import errors
 from mtl_jax.sources import dicom_files, dicom_series
-from tests.sources import dicom_odd_inputs as odd
+from tests.sources import dicom_changes as do
 from tests.sources import dicom_writing as writing
 
 
@@ -220,7 +220,7 @@ def choose(files, folder, **references):
 
 def two_series():
     files = writing.patient()
-    odd.other_series(files)
+    do.other_series(files)
     return files
 
 
@@ -240,7 +240,7 @@ def test_images_tell_the_series_where_it_is_not_named(tmp_path):
 
 def test_the_frame_of_reference_tells_the_series_at_last(tmp_path):
     made = two_series()
-    odd.put("bct*", FrameOfReferenceUID="1.2.3.9")(made)
+    do.put("bct*", FrameOfReferenceUID="1.2.3.9")(made)
     files, _ = choose(made, tmp_path, series=["9.9"], images=["9"], frames=["1.2.3.9"])
     assert {file.name[:3] for file in files} == {"bct"}
 
@@ -256,10 +256,8 @@ def test_the_only_ct_needs_no_reference(tmp_path):
 
 def test_scouts_of_the_same_series_are_left_out(tmp_path):
     made = writing.ct()
-    odd.copied("ct0.dcm", "s1.dcm", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])(
-        made
-    )
-    odd.copied("ct0.dcm", "s2.dcm", ImageOrientationPatient=[0, 1, 0, 0, 0, -1])(made)
+    do.copied("ct0.dcm", "s1.dcm", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])(made)
+    do.copied("ct0.dcm", "s2.dcm", ImageOrientationPatient=[0, 1, 0, 0, 0, -1])(made)
     files, notes = choose(made, tmp_path)
     assert_is_the_ct(dicom_series.read(files))
     assert notes == (
@@ -271,5 +269,5 @@ def test_scouts_of_the_same_series_are_left_out(tmp_path):
 def test_directions_that_a_writer_rounded_are_straight(tmp_path):
     files = writing.ct()
     rounded = [0.999999, 0.00005, 0, -0.00005, 0.999999, 0]
-    odd.put("ct*", ImageOrientationPatient=rounded)(files)
+    do.put("ct*", ImageOrientationPatient=rounded)(files)
     assert_is_the_ct(read(files, tmp_path))
