@@ -12,7 +12,12 @@ from pydicom import dataset, uid
 
 from mtl_jax import __version__
 from mtl_jax.core import errors, geometry
-from mtl_jax.sources import phantom_cohort, phantom_dicom_objects, phantom_pelvis
+from mtl_jax.sources import (
+    phantom_cohort,
+    phantom_dicom_contours,
+    phantom_dicom_objects,
+    phantom_pelvis,
+)
 
 # Counts up when a seed's files change: a cohort of another version is not reused.
 VERSION = 1
@@ -62,7 +67,7 @@ def write_patient(
     with phantom_cohort.scratch(folder) as made:
         for ct in phantom_dicom_objects.ct_slices(pelvis, who):
             _save(made, "CT", ct, uid.ExplicitVRLittleEndian)
-        contours = phantom_dicom_objects.structure_set(pelvis, who, names)
+        contours = phantom_dicom_contours.structure_set(pelvis, who, names)
         # A long contour does not fit into an element of explicit type.
         _save(made, "RS", contours, uid.ImplicitVRLittleEndian)
         dose = phantom_dicom_objects.rt_dose(pelvis, who)

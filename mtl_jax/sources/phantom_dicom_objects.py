@@ -1,4 +1,4 @@
-"""A generated pelvis as DICOM objects: volumes go in, pydicom's data sets come out.
+"""A generated pelvis as DICOM images: CT and dose go in, pydicom's data sets come out.
 
 Clauses are of DICOM PS3.3. Nothing here is shared with `export`, nor with the readers:
 what writes and what reads must not be wrong in the same way.
@@ -7,7 +7,6 @@ what writes and what reads must not be wrong in the same way.
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-import contourpy
 import numpy as np
 from pydicom import dataset, tag, uid, valuerep
 
@@ -25,9 +24,6 @@ POSITIONS = {
 CT_INTERCEPT_HU = -1024
 DOSE_MAXIMUM = 2**16 - 1
 MANUFACTURER = "mtl_jax phantom"  # a name is asked for; nobody made this scanner
-ROI_TYPES = {"External": "EXTERNAL", "Prostate": "CTV", "PTV_6000": "PTV"}  # else ORGAN
-# Detached Study Management: retired, but still how a structure set names its study.
-STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +64,12 @@ def ct_slices(
     frames, corners, orientation = as_stored(
         pelvis.ct_hu, pelvis.grid, identity.position
     )
-    series = identity.uid("CT")
     for number, (frame, corner) in enumerate(zip(frames, corners, strict=True), 1):
-        slice_uid = identity.uid("CT", number)
-        ct = _object(identity, "CT", uid.CTImageStorage, series, slice_uid)
+        ct = common(identity, "CT", uid.CTImageStorage, number)
         ct.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         ct.BodyPartExamined = "PELVIS"
         ct.PatientPosition = identity.position
         ct.AcquisitionNumber = 1
-        ct.InstanceNumber = number
         ct.KVP = 120
         ct.RescaleIntercept, ct.RescaleSlope = CT_INTERCEPT_HU, 1
         ct.RescaleType = "HU"
@@ -90,8 +83,7 @@ def rt_dose(pelvis: phantom_pelvis.Pelvis, identity: Identity) -> dataset.Datase
     frames, corners, orientation = as_stored(
         pelvis.dose_gy, pelvis.dose_grid, identity.position
     )
-    dose = _object(identity, "RTDOSE", uid.RTDoseStorage)
-    dose.InstanceNumber = 1
+    dose = common(identity, "RTDOSE", uid.RTDoseStorage)
     dose.OperatorsName = ""
     _add_plane(dose, pelvis.dose_grid, corners[0], orientation)
     dose.NumberOfFrames = len(frames)
@@ -103,7 +95,7 @@ def rt_dose(pelvis: phantom_pelvis.Pelvis, identity: Identity) -> dataset.Datase
     dose.DoseSummationType = "PLAN"
     # Asked of the dose of a plan (C.8.8.3); the plan itself is not exported.
     dose.ReferencedRTPlanSequence = [
-        _reference(uid.RTPlanStorage, identity.uid("RTPLAN", 1))
+        reference(uid.RTPlanStorage, identity.uid("RTPLAN", 1))
     ]
     # The stored numbers are made with the scaling as it is written: 16 characters.
     dose.DoseGridScaling = scaling = f"{frames.max() / DOSE_MAXIMUM:.9e}"
@@ -112,84 +104,16 @@ def rt_dose(pelvis: phantom_pelvis.Pelvis, identity: Identity) -> dataset.Datase
     return dose
 
 
-def structure_set(
-    pelvis: phantom_pelvis.Pelvis, identity: Identity, names: dict[str, str]
+def common(
+    identity: Identity, modality: str, sop_class: str, number: int = 1
 ) -> dataset.Dataset:
-    """The RT Structure Set object (A.19); `names` says what each ROI is called.
+    """What all have: patient, study, series, frame of reference and equipment.
 
-    A hole is a CLOSED_PLANAR contour within another, as planning systems write it.
+    The object is that `number` in the series of its modality.
     """
-    contours = _object(identity, "RTSTRUCT", uid.RTStructureSetStorage)
-    contours.OperatorsName = ""
-    contours.StructureSetLabel = "PHANTOM"
-    contours.StructureSetDate = contours.StructureSetTime = ""
-    depth = pelvis.grid.shape[0]
-    # The slices from the feet, whatever the order in which they were numbered.
-    numbers = range(1, depth + 1)[:: POSITIONS[identity.position][0]]
-    slices = [
-        _reference(uid.CTImageStorage, identity.uid("CT", number)) for number in numbers
-    ]
-    contours.ReferencedFrameOfReferenceSequence = [_reference_series(identity, slices)]
-    contours.StructureSetROISequence = []
-    contours.ROIContourSequence = []
-    contours.RTROIObservationsSequence = []
-    for number, (structure, mask) in enumerate(pelvis.structures.items(), 1):
-        roi = dataset.Dataset()
-        roi.ROINumber = number
-        roi.ReferencedFrameOfReferenceUID = identity.uid("frame")
-        roi.ROIName = names[structure]
-        roi.ROIGenerationAlgorithm = "AUTOMATIC"
-        contours.StructureSetROISequence.append(roi)
-        drawn = dataset.Dataset()
-        drawn.ROIDisplayColor = [60 + 37 * number % 196, 255 - 29 * number % 196, 90]
-        drawn.ContourSequence = list(_contours(mask, pelvis.grid, slices))
-        drawn.ReferencedROINumber = number
-        contours.ROIContourSequence.append(drawn)
-        observation = dataset.Dataset()
-        observation.ObservationNumber = number
-        observation.ReferencedROINumber = number
-        observation.RTROIInterpretedType = ROI_TYPES.get(structure, "ORGAN")
-        observation.ROIInterpreter = ""
-        contours.RTROIObservationsSequence.append(observation)
-    return contours
-
-
-def trace(mask: np.ndarray) -> list[np.ndarray]:
-    """Closed outlines [N, 2] (y, x) of `mask` [Y, X], outer ones and those of holes.
-
-    They run half a voxel outside the centres; the last point is not the first again.
-    """
-    padded = np.pad(mask.astype(np.float64), 1)
-    lines = contourpy.contour_generator(z=padded, line_type="Separate").lines(0.5)
-    return [np.asarray(line)[:-1, ::-1] - 1 for line in lines]
-
-
-def _contours(
-    mask: np.ndarray, grid: geometry.Grid, slices: list[dataset.Dataset]
-) -> Iterator[dataset.Dataset]:
-    for z in np.flatnonzero(mask.any((1, 2))):
-        for outline in trace(mask[z]):
-            heights = np.full(len(outline), float(z))
-            points = grid.to_mm(np.column_stack([heights, outline]))
-            contour = dataset.Dataset()
-            contour.ContourImageSequence = [slices[z]]
-            contour.ContourGeometricType = "CLOSED_PLANAR"
-            contour.NumberOfContourPoints = len(points)
-            contour.ContourData = [f"{value:.3f}" for value in points.ravel()]
-            yield contour
-
-
-def _object(
-    identity: Identity,
-    modality: str,
-    sop_class: str,
-    series: str | None = None,
-    instance: str | None = None,
-) -> dataset.Dataset:
-    """What all have: patient, study, series, frame of reference and equipment."""
     made = dataset.Dataset()
     made.SOPClassUID = sop_class
-    made.SOPInstanceUID = instance or identity.uid(modality, 1)
+    made.SOPInstanceUID = identity.uid(modality, number)
     made.PatientName = f"Phantom^{identity.patient_id}"
     made.PatientID = identity.patient_id
     made.PatientBirthDate = made.PatientSex = ""
@@ -197,8 +121,9 @@ def _object(
     made.StudyDate = made.StudyTime = made.AccessionNumber = made.StudyID = ""
     made.ReferringPhysicianName = ""
     made.Modality = modality
-    made.SeriesInstanceUID = series or identity.uid(modality)
+    made.SeriesInstanceUID = identity.uid(modality)
     made.SeriesNumber = 1
+    made.InstanceNumber = number
     made.FrameOfReferenceUID = identity.uid("frame")
     made.PositionReferenceIndicator = ""
     made.Manufacturer = MANUFACTURER
@@ -228,26 +153,19 @@ def _add_pixels(image: dataset.Dataset, stored: np.ndarray, *, bits: int) -> Non
     image.PixelData = stored.tobytes()
 
 
-def _reference(sop_class: str, instance: str) -> dataset.Dataset:
-    item = dataset.Dataset()
-    item.ReferencedSOPClassUID = sop_class
-    item.ReferencedSOPInstanceUID = instance
-    return item
+def reference(sop_class: str, instance: str, **more: object) -> dataset.Dataset:
+    """An item that refers to an object, with `more` elements."""
+    return item(
+        ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=instance, **more
+    )
 
 
-def _reference_series(
-    identity: Identity, slices: list[dataset.Dataset]
-) -> dataset.Dataset:
-    """The CT that the contours were drawn on (C.8.8.5)."""
-    series = dataset.Dataset()
-    series.SeriesInstanceUID = identity.uid("CT")
-    series.ContourImageSequence = slices
-    study = _reference(STUDY_CLASS, identity.uid("study"))
-    study.RTReferencedSeriesSequence = [series]
-    frame = dataset.Dataset()
-    frame.FrameOfReferenceUID = identity.uid("frame")
-    frame.RTReferencedStudySequence = [study]
-    return frame
+def item(**elements: object) -> dataset.Dataset:
+    """A data set of `elements`, by keyword."""
+    made = dataset.Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return made
 
 
 def _decimals(values: Iterable[float]) -> list[str]:
