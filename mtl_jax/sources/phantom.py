@@ -4,20 +4,16 @@ A cartoon with the challenge's ten structures, its stored CT values and its kind
 plans: enough to learn contours and dose from the image, and no patient's data in it.
 """
 
-import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import tqdm
 from scipy import ndimage
 
-from mtl_jax.core import errors, geometry, records, sites
-from mtl_jax.core import workers as processes
+from mtl_jax.core import geometry, records, sites
 from mtl_jax.sources import (
     openkbp,
     phantom_anatomy,
+    phantom_cohort,
     phantom_disease,
     phantom_dose,
     phantom_space,
@@ -25,7 +21,6 @@ from mtl_jax.sources import (
 
 # Counts up when a seed's patients change: a cohort of another version is not reused.
 VERSION = 2
-STAMP = "phantom.json"
 
 SITE = sites.OPENKBP
 SHAPE = (128, 128, 128)
@@ -162,48 +157,14 @@ def write_cohort(
     """
     counts = {"train": train, "validation": validation, "test": test}
     stamp = {"generator": VERSION, "seed": seed, "patients": counts}
-    if _is_written(folder, stamp):
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        cohort = scratch / "cohort"
-        splits = [split for split, count in counts.items() for _ in range(count)]
-        tasks = []
-        for index, split in enumerate(splits, 1):
-            patients = cohort / "provided-data" / f"{split}-pats"
-            patients.mkdir(parents=True, exist_ok=True)
-            tasks.append((patients, seed, index))
-        written = processes.in_order(_write_patient, iter(tasks), workers)
-        for _ in tqdm.tqdm(written, total=len(tasks), desc="phantoms", unit="pt"):
-            pass
-        (cohort / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
-        if not _is_written(folder, stamp):  # another process may have been faster
-            cohort.rename(folder)
-    finally:
-        shutil.rmtree(scratch)
+    splits = [split for split, count in counts.items() for _ in range(count)]
+    tasks = [
+        (f"provided-data/{split}-pats/pt_{index}", seed, index)
+        for index, split in enumerate(splits, 1)
+    ]
+    phantom_cohort.write(folder, stamp, _write_patient, tasks, workers=workers)
 
 
 def _write_patient(folder: Path, seed: int, index: int) -> None:
-    patient = make_patient(seed, index)
-    openkbp.write_patient(patient, folder / patient.patient_id)
-
-
-def _is_written(folder: Path, stamp: dict) -> bool:
-    """Whether `folder` holds the cohort of `stamp`; a SourceError for another one."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    wanted = f"the phantom cohort {json.dumps(stamp)}"
-    try:
-        found = json.loads((folder / STAMP).read_text())
-    except (OSError, ValueError):
-        raise errors.SourceError(
-            f"{folder} should hold {wanted}, but holds something else (no readable "
-            f"{STAMP}); move it away, or choose another folder"
-        ) from None
-    if found != stamp:
-        raise errors.SourceError(
-            f"{folder} should hold {wanted}, but holds {json.dumps(found)}; "
-            "delete it, or choose another folder"
-        )
-    return True
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    openkbp.write_patient(make_patient(seed, index), folder)

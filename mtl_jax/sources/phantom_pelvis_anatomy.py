@@ -162,13 +162,13 @@ def _femur(a: Anatomy, side: int) -> np.ndarray:
     thigh = np.add(trochanter, [-6 * side, -4, -10])
 
     def bone(thinner_mm: float) -> np.ndarray:
-        ball = s.ball(head, np.full(3, 24 * scale - thinner_mm))
+        ball = s.ball(head, np.full(3, 25 * scale - thinner_mm))
         knob = s.ball(trochanter, np.multiply([15, 19, 30], scale) - thinner_mm)
         neck = a.rod(head, hip) < 15 * scale - thinner_mm
         shaft = a.rod(thigh, end) < 18 * scale - thinner_mm
         return (ball < 1) | (knob < 1) | neck | shaft
 
-    a.paint(s.ball(head, np.full(3, 28 * scale)) < 1, FAT)  # the joint
+    a.paint(s.ball(head, np.full(3, 29 * scale)) < 1, FAT)  # the joint
     whole = bone(0.0)
     a.paint(whole, CORTEX)
     a.paint(bone(5.0), MARROW)

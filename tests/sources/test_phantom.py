@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.sources import openkbp, phantom
+from mtl_jax.sources import openkbp, phantom, phantom_cohort
 
 SEED = 9
 OARS = sites.OPENKBP.contoured
@@ -170,7 +170,7 @@ def test_the_same_cohort_is_reused_and_another_refused(tmp_path, monkeypatch):
         phantom.write_cohort(folder, seed=SEED + 1, **counts)
     with pytest.raises(errors.SourceError, match="delete it, or choose another"):
         phantom.write_cohort(folder, seed=SEED, **{**counts, "test": 2})
-    (folder / phantom.STAMP).unlink()
+    (folder / phantom_cohort.STAMP).unlink()
     with pytest.raises(errors.SourceError, match=r"no readable\s+phantom.json"):
         phantom.write_cohort(folder, seed=SEED, **counts)
     assert written == ["pt_1"]

@@ -13,7 +13,7 @@ ORGANS = ("Bladder", "Rectum", "Femur_L", "Femur_R", "Prostate")
 
 @pytest.fixture(scope="module")
 def pelves() -> list[phantom_pelvis.Pelvis]:
-    return [phantom_pelvis.make_pelvis(SEED, index) for index in range(1, 9)]
+    return [phantom_pelvis.make_pelvis(SEED, index) for index in range(1, 7)]
 
 
 def dose_on_ct(pelvis: phantom_pelvis.Pelvis) -> np.ndarray:
