@@ -85,7 +85,7 @@ def _completed(reading: dicom_patient.Reading, raw: Raw) -> dicom_patient.Readin
         notes.append(f"CT voxels beyond 16 bits, taken as the largest: {clipped}")
     possible = patient.possible_dose_mask
     if possible is not None:
-        external = _external(raw.folder, patient.grid)
+        external = _external(reading.structure_set, patient.grid)
         if external is None:
             external = body(ct - np.float32(raw.site.ct_offset_hu))
             notes.append("no ROI of type EXTERNAL: the body is taken from the CT")
@@ -95,9 +95,10 @@ def _completed(reading: dicom_patient.Reading, raw: Raw) -> dicom_patient.Readin
     return dataclasses.replace(reading, patient=patient, notes=tuple(notes))
 
 
-def _external(folder: Path, grid: geometry.Grid) -> np.ndarray | None:
+def _external(
+    found: dicom_rtstruct.StructureSet, grid: geometry.Grid
+) -> np.ndarray | None:
     """The only ROI of type EXTERNAL as a mask; None without one that can be used."""
-    found = dicom_patient.read_structure_set(folder)
     rois = [roi for roi in found.rois if _is_external(roi, found)]
     if len(rois) != 1:
         return None

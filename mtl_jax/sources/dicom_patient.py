@@ -41,6 +41,7 @@ class Reading:
     """A patient, and how it came about."""
 
     patient: records.Patient
+    structure_set: dicom_rtstruct.StructureSet
     notes: tuple[str, ...]
     roi_names: dict[str, str]  # of each structure, as messages may show it
     outside_dose: dict[str, float]  # part of each structure that the dose leaves out
@@ -97,6 +98,7 @@ def read(
     patient = records.Patient(patient_id, ct.grid, stored, structures, dose_gy, known)
     return Reading(
         patient=records.check_patient(patient, site.names),
+        structure_set=structure_set,
         notes=tuple(notes),
         roi_names={name: roi.label for name, roi in assigned.items()},
         outside_dose=outside,

@@ -22,6 +22,7 @@ from mtl_jax.sources import (
     cohort_patient,
     dicom_identifiers,
     dicom_patient,
+    dicom_rtstruct,
     roi_names,
 )
 from mtl_jax.study import figures
@@ -129,11 +130,15 @@ def _each(
 
 def _examine(raw: cohort_patient.Raw, split: str, picture: Path) -> Member:
     """A worker's task."""
-    member = _about_names(Member(raw.patient_id, split), raw)
+    member = Member(raw.patient_id, split)
     try:
         reading = cohort_patient.read(raw)
     except errors.MtlError as error:
-        return dataclasses.replace(member, refused=str(error))
+        member, found = dataclasses.replace(member, refused=str(error)), None
+        with contextlib.suppress(errors.MtlError):  # then that is why
+            found = cohort_patient.structure_set(raw)
+        return _about_names(member, raw, found)
+    member = _about_names(member, raw, reading.structure_set)
     patient = reading.patient
     title = f"{raw.patient_id}   {split}"
     figures.overlay_figure(picture, patient, site=raw.site, title=title)
@@ -152,13 +157,16 @@ def _examine(raw: cohort_patient.Raw, split: str, picture: Path) -> Member:
     )
 
 
-def _about_names(member: Member, raw: cohort_patient.Raw) -> Member:
-    """With what ROIs are called, as far as the structure set can be read."""
+def _about_names(
+    member: Member,
+    raw: cohort_patient.Raw,
+    structure_set: dicom_rtstruct.StructureSet | None,
+) -> Member:
+    """With what ROIs are called; None is a structure set that cannot be read."""
     identifiers = dicom_identifiers.Identifiers()
     identifiers.add([raw.folder.name])
     names: dict[str, str] = {}
-    with contextlib.suppress(errors.MtlError):  # told of when the patient is read
-        structure_set = cohort_patient.structure_set(raw)
+    if structure_set is not None:
         identifiers = structure_set.file.identifiers
         names = {roi.name: roi.label for roi in structure_set.rois}
     try:

@@ -84,7 +84,7 @@ def test_hounsfield_units_are_whole_and_fit_16_bits(tmp_path):
 
 
 def test_a_failure_of_ours_tells_its_kind_and_place_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom_patient, "read_structure_set", {}.__getitem__)
+    monkeypatch.setattr(dicom_patient, "read", "{not_there}".format)
     match = r"^KeyError in cohort_patient\.py, line \d+: a mistake of ours"
     with pytest.raises(errors.SourceError, match=match) as raised:
         read(tmp_path, writing.patient())
