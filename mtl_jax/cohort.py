@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from mtl_jax.core import errors, sites
-from mtl_jax.sources import cohort_folder, dicom_patient
+from mtl_jax.sources import cohort_flags, cohort_folder
 from mtl_jax.study import quality, quality_csv, quality_report
 
 
@@ -29,11 +29,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         default=Path("runs/cohort"),
         help="where the report goes (default: %(default)s)",
     )
-    parser.add_argument(
-        "--site",
-        default="prostate",
-        help="a site of ours, or the path of a site file (default: %(default)s)",
-    )
+    cohort_flags.add(parser)
     parser.add_argument(
         "--mapping",
         type=Path,
@@ -45,17 +41,6 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="print the names of all ROIs as a mapping file to fill in, and end",
     )
-    for name, words in (
-        ("allow_missing", "patients without an ROI for a contoured structure"),
-        ("allow_frame_mismatch", "contours and dose in another frame than the CT's"),
-    ):
-        parser.add_argument(f"--{name}", action="store_true", help=f"take {words}")
-    parser.add_argument(
-        "--fill_gaps",
-        type=int,
-        default=0,
-        help="fill up to so many slices between two contours (default: %(default)s)",
-    )
     parser.add_argument(
         "--workers",
         type=int,
@@ -64,18 +49,13 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         help="processes that read patients (default: %(default)s)",
     )
     flags = parser.parse_args(arguments)
-    if flags.fill_gaps < 0:
-        parser.error(f"--fill_gaps is {flags.fill_gaps}, expected 0 or more")
+    cohort_flags.check(parser, flags)
     return flags
 
 
 def run(flags: argparse.Namespace) -> int:
     """Survey, or examine and write; returns the exit status."""
-    options = dicom_patient.Options(
-        allow_frame_mismatch=flags.allow_frame_mismatch,
-        allow_missing=flags.allow_missing,
-        fill_gaps=flags.fill_gaps,
-    )
+    options = cohort_flags.options(flags)
     rules = cohort_folder.Rules(options, mapping_file=flags.mapping)
     location = cohort_folder.locate(flags.manual_dir, sites.get(flags.site), rules)
     if location is None:

@@ -1,0 +1,82 @@
+"""What the commands that build a data set without TensorFlow share: flags, one build.
+
+Exit status: 0 built, or there already; 1 bad input, said in one message; 2 usage.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from mtl_jax.core import errors
+from tfds_builders import patients
+
+
+def make_parser(
+    name: str, description: str, manual_dir: str
+) -> argparse.ArgumentParser:
+    """A parser of the flags that all have; `manual_dir` says what lies there."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tfds_builders.{name}", description=description
+    )
+    parser.add_argument("--manual_dir", type=Path, help=manual_dir)
+    parser.add_argument(
+        "--data_dir",
+        type=Path,
+        help="where data sets are; default: $TFDS_DATA_DIR or ~/tensorflow_datasets",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        help="processes that read patients (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="build again, and then replace the data set that is there",
+    )
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """The flags; exits with status 2 if they are wrong."""
+    flags = parser.parse_args(arguments)
+    if flags.workers < 1:
+        parser.error(f"--workers is {flags.workers}, expected 1 or more")
+    return flags
+
+
+def build(
+    builder: patients.PatientBuilder, flags: argparse.Namespace, **download: Any
+) -> Path:
+    """Build the data set, unless it is there and kept; returns where it is."""
+    modes = tfds.download.GenerateMode
+    overwrite, keep = modes.REUSE_CACHE_IF_EXISTS, modes.REUSE_DATASET_IF_EXISTS
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=flags.manual_dir,
+            download_mode=overwrite if flags.overwrite else keep,
+            **download,
+        )
+    )
+    return Path(builder.data_path)
+
+
+def run(make: Callable[[], Any]) -> int:
+    """Say what the data set is that `make` gives (datasets.prepared); exit status."""
+    try:
+        data = make()
+    except (errors.MtlError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for split in data.splits.values():
+        print(
+            f"{split.name}: {len(split.patients)} patients, {len(split.source)} slices"
+        )
+    print(f"built from {data.origin.description}")
+    print(data.path)
+    return 0
