@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from mtl_jax.core import errors, roles, sites
+from mtl_jax.core import errors, records, roles, sites
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ KEYS: Mapping[str, Key] = {
     "train.checkpoint_every": _integer(0, shapes_training=False),
     "evaluate.splits": _several(
         "some of train, validation, test",
-        lambda v: v in ("train", "validation", "test"),
+        lambda v: v in records.SPLITS,
         shapes_training=False,
     ),
     "evaluate.checkpoint": _choice("best", "newest", shapes_training=False),

@@ -12,6 +12,9 @@ import numpy as np
 
 from mtl_jax.core import errors, geometry
 
+# Which part of a cohort trains, chooses, and tests a network.
+SPLITS = ("train", "validation", "test")
+
 
 @dataclasses.dataclass(frozen=True)
 class Patient:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import errors, sites
+from mtl_jax.core import errors, records, sites
 from mtl_jax.datasets import examples
 
-SPLITS = ("train", "validation", "test")
+SPLITS = records.SPLITS
 # "paper" takes the test patients that have every structure the paper contours (78 of
 # OpenKBP's 100), and train and validation whole; "official" takes everyone,
 # and so does "phantom", so that generated patients never take the place of real ones.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import errors
+from mtl_jax.core import errors, records
 
-SPLITS = ("train", "validation", "test")
+SPLITS = records.SPLITS
 HEADER = ("patient", "split")
 
 

@@ -14,7 +14,7 @@ from typing import Self
 from mtl_jax.core import errors, records
 from mtl_jax.sources import openkbp_csv, openkbp_files
 
-SPLITS = ("train", "validation", "test")
+SPLITS = records.SPLITS
 PUBLIC_ARCHIVE = (
     "https://github.com/ababier/open-kbp/archive/"
     "ce625e62f3b04203f22bd9d1634f3e8fb0245e46.zip"

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from mtl_jax.sources import phantom_space
+from mtl_jax.sources import phantom_canvas, phantom_space
 
 # Hounsfield units of the tissues.
 AIR, FAT, FLUID, BRAIN, MUSCLE = -980.0, -95.0, 0.0, 34.0, 55.0
@@ -24,30 +24,14 @@ OUTLINE_BACK = (72, 68, 64, 63, 63, 63, 65, 69, 75, 77, 73, 60)
 
 
 @dataclasses.dataclass
-class Anatomy:
-    """One patient while it is painted, [Z, Y, X]; later shapes cover earlier ones."""
+class Anatomy(phantom_canvas.Canvas):
+    """A head and neck while it is painted."""
 
-    space: phantom_space.Space
-    rng: np.random.Generator
-    body: np.ndarray  # bool
     skin: np.ndarray  # float32: 1 on the surface, 0 on the axis of the body
-    hu: np.ndarray  # float32
     nerve: np.ndarray  # bool: cord, brainstem and the fluid about them
     glands: np.ndarray  # bool: the parotids
     levels: dict[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
     organs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # bool
-
-    def paint(self, where: np.ndarray, hu: float) -> None:
-        self.hu[where & self.body] = hu
-
-    def about(self, *centre: float, sd_mm: float = 2.5) -> np.ndarray:
-        """`centre`, displaced for this patient."""
-        return np.asarray(centre) + self.rng.normal(0.0, sd_mm, 3)
-
-    def sized(self, *radii: float, spread: float = 0.12) -> np.ndarray:
-        """`radii`, changed together and one by one for this patient."""
-        both = self.rng.uniform(1 - spread, 1 + spread)
-        return np.asarray(radii) * both * self.rng.uniform(0.94, 1.06, len(radii))
 
 
 def draw_anatomy(rng: np.random.Generator, space: phantom_space.Space) -> Anatomy:

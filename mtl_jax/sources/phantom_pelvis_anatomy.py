@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from mtl_jax.sources import phantom_space
+from mtl_jax.sources import phantom_canvas, phantom_space
 
 # Hounsfield units of the tissues.
 AIR, GAS, FAT, URINE, STOOL = -1000.0, -900.0, -95.0, 5.0, 25.0
@@ -37,27 +37,11 @@ PTV_SHIFT_Y = -1.0
 
 
 @dataclasses.dataclass
-class Anatomy:
-    """One patient while it is painted, [Z, Y, X]; later shapes cover earlier ones."""
+class Anatomy(phantom_canvas.Canvas):
+    """A pelvis while it is painted."""
 
-    space: phantom_space.Space
-    rng: np.random.Generator
-    body: np.ndarray  # bool
     inner: np.ndarray  # bool: what lies under the fat of the skin
-    hu: np.ndarray  # float32
     structures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # bool
-
-    def paint(self, where: np.ndarray, hu: float) -> None:
-        self.hu[where & self.body] = hu
-
-    def about(self, *centre: float, sd_mm: float = 2.5) -> np.ndarray:
-        """`centre`, displaced for this patient."""
-        return np.asarray(centre) + self.rng.normal(0.0, sd_mm, 3)
-
-    def sized(self, *radii: float, spread: float = 0.1) -> np.ndarray:
-        """`radii`, changed together and one by one for this patient."""
-        both = self.rng.uniform(1 - spread, 1 + spread)
-        return np.asarray(radii) * both * self.rng.uniform(0.94, 1.06, len(radii))
 
     def rod(self, start: npt.ArrayLike, end: npt.ArrayLike) -> np.ndarray:
         """Distance in mm from the line between two points."""
@@ -79,7 +63,7 @@ def draw_anatomy(rng: np.random.Generator, space: phantom_space.Space) -> Anatom
     body, skin = _outline(space)
     inner = body & (skin < rng.uniform(0.8, 0.9))
     hu = np.full(body.shape, AIR, np.float32)
-    anatomy = Anatomy(space, rng, body, inner, hu)
+    anatomy = Anatomy(space, rng, body, hu, inner)
     anatomy.paint(body, FAT)
     anatomy.paint(skin > 0.975, 15.0)
     _muscles_and_vessels(anatomy)
