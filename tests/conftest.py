@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -44,3 +45,18 @@ def openkbp_sample() -> pathlib.Path:
 def rng() -> np.random.Generator:
     """NumPy's generator with a fixed seed, new for each test."""
     return np.random.default_rng(20240501)
+
+
+@pytest.fixture
+def write_as(tmp_path) -> Callable[[str], Callable[..., pathlib.Path]]:
+    """`write_as(usual)(text, name=usual)`: a file with `text`; its path."""
+
+    def write_as(usual: str) -> Callable[..., pathlib.Path]:
+        def write(text: str, name: str = usual) -> pathlib.Path:
+            path = tmp_path / name
+            path.write_text(text, encoding="utf-8")
+            return path
+
+        return write
+
+    return write_as

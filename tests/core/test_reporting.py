@@ -14,13 +14,8 @@ DEFAULT = reporting.default(SITE)
 
 
 @pytest.fixture
-def write(tmp_path):
-    def written(text: str, name: str = "metrics.toml"):
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return written
+def write(write_as):
+    return write_as("metrics.toml")
 
 
 @pytest.mark.parametrize("site", sites.SITES.values(), ids=sites.SITES)

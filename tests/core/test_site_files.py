@@ -24,13 +24,8 @@ structures:
 
 
 @pytest.fixture
-def write(tmp_path):
-    def written(text: str, name: str = "site.yaml"):
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return written
+def write(write_as):
+    return write_as("site.yaml")
 
 
 def test_a_file_is_a_site(write):

@@ -130,13 +130,8 @@ def test_what_is_missing_is_an_error_where_it_is_asked_for():
 
 
 @pytest.fixture
-def write(tmp_path):
-    def written(text: str, name: str = "names.yaml"):
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return written
+def write(write_as):
+    return write_as("names.yaml")
 
 
 def test_a_mapping_file(write):
