@@ -141,16 +141,13 @@ def _assign(
     options: Options,
 ) -> dict[str, dicom_rtstruct.Roi]:
     """The ROI of each structure of `site` that has one."""
-    hide = structure_set.file.identifiers.hide
-    names = structure_set.names
     try:
-        assigned = roi_names.assign(names, site, mapping)
+        assigned = roi_names.assign(structure_set.names, site, mapping)
         if not options.allow_missing:
             assigned.require(site.contoured)
     except errors.SourceError as error:
-        message = str(error)
-        for name in sorted(names, key=len, reverse=True):
-            message = message.replace(name, hide(name))
+        # It has names as a mapping file has them, in quotes: hide it as a whole.
+        message = structure_set.file.identifiers.hide(str(error))
         raise structure_set.file.error(f"cannot be mapped: {message}") from None
     return {
         structure: structure_set.roi(name)

@@ -104,6 +104,19 @@ def test_without_a_dose_the_patient_has_none(tmp_path):
     assert reading.notes == ("no RTDOSE here: the patient has no dose",)
 
 
+def test_signs_in_an_roi_name_do_not_show_what_identifies(tmp_path):
+    files = writing.patient()
+    for made in files.values():
+        made.PatientName = "Quixotte^Zed"
+    rois = {"Rectum": writing.rectum(), 'GTV "Quixotte"\t1': writing.bladder()}
+    files["rs.dcm"] = made = writing.structure_set(rois)
+    made.PatientName = "Quixotte^Zed"
+    with pytest.raises(errors.SourceError, match="no ROI is called Bladder") as raised:
+        writing.read_files(files, tmp_path)
+    assert "GTV" in str(raised.value)
+    assert "quixotte" not in str(raised.value).lower()
+
+
 def test_names_are_mapped_and_told(tmp_path):
     files = writing.patient()
     rois = {"Enddarm": writing.rectum(), "BLADDER": writing.bladder()}
