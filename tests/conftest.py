@@ -10,6 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # these; what follows below is for the tests' own process alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+# Programs run for milliseconds here: most of what a compiler does would be in vain.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # On a busy machine the devices may wait for each other for longer than the 40 seconds
 # after which XLA ends the process.
 PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=600"

@@ -15,6 +15,11 @@ BATCH, SIDE = 5, 32
 DECODER = (10, 6, 3)  # no other map has the channels of a decoder's
 # Of each decoder block: its input's side and channels, and the channels of its skip.
 BLOCKS = ((4, 32, 16), (8, 10, 4), (16, 6, 0))
+# Tests compile with less effort (conftest).
+AS_USERS_DO = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+}
 REWRITES = pytest.mark.parametrize("chosen", [rewrites.CPU, rewrites.ACCELERATOR])
 
 
@@ -39,7 +44,8 @@ def compiled(tiny):
             multitask.shapes(step.network, 1),
         )
         batch = tiny.batches(1, size=BATCH, side=SIDE)[0]
-        return jax.jit(step.train, donate_argnums=0).lower(state, batch).compile()
+        lowered = jax.jit(step.train, donate_argnums=0).lower(state, batch)
+        return lowered.compile(compiler_options=AS_USERS_DO)
 
     def get(chosen: rewrites.Rewrites):
         if chosen not in programs:
