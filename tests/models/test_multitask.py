@@ -60,6 +60,7 @@ def test_sizes(
     )
     variables = shapes(network, channels)
     assert count(variables["params"]) == params
+    assert multitask.count_parameters(network, channels) == params
     assert count(variables["batch_stats"]) == stats
 
 
@@ -195,7 +196,8 @@ def test_with_gamma_zero_the_bottleneck_does_nothing(
     expected = outputs(build("ctan", bottleneck=False, **SHALLOW), bare, image)
     opened = outputs(network, variables, image)
     for task in TASKS:
-        np.testing.assert_array_equal(seen[task], expected[task])
+        # Two programs: equal to rounding.
+        np.testing.assert_allclose(seen[task], expected[task], rtol=0, atol=1e-5)
         assert np.max(np.abs(opened[task] - expected[task])) > 1e-3
 
 
