@@ -181,6 +181,13 @@ def shapes(network: MultiTask, channels: int) -> Variables:
     return traverse_util.unflatten_dict(_trace(network, channels)[0])
 
 
+def count_parameters(network: MultiTask, channels: int) -> int:
+    """How many numbers are trained, for images of `channels`."""
+    return sum(
+        leaf.size for leaf in jax.tree.leaves(shapes(network, channels)["params"])
+    )
+
+
 def _trace(
     network: MultiTask, channels: int
 ) -> tuple[dict[tuple[str, ...], Any], dict[tuple[str, ...], layers.KernelInit]]:
