@@ -55,6 +55,12 @@ def csv_bytes(dose_gy: np.ndarray) -> bytes:
     return (",data\n" + "".join(lines)).encode("ascii")
 
 
+def mask_bytes(mask: np.ndarray) -> bytes:
+    """The sparse CSV of a mask [Z, Y, X] bool: a line `index,` for each voxel in it."""
+    index = np.flatnonzero(mask[::-1].transpose(1, 2, 0).reshape(-1))
+    return (",data\n" + "".join(f"{i},\n" for i in index.tolist())).encode("ascii")
+
+
 def _check(patient: str, dose_gy: np.ndarray, written: set[str]) -> None:
     if not re.fullmatch(r"pt_[0-9]+", patient):
         raise errors.RecordError(

@@ -1,0 +1,261 @@
+"""Exported contours: by hand, through our reader, and through libraries of others."""
+
+import functools
+import pathlib
+
+import numpy as np
+import pydicom
+import pytest
+from matplotlib import path as outlines
+from PIL import Image, ImageDraw
+from pydicom import uid
+from scipy import ndimage
+
+from mtl_jax.core import errors, geometry, sites
+from mtl_jax.export import ct_reference, rtstruct
+from mtl_jax.sources import dicom_patient, phantom_pelvis
+from tests.export import exported
+
+write = functools.partial(
+    rtstruct.write,
+    site=exported.SITE,
+    author=exported.AUTHOR,
+    created=exported.CREATED,
+)
+
+
+def contours(made: pydicom.Dataset) -> dict[str, list[np.ndarray]]:
+    """The contours [P, 3] in mm of each ROI, linked by their numbers."""
+    drawn = {one.ReferencedROINumber: one for one in made.ROIContourSequence}
+    return {
+        roi.ROIName: [
+            np.array(one.ContourData, float).reshape(-1, 3)
+            for one in drawn[roi.ROINumber].get("ContourSequence", [])
+        ]
+        for roi in made.StructureSetROISequence
+    }
+
+
+def corners(outline: np.ndarray) -> set[tuple[float, ...]]:
+    return set(map(tuple, outline.tolist()))
+
+
+@pytest.fixture
+def reference(tmp_path) -> ct_reference.CtReference:
+    exported.write_ct(tmp_path / "ct")
+    return exported.reference(tmp_path / "ct")
+
+
+def test_contours_are_where_they_are_by_hand(tmp_path, reference):
+    dot, ring = (np.zeros(exported.GRID.shape, bool) for _ in range(2))
+    dot[1, 2, 3] = True  # x 19, y -16, z 105
+    ring[2, 0:3, 1:4] = True  # x 13 to 19, y -20 to -16, z 110: at the border
+    ring[2, 1, 2] = False  # x 16, y -18
+    write(tmp_path / "a.dcm", {"Bladder": dot, "Rectum": ring}, reference)
+    found = contours(pydicom.dcmread(tmp_path / "a.dcm"))
+    assert list(found) == ["Bladder", "Rectum"]
+    (outline,) = found["Bladder"]
+    assert corners(outline) == {
+        (17.5, -16, 105),
+        (20.5, -16, 105),
+        (19, -17, 105),
+        (19, -15, 105),
+    }
+    outer, hole = sorted(found["Rectum"], key=len, reverse=True)
+    assert corners(hole) == {
+        (14.5, -18, 110),
+        (17.5, -18, 110),
+        (16, -19, 110),
+        (16, -17, 110),
+    }
+    assert outer.min(axis=0).tolist() == [11.5, -21, 110]
+    assert outer.max(axis=0).tolist() == [20.5, -15, 110]
+
+
+def test_what_the_objects_say_of_themselves(tmp_path, reference):
+    masks = exported.some_masks(exported.GRID)
+    masks["PTV_6000"] = masks["Prostate"]
+    write(tmp_path / "a.dcm", masks, reference)
+    made = pydicom.dcmread(tmp_path / "a.dcm")
+    assert made.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
+    assert made.SOPClassUID == uid.RTStructureSetStorage
+    assert made.ApprovalStatus == "UNAPPROVED"
+    assert (
+        len(made.StructureSetLabel) <= 16 and "NOT CLINICAL" in made.StructureSetLabel
+    )
+    assert (made.StructureSetDate, made.StructureSetTime) == ("20261126", "140509")
+    notice = "AI-generated, not for clinical use"
+    assert made.SeriesDescription == made.StructureSetName == notice
+    assert made.StructureSetDescription == (
+        f"{notice}. Predicted by mtl_jax 9.8.7, model multi (prostate), checkpoint "
+        f"{exported.AUTHOR.checkpoint}."
+    )
+    assert made.Manufacturer and made.ManufacturerModelName == "multi (prostate)"
+    assert made.SoftwareVersions == ["9.8.7", exported.AUTHOR.checkpoint]
+    rois = made.StructureSetROISequence
+    assert [roi.ROIName for roi in rois] == [
+        exported.SITE.structure(name).tg263 for name in masks
+    ]
+    for roi, drawn in zip(rois, made.ROIContourSequence, strict=True):
+        structure = exported.SITE.structure(roi.ROIName)
+        assert tuple(drawn.ROIDisplayColor) == structure.colour
+        assert drawn.ReferencedROINumber == roi.ROINumber
+        assert roi.ROIGenerationAlgorithm == "AUTOMATIC"
+        assert roi.ROIDescription == notice
+        assert roi.ReferencedFrameOfReferenceUID == made.FrameOfReferenceUID
+    kinds = [one.RTROIInterpretedType for one in made.RTROIObservationsSequence]
+    assert kinds == ["CTV", "ORGAN", "ORGAN", "ORGAN", "ORGAN", "PTV"]
+    # Empty: listed, and without contours.
+    empty = [d for d in made.ROIContourSequence if "ContourSequence" not in d]
+    assert [one.ReferencedROINumber for one in empty] == [3]
+
+
+def test_targets_of_openkbp_are_planning_targets():
+    kinds = {s.name: rtstruct.interpreted_type(s) for s in sites.OPENKBP.structures}
+    assert {name for name, kind in kinds.items() if kind == "PTV"} == {
+        *("PTV56", "PTV63", "PTV70")
+    }
+    assert set(kinds.values()) == {"PTV", "ORGAN"}
+    gross = sites.Structure("Tumour", "GTVp", (1, 2, 3), target_gy=70.0)
+    assert rtstruct.interpreted_type(gross) == "GTV"
+
+
+@pytest.mark.parametrize("position", exported.POSITIONS)
+def test_everything_refers_to_the_ct(tmp_path, position):
+    _, paths = exported.write_ct(tmp_path / "ct", position=position)
+    reference = exported.reference(tmp_path / "ct")
+    write(tmp_path / "a.dcm", exported.some_masks(exported.GRID), reference)
+    made = pydicom.dcmread(tmp_path / "a.dcm")
+    headers = [pydicom.dcmread(path) for path in paths]
+    heights = {one.SOPInstanceUID: one.ImagePositionPatient[2] for one in headers}
+    (frame,) = made.ReferencedFrameOfReferenceSequence
+    (study,) = frame.RTReferencedStudySequence
+    (series,) = study.RTReferencedSeriesSequence
+    assert frame.FrameOfReferenceUID == headers[0].FrameOfReferenceUID
+    assert study.ReferencedSOPInstanceUID == headers[0].StudyInstanceUID
+    assert series.SeriesInstanceUID == headers[0].SeriesInstanceUID
+    images = [one.ReferencedSOPInstanceUID for one in series.ContourImageSequence]
+    assert sorted(images) == sorted(heights)
+    for drawn in made.ROIContourSequence:
+        for contour in drawn.get("ContourSequence", []):
+            (image,) = contour.ContourImageSequence
+            assert image.ReferencedSOPClassUID == uid.CTImageStorage
+            assert contour.ContourGeometricType == "CLOSED_PLANAR"
+            points = np.array(contour.ContourData, float).reshape(-1, 3)
+            assert contour.NumberOfContourPoints == len(points) > 2
+            assert set(points[:, 2]) == {heights[image.ReferencedSOPInstanceUID]}
+
+
+@pytest.mark.parametrize("grid", [exported.GRID, exported.ODD], ids=["plain", "odd"])
+@pytest.mark.parametrize("position", exported.POSITIONS)
+def test_our_reader_gives_the_same_voxels_back(tmp_path, grid, position):
+    folder = tmp_path / "ct"
+    exported.write_ct(folder, grid, position)
+    masks = exported.some_masks(grid)
+    write(folder / "contours.dcm", masks, exported.reference(folder))
+    reading = dicom_patient.read(folder, patient_id="one", site=exported.SITE)
+    found = reading.patient.structures
+    assert list(found) == [name for name, mask in masks.items() if mask.any()]
+    for name, mask in found.items():
+        assert np.array_equal(mask, masks[name]), name
+    assert not [note for note in reading.notes if "not in the CT series" in note]
+
+
+def test_no_number_is_longer_than_a_decimal_string_may_be(tmp_path):
+    grid = geometry.Grid(
+        (2, 9, 8), (1 / 3, 2 / 7, 1e-3 * np.pi), (-99e3, 1e3 / 7, -0.0)
+    )
+    reference = ct_reference.invented(grid, patient_id="pt_1")
+    masks = {"Rectum": np.random.default_rng(0).random(grid.shape) > 0.5}
+    write(tmp_path / "a.dcm", masks, reference)
+    found = list(exported.decimals(tmp_path / "a.dcm"))
+    assert len(found) > 100 and {name for name, _ in found} == {"ContourData"}
+    for _, text in found:
+        assert 0 < len(text.strip()) <= 16
+        assert len(text.strip().partition(".")[2]) <= 3  # of a mm
+        assert text.strip() != "-0.0"
+
+
+def by_pillow(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Vertices rounded to whole pixels, the outline painted too: as many tools do."""
+    image = Image.new("1", shape[::-1])
+    ImageDraw.Draw(image).polygon([tuple(p) for p in points.tolist()], 1, 1)
+    return np.array(image)
+
+
+def by_matplotlib(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The centres inside the polygon."""
+    centres = np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), axis=-1)
+    inside = outlines.Path(points).contains_points(centres.reshape(-1, 2))
+    return inside.reshape(shape)
+
+
+def paint(folder: pathlib.Path, fill) -> dict[str, np.ndarray]:
+    """Masks of the exported contours on the CT as SimpleITK reads it."""
+    simpleitk = pytest.importorskip("SimpleITK", reason="no SimpleITK")
+    reader = simpleitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder / "ct")))
+    image = reader.Execute()
+    found = {}
+    for name, drawn in contours(pydicom.dcmread(folder / "contours.dcm")).items():
+        mask = found[name] = np.zeros(image.GetSize()[::-1], bool)
+        for points_mm in drawn:
+            index = np.array(
+                [image.TransformPhysicalPointToContinuousIndex(p) for p in points_mm]
+            )
+            z = round(index[0, 2])
+            mask[z] ^= fill(index[:, :2], mask.shape[1:])
+    # Against the axes that a scan runs backwards along.
+    z, y, x = (int(np.sign(step)) for step in image.GetDirection()[::-4])
+    return {name: mask[::z, ::y, ::x] for name, mask in found.items()}
+
+
+@pytest.mark.parametrize("position", exported.POSITIONS)
+def test_other_libraries_fill_the_contours_alike(tmp_path, position):
+    pelvis = phantom_pelvis.make_pelvis(
+        3, 1, shape=(12, 96, 128), spacing_mm=(14.0, 3.9, 3.1)
+    )
+    exported.write_ct(tmp_path / "ct", pelvis.grid, position)
+    masks = {name: pelvis.structures[name] for name in exported.SITE.names}
+    reference = exported.reference(tmp_path / "ct")
+    write(tmp_path / "contours.dcm", masks, reference)
+    # Two fill rules: one as ours, and one that is a pixel coarser.
+    exact = paint(tmp_path, by_matplotlib)
+    coarse = paint(tmp_path, by_pillow)
+    for name, mask in masks.items():
+        assert mask.any()
+        assert np.array_equal(exact[name], mask), name
+        border = ndimage.binary_dilation(mask, np.ones((1, 3, 3)))
+        border &= ~ndimage.binary_erosion(mask, np.ones((1, 3, 3)))
+        assert not np.any((coarse[name] ^ mask) & ~border), name
+        shared = np.count_nonzero(coarse[name] & mask)
+        sizes = np.count_nonzero(coarse[name]) + np.count_nonzero(mask)
+        dice = 2 * shared / sizes
+        print(f"{position} {name}: Dice {dice:.3f} with outlines painted")
+        assert dice > 0.8
+
+
+def test_every_call_makes_a_new_object(tmp_path, reference):
+    masks = exported.some_masks(exported.GRID)
+    uids = set()
+    for name in ("a.dcm", "b.dcm"):
+        write(tmp_path / name, masks, reference)
+        made = pydicom.dcmread(tmp_path / name)
+        assert made.file_meta.MediaStorageSOPInstanceUID == made.SOPInstanceUID
+        uids |= {made.SOPInstanceUID, made.SeriesInstanceUID}
+    assert len(uids) == 4 and all(uid.UID(one).is_valid for one in uids)
+    assert not uids & {*reference.images, reference.header.SeriesInstanceUID}
+
+
+def test_what_is_no_mask_of_this_ct_is_refused(tmp_path, reference):
+    path = tmp_path / "out" / "a.dcm"
+    mask = np.ones(exported.GRID.shape, bool)
+    with pytest.raises(errors.GeometryError, match=r"mask of Rectum is \(1, 5, 6\)"):
+        write(path, {"Rectum": mask[:1]}, reference)
+    with pytest.raises(errors.RecordError, match="mask of Rectum is float64"):
+        write(path, {"Rectum": mask.astype(float)}, reference)
+    with pytest.raises(errors.ConfigError, match="did you mean 'Rectum'"):
+        write(path, {"Rectumm": mask}, reference)
+    with pytest.raises(errors.RecordError, match="no contours to write"):
+        write(path, {}, reference)
+    assert not path.parent.exists()
