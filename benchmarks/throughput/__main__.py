@@ -20,8 +20,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.throughput import cases, machine, measure, numbers, operations, report
+from benchmarks.throughput import cases, machine, measure, numbers, report
 from mtl_jax.core import errors, roles
+from mtl_jax.models import operations
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -10,7 +10,7 @@ from pyarrow import csv
 
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared
-from mtl_jax.study import cohort
+from mtl_jax.study import cohort, training_data
 
 SPLITS = ("train", "validation", "test")
 COUNTS = {"train": 40, "validation": 8, "test": 16}
@@ -95,3 +95,19 @@ def test_most_slices_show_a_body(openkbp_prepared: prepared.Prepared):
 def test_nobody_is_in_two_splits(openkbp_prepared: prepared.Prepared):
     found = cohort.inspect(openkbp_prepared).require()
     assert {name: found.counts[name]["patients"] for name in SPLITS} == COUNTS
+
+
+def test_training_patients_are_like_the_description_of_them(
+    openkbp_prepared: prepared.Prepared,
+):
+    """And those of the other splits are, but for one in ten at most."""
+    found = training_data.describe(openkbp_prepared.splits["train"])
+    told: dict[str, list[list[str]]] = {name: [] for name in SPLITS}
+    for name, split in openkbp_prepared.splits.items():
+        for index in range(len(split.patients)):
+            patient = split.volume(index)
+            hu = patient.ct - np.float32(split.site.ct_offset_hu)
+            told[name].append(training_data.unlike(found, hu, patient.grid, ""))
+    assert not any(told["train"])
+    others = [*told["validation"], *told["test"]]
+    assert sum(map(bool, others)) <= len(others) / 10, others

@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -92,29 +93,34 @@ def write_all(tables: Iterable[Table], folder: Path) -> list[Path]:
 
 def markdown(table: Table) -> str:
     """A heading, the table and its caption."""
+    caption = markdown_escape(" ".join(table.caption))
+    return f"### {markdown_escape(table.title)}\n\n{markdown_rows(table)}\n{caption}\n"
+
+
+def markdown_rows(table: Table) -> str:
+    """The table alone."""
 
     def line(texts: Iterable[str]) -> str:
-        return f"| {' | '.join(texts)} |"
+        return f"| {' | '.join(texts)} |\n"
 
-    lines = [f"### {_markdown_escape(table.title)}", ""]
-    lines.append(line(_markdown_escape(column.title) for column in table.columns))
+    lines = [line(markdown_escape(column.title) for column in table.columns)]
     lines.append(line("---" if left else "---:" for left in _left(table)))
-    for row in table.rows:
-        lines.append(line(_markdown_cell(cell) for cell in row))
-    lines += ["", _markdown_escape(" ".join(table.caption))]
-    return "\n".join(lines) + "\n"
+    lines += [line(map(_markdown_cell, row)) for row in table.rows]
+    return "".join(lines)
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = _markdown_escape(cell.text)
-    return (f"**{text}**" if cell.best else text) + _markdown_escape(cell.mark)
+    text = markdown_escape(cell.text)
+    return (f"**{text}**" if cell.best else text) + markdown_escape(cell.mark)
 
 
-def _markdown_escape(text: str) -> str:
-    for sign in ("\\", "|", "*", "`", "[", "]"):
+def markdown_escape(text: str) -> str:
+    """`text` on one line, as Markdown shows it, whatever signs it has."""
+    for sign in ("\\", "|", "*", "`", "[", "]", "~"):
         text = text.replace(sign, f"\\{sign}")
     # Underscores inside words (D_mean) are no emphasis.
-    return text.replace("<", "&lt;").replace("\n", " ")
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return " ".join(text.replace("<", "&lt;").splitlines())
 
 
 def csv_text(table: Table) -> str:

@@ -4,7 +4,8 @@ import ml_collections
 import pytest
 
 from benchmarks.throughput import __main__ as command
-from benchmarks.throughput import cases, operations
+from benchmarks.throughput import cases
+from mtl_jax.models import operations
 
 
 def count(network, part="inference"):
