@@ -5,11 +5,18 @@
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
-import logging
-
-from mtl_jax.study import command, contours, results, runs, summary, workdir
-
-logger = logging.getLogger("mtl_jax")
+from mtl_jax.core import locks
+from mtl_jax.study import (
+    command,
+    contours,
+    model_card,
+    results,
+    runs,
+    stopping,
+    summary,
+    workdir,
+)
+from mtl_jax.train import distributed
 
 
 def run() -> int:
@@ -17,20 +24,27 @@ def run() -> int:
     config = command.config()
     home = command.workdir(below=config.role)
     data = command.prepare(config)
-    drawn = contours.provide(config, data, home)
-    workdir.claim(home, config, data.fingerprint)
-    this = runs.Run(config, data, home, drawn)
-    with command.asked_to_stop() as asked:
-        finished = this.train(asked)
-    if not finished:
-        logger.warning("stopped at a saved step; the same command goes on from there")
-        return command.PREEMPTED
-    for split in config.evaluate.splits:
-        print(summary.text(results.evaluate_split(this, split), this.site))
-    print(f"training curves: {results.curves(this)}")
-    for split in config.evaluate.splits:
-        print(f"picture: {results.picture(this, split)}")
+    with distributed.at_first(locks.held(home, "choose another --workdir")):
+        drawn = contours.provide(config, data, home)
+        distributed.once(lambda: workdir.claim(home, config, data.fingerprint))
+        this = runs.Run(config, data, home, drawn)
+        with stopping.noted() as asked:
+            this.train(asked)
+        distributed.once(lambda: str(model_card.write(this)))
+        for split in config.evaluate.splits:
+            found = results.evaluate_split(this, split)
+            if distributed.is_first():
+                print(summary.text(found, this.site))
+        distributed.once(lambda: _draw(this))
     return 0
+
+
+def _draw(this: runs.Run) -> None:
+    """The pictures, and the card that tells what the network is."""
+    print(f"training curves: {results.curves(this)}")
+    for split in this.config.evaluate.splits:
+        print(f"picture: {results.picture(this, split)}")
+    print(f"model card: {model_card.write(this)}")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def run(make: Callable[[], Any]) -> int:
     try:
         data = make()
     except (errors.MtlError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {errors.printable(str(error))}", file=sys.stderr)
         return 1
     for split in data.splits.values():
         print(

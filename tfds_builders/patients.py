@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -22,6 +23,7 @@ import tqdm
 
 from mtl_jax.core import errors, records, sites, workers
 from mtl_jax.datasets import examples, splits
+from tfds_builders import place
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
@@ -157,12 +159,15 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             download_config=config,
             **kwargs,
         )
-        if not self.data_path.exists():
-            self._build(build, is_given=is_given)
-        elif config.download_mode.overwrite_dataset:
-            self._replace(build)
-        else:
-            self._check_same_source(is_given=is_given)
+        overwrite, data_set = config.download_mode.overwrite_dataset, self.data_path
+        if overwrite or not data_set.exists():
+            with place.held(Path(data_set)):
+                if not data_set.exists():
+                    return self._build(build, is_given=is_given)
+                if overwrite:
+                    return self._replace(build)
+            self.info.read_from_directory(self._data_dir)  # another process was first
+        return self._check_same_source(is_given=is_given)
 
     def _build(self, build: Callable[[], None], *, is_given: bool) -> None:
         """Build; if another process was first, keep its data set, if it is the same."""
@@ -176,18 +181,16 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
 
     def _replace(self, build: Callable[[], None]) -> None:
         """Build beside the data set that is there; only then take its place."""
-        place = self.data_path
-        new, old = (place.with_name(f"{place.name}.{name}") for name in ("new", "old"))
+        there = Path(self.data_path)
+        new, old = place.beside(there)
         self._data_dir = str(new)
         try:
             build()
         finally:
-            self._data_dir = str(place)
-        if old.exists():  # of a run that was killed here
-            old.rmtree()
-        place.rename(old)
-        new.rename(place)
-        old.rmtree()
+            self._data_dir = str(there)
+        there.rename(old)
+        new.rename(there)
+        shutil.rmtree(old)
         self.info.update_data_dir(self._data_dir)
 
     def _check_same_source(self, *, is_given: bool) -> None:

@@ -44,6 +44,38 @@ class WorkdirError(MtlError):
     """A working directory that holds another run."""
 
 
+class LockedError(MtlError):
+    """A folder in which another process is at work, or that cannot be written to."""
+
+
+class DivergedError(MtlError):
+    """Training whose numbers are no longer finite."""
+
+
+class ProcessError(MtlError):
+    """Other processes of the same training that do not come, or are gone."""
+
+
+class OutputError(MtlError):
+    """Results that cannot be written: the disk is full, say."""
+
+
+def nearest_multiples(value: int, of: int) -> str:
+    """The multiples of `of` next to `value`, above 0, in words: '4 or 8'."""
+    below = value // of * of
+    return " or ".join(str(near) for near in (below, below + of) if near)
+
+
+def printable(message: str) -> str:
+    """`message`, without signs that a terminal would obey: names in it are not ours."""
+    return "".join(
+        sign
+        if sign.isprintable() or sign == "\n"
+        else sign.encode("unicode_escape").decode()
+        for sign in message
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """'; did you mean X?' where a known name is near `name`, else nothing."""
     close = difflib.get_close_matches(str(name), list(known), n=1)

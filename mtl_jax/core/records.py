@@ -68,6 +68,11 @@ def change_masks(
     return changed
 
 
+def is_id(name: str) -> bool:
+    """Whether `name` can be a patient's id, which becomes the name of files."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is not None
+
+
 def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient:
     """Return `patient` if it keeps the contract; else a RecordError says why not."""
 
@@ -80,8 +85,7 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
         if volume.dtype != dtype:
             fail(f"{name} is {volume.dtype}, expected {np.dtype(dtype)}")
 
-    # The id becomes the name of files.
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", patient.patient_id):
+    if not is_id(patient.patient_id):
         fail("an id is made of letters, digits, '_', '-' and, after the first, '.'")
     check_volume("ct", patient.ct, np.float32)
     if not np.all(np.isfinite(patient.ct)):

@@ -5,6 +5,7 @@ import concurrent.futures
 import concurrent.futures.process
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -45,7 +46,11 @@ def in_order(
 
 
 def end_with_parent() -> None:
-    """In a worker: end when the process that started it is gone, killed perhaps."""
+    """In a worker: end when the process that started it is gone, killed perhaps.
+
+    Ctrl-C, which a terminal sends to both, is left to that process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -41,9 +41,10 @@ class Slices:
             raise IndexError(f"slice {index} of {len(self)}")
         try:
             example = self._data_source[index]
-        except RuntimeError as error:  # a checksum of ArrayRecord
+            example["patient"] = example["patient"].decode()
+        except (RuntimeError, ValueError, KeyError) as error:
+            # A checksum of ArrayRecord, or what TFDS says of features that are damaged.
             raise _damaged(self._path, f"slice {index}: {error}") from error
-        example["patient"] = example["patient"].decode()
         return example
 
 
@@ -113,19 +114,30 @@ def open_directory(path: Path) -> Prepared:
     path = Path(path)
     try:
         builder = tfds.builder_from_directory(path)
+        metadata = builder.info.metadata
     except Exception as error:
         raise errors.DatasetError(
             f"{path} holds no data set ({type(error).__name__}: {error}); build it "
             "with `python -m tfds_builders.NAME`"
         ) from error
-    index = splits.Index.of(builder.info.metadata, path)
+    index = splits.Index.of(metadata, path)
     site = index.site
     opened = {}
     for name, entries in index.patients.items():
-        _check_shards(builder.info, name, path)
-        source = Slices(builder.as_data_source(name), path)
+        source = _open_shards(builder, name, path)
         opened[name] = Split(name, source, entries, site)
     return Prepared(site, opened, index.fingerprint, index.origin, path)
+
+
+def _open_shards(builder: tfds.core.DatasetBuilder, name: str, path: Path) -> Slices:
+    """The slices of a split; a DatasetError if its description or files are damaged."""
+    try:
+        _check_shards(builder.info, name, path)
+        return Slices(builder.as_data_source(name), path)
+    except errors.DatasetError:
+        raise
+    except (RuntimeError, ValueError, KeyError) as error:  # of dataset_info.json
+        raise _damaged(path, f"split {name}: {error}") from error
 
 
 def _check_shards(info: tfds.core.DatasetInfo, name: str, path: Path) -> None:

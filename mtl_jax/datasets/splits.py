@@ -1,6 +1,8 @@
 """Which patients a data set takes, and the index that it keeps of them."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,8 +69,8 @@ class Index:
     patients: dict[str, tuple[examples.PatientEntry, ...]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a metadata file."""
-        return {
+        """Plain values for a metadata file, with a digest of them."""
+        values = {
             "format": INDEX_FORMAT,
             "site": sites.to_json(self.site),
             "cohort": self.cohort,
@@ -79,6 +81,7 @@ class Index:
                 for split, entries in self.patients.items()
             },
         }
+        return values | {"digest": _digest(values)}
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None, path: Path) -> "Index":
@@ -89,13 +92,40 @@ class Index:
                 f"{path} holds no data set of ours (index of format {found}, expected "
                 f"{INDEX_FORMAT}); remove the directory and build the data set again"
             )
+        values = dict(metadata)
+        digest = values.pop("digest", None)  # data sets of earlier versions have none
+        if digest not in (None, _digest(values)):
+            raise _damaged(path, "it differs from its digest")
+        try:
+            return cls._from_json(values, path)
+        except (KeyError, TypeError, AttributeError, errors.ConfigError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _from_json(cls, values: Mapping[str, Any], path: Path) -> "Index":
+        patients = {
+            split: tuple(examples.PatientEntry.from_json(row) for row in rows)
+            for split, rows in values["patients"].items()
+        }
+        for entries in patients.values():
+            for entry in entries:
+                if not records.is_id(entry.patient_id):
+                    raise _damaged(path, f"{entry.patient_id!r} is no patient's id")
         return cls(
-            site=sites.from_json(metadata["site"]),
-            cohort=metadata["cohort"],
-            origin=Origin(**metadata["origin"]),
-            fingerprint=metadata["fingerprint"],
-            patients={
-                split: tuple(examples.PatientEntry.from_json(row) for row in rows)
-                for split, rows in metadata["patients"].items()
-            },
+            site=sites.from_json(values["site"]),
+            cohort=values["cohort"],
+            origin=Origin(**values["origin"]),
+            fingerprint=values["fingerprint"],
+            patients=patients,
         )
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(path: Path, what: str) -> errors.DatasetError:
+    return errors.DatasetError(
+        f"the index of the data set in {path} is damaged ({what}); remove the "
+        "directory and build the data set again"
+    )

@@ -40,6 +40,15 @@ def predict(
         network: images [B, H, W, C] to dose / prescription and contour probabilities.
         preprocess: the way back to the patient's grid.
     """
+    for patient, outputs in seen(batches, network):
+        yield patient, _restored(outputs, grids[patient], preprocess)
+
+
+def seen(
+    batches: Iterable[records.Batch],
+    network: Callable[[np.ndarray], dict[str, np.ndarray]],
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield (patient index, outputs [Z, H, W, ...] by task) on the network's grid."""
     rows: list[dict[str, np.ndarray]] = []
     current = None
     for batch in batches:
@@ -47,12 +56,12 @@ def predict(
         for row in np.flatnonzero(batch["mask"]):
             patient = int(batch["patient"][row])
             if patient != current and current is not None:
-                yield current, _gather(rows, grids[current], preprocess)
+                yield current, _stack(rows)
                 rows = []
             current = patient
             rows.append({task: output[row] for task, output in outputs.items()})
     if current is not None:
-        yield current, _gather(rows, grids[current], preprocess)
+        yield current, _stack(rows)
 
 
 def with_mirror(
@@ -79,22 +88,47 @@ def with_mirror(
     return both
 
 
-def _gather(
-    rows: list[dict[str, np.ndarray]],
+def _stack(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {task: np.stack([row[task] for row in rows]) for task in rows[0]}
+
+
+def _restored(
+    outputs: dict[str, np.ndarray],
     grid: geometry.Grid,
     preprocess: preprocessing.Preprocess,
 ) -> Prediction:
     dose_gy = contours = None
-    if "dose" in rows[0]:
-        dose = np.stack([row["dose"][..., 0] for row in rows])
-        dose_gy = np.maximum(preprocess.restore(dose, grid), 0) * np.float32(
-            preprocess.prescription_gy
-        )
-    if "contours" in rows[0]:
-        stacked = np.stack([row["contours"] for row in rows])
-        restored = preprocess.restore(stacked, grid).astype(np.float16)
-        contours = np.ascontiguousarray(np.moveaxis(restored, -1, 0))
+    if "dose" in outputs:
+        dose_gy = restore_dose(outputs["dose"], grid, preprocess)
+    if "contours" in outputs:
+        found = outputs["contours"]
+        # Contiguous, structure by structure.
+        contours = np.empty((found.shape[-1], *grid.shape), np.float16)
+        for channel, probability in enumerate(contours):
+            probability[:] = restore_contour(found, channel, grid, preprocess)
     return Prediction(grid, dose_gy, contours, preprocess.structures)
+
+
+def restore_dose(
+    outputs: np.ndarray, grid: geometry.Grid, preprocess: preprocessing.Preprocess
+) -> np.ndarray:
+    """The dose in Gy [Z, Y, X] float32 on the CT's `grid`, not negative.
+
+    `outputs` [Z, H, W, 1] are the network's: dose / prescription, on its own grid.
+    """
+    restored = np.maximum(preprocess.restore(outputs[..., 0], grid), 0)
+    restored *= np.float32(preprocess.prescription_gy)
+    return restored
+
+
+def restore_contour(
+    outputs: np.ndarray,
+    channel: int,
+    grid: geometry.Grid,
+    preprocess: preprocessing.Preprocess,
+) -> np.ndarray:
+    """Probabilities [Z, Y, X] float16 of one of the contours on the CT's `grid`."""
+    return preprocess.restore(outputs[..., channel], grid).astype(np.float16)
 
 
 def save(prediction: Prediction, path: Path) -> None:

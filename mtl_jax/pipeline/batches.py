@@ -88,7 +88,10 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """All slices of a split, in order, as often as it is iterated; len() in batches."""
+    """All slices of a split, in order, as often as it is iterated; len() in batches.
+
+    Of one process: its rows of each batch.
+    """
 
     batches: grain.MapDataset
 
@@ -121,8 +124,8 @@ def training(
     indices = split.slice_indices(skip_empty_slices, leave_out)
     if batch_size % process_count:
         raise errors.ConfigError(
-            f"train.batch_size {batch_size} does not divide into {process_count} "
-            "processes; choose a multiple"
+            f"train.batch_size is {batch_size}, which {process_count} processes cannot "
+            f"share: give {errors.nearest_multiples(batch_size, process_count)}"
         )
     if len(indices) < batch_size:
         raise errors.ConfigError(
@@ -170,16 +173,27 @@ def evaluation(
     preprocess: preprocessing.Preprocess,
     batch_size: int,
     leave_out: Collection[int] = (),
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> Evaluation:
     """All slices of `split` in order, empty ones too.
 
-    Without the patients at the positions `leave_out`.
+    Without the patients at the positions `leave_out`. `batch_size` is that of all
+    processes together, whose rows in order are the batch of one process alone.
+    ConfigError if it does not fit the processes.
     """
+    if batch_size % process_count:
+        raise errors.ConfigError(
+            f"evaluate.batch_size is {batch_size}, which {process_count} processes "
+            f"cannot share: give {errors.nearest_multiples(batch_size, process_count)}"
+        )
+    local = batch_size // process_count
+    first = process_index * local
     load = Loader(split.source, patient_of_slice(split), preprocess, None)
     indices = split.slice_indices(False, leave_out)
 
     def read(places: np.ndarray) -> records.Batch:
-        return load(indices[places], batch_size, (), 0)
+        return load(indices[places[first : first + local]], local, (), first)
 
     order = grain.MapDataset.range(len(indices))
     return Evaluation(order.batch(batch_size).map(read))

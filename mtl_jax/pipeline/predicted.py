@@ -15,14 +15,22 @@ from mtl_jax.core import errors, files, records, sites
 from mtl_jax.datasets import prepared
 
 
-def save(masks: Mapping[str, np.ndarray], site: sites.Site, path: Path) -> None:
-    """Write masks [Z, Y, X] bool by structure to `path`, whole or not at all."""
-    bits = np.zeros(next(iter(masks.values())).shape, np.uint16)
+def bits(
+    masks: Mapping[str, np.ndarray], site: sites.Site, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Masks bool of `shape` by structure, as the bits of one array uint16."""
+    packed = np.zeros(shape, np.uint16)
     for name, mask in masks.items():
         bit = site.names.index(site.structure(name).name)
-        bits |= mask.astype(np.uint16) << np.uint16(bit)
+        packed |= mask.astype(np.uint16) << np.uint16(bit)
+    return packed
+
+
+def save(masks: Mapping[str, np.ndarray], site: sites.Site, path: Path) -> None:
+    """Write masks [Z, Y, X] bool by structure to `path`, whole or not at all."""
+    packed = bits(masks, site, next(iter(masks.values())).shape)
     with files.whole(path) as partial, partial.open("wb") as file:
-        np.lib.format.write_array(file, bits, allow_pickle=False)
+        np.lib.format.write_array(file, packed, allow_pickle=False)
 
 
 def attach(split: prepared.Split, drawn: Mapping[str, Path]) -> prepared.Split:

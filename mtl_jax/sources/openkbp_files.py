@@ -27,6 +27,8 @@ SPLIT_FOLDERS = {
 ARCHIVES = (".tar.xz", ".txz", ".tar.gz", ".tgz", ".zip")
 # A CSV that lists all 128^3 voxels has 35 MB; more is not of the challenge.
 MAX_CSV_BYTES = 64 << 20
+# All 340 patients have some 2 GB of CSV files, which xz packs 7 times smaller.
+MAX_TAR_BYTES, MAX_PACKING, SMALL_TAR_BYTES = 8 << 30, 100, 256 << 20
 _CHUNK = 1 << 20
 _MEMBER = re.compile(
     rf"(?:(?P<root>.*)/)?(?P<split>{'|'.join(SPLIT_FOLDERS)})"
@@ -202,14 +204,25 @@ class Tar(_Archive):
         return index.patients
 
     def _decompress(self) -> IO[bytes]:
+        packed = self._path.stat().st_size
+        limit = min(max(MAX_PACKING * packed, SMALL_TAR_BYTES), MAX_TAR_BYTES)
         spool = tempfile.TemporaryFile(prefix="mtl_jax-")  # noqa: SIM115
         try:
             with self._open(self._path) as stream:
                 while chunk := stream.read(_CHUNK):
+                    if spool.tell() + len(chunk) > limit:
+                        raise errors.SourceError(
+                            f"{self.label} has {packed} bytes and unpacks to more than "
+                            f"{limit}, as no archive of the challenge does: download "
+                            "or copy it again, or unpack it yourself"
+                        )
                     _spool_write(spool, chunk, self.label)
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
             spool.close()
             raise self._damaged(error) from error
+        except errors.SourceError:
+            spool.close()
+            raise
         spool.seek(0)
         return spool
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import tqdm
 
-from mtl_jax.core import errors
+from mtl_jax.core import errors, locks
 from mtl_jax.core import workers as processes
 
 STAMP = "phantom.json"
+SCRATCH = ".phantom-"
 
 
 def write(
@@ -34,14 +35,27 @@ def write(
     """
     if _is_written(folder, stamp):
         return
+    with locks.held(folder.parent, "choose another folder", wait=True):
+        for left in folder.parent.glob(f"{SCRATCH}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        if not _is_written(folder, stamp):  # another process may have been faster
+            _write(folder, stamp, write_patient, patients, workers)
+
+
+def _write(
+    folder: Path,
+    stamp: dict[str, Any],
+    write_patient: Callable[..., None],
+    patients: Sequence[tuple[str, *tuple[Any, ...]]],
+    workers: int,
+) -> None:
     with scratch(folder) as cohort:
         tasks = ((cohort / inside, *asked) for inside, *asked in patients)
         written = processes.in_order(write_patient, tasks, workers)
         for _ in tqdm.tqdm(written, total=len(patients), desc="phantoms", unit="pt"):
             pass
         (cohort / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
-        if not _is_written(folder, stamp):  # another process may have been faster
-            cohort.rename(folder)
+        cohort.rename(folder)
 
 
 @contextlib.contextmanager
@@ -49,7 +63,7 @@ def scratch(folder: Path) -> Iterator[Path]:
     """A new folder on the disk of `folder`, to be renamed to it; gone at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own: the folder's may be a patient's.
-    holder = Path(tempfile.mkdtemp(prefix=".phantom-", dir=folder.parent))
+    holder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
         made = holder / "made"
         made.mkdir()

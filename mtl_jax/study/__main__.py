@@ -13,7 +13,7 @@ from pathlib import Path
 import ml_collections
 from absl import flags
 
-from mtl_jax.core import reporting, sites
+from mtl_jax.core import errors, locks, reporting, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.study import (
     cohort,
@@ -26,6 +26,7 @@ from mtl_jax.study import (
     report,
 )
 from mtl_jax.study.tables import render
+from mtl_jax.train import distributed
 
 logger = logging.getLogger("mtl_jax")
 
@@ -44,6 +45,12 @@ PRINT_METRICS = flags.DEFINE_bool(
 def run() -> int:
     """Train, evaluate, write; returns the exit status."""
     config = command.config()
+    if distributed.count() > 1:
+        raise errors.ConfigError(
+            "a study runs in one process, on all devices that it finds: train its runs "
+            "with `python -m mtl_jax.main` on several processes, in the folders that "
+            "--dry_run names, and start the study in one, which takes them over"
+        )
     if PRINT_METRICS.value:
         template = evaluate.Rules.of(config).template
         print(reporting.render(template, sites.get(config.site)), end="")
@@ -57,19 +64,29 @@ def run() -> int:
         return 0
     data = command.prepare(config)
     members = cohort.inspect(data).require()
+    with locks.held(home / "study", "choose another --workdir"):
+        _compare(config, jobs, data, members, home)
+    return 0
+
+
+def _compare(
+    config: ml_collections.ConfigDict,
+    jobs: list[plan.Job],
+    data: prepared.Prepared,
+    members: cohort.Cohort,
+    home: Path,
+) -> None:
+    """Finish the `jobs`, then write the results of each split."""
     rules = evaluate.Rules.of(config)
-    with command.asked_to_stop() as asked:
-        beside = {
-            name: gather.yardsticks_of(
-                data, name, config, home / "study" / name / "yardsticks"
-            )
-            for name in config.evaluate.splits
-        }
-        for number, job in enumerate(jobs, 1):
-            logger.info("run %d of %d: %s", number, len(jobs), job.workdir)
-            if not plan.finish(job, data, asked, beside):
-                logger.warning("stopped; the same command goes on from there")
-                return command.PREEMPTED
+    beside = {
+        name: gather.yardsticks_of(
+            data, name, config, home / "study" / name / "yardsticks"
+        )
+        for name in config.evaluate.splits
+    }
+    for number, job in enumerate(jobs, 1):
+        logger.info("run %d of %d: %s", number, len(jobs), job.workdir)
+        plan.finish(job, data, beside)
     shown = [job for job in jobs if not job.is_fold]
     for name in config.evaluate.splits:
         split = data.splits[name]
@@ -77,7 +94,6 @@ def run() -> int:
             name, split, tuple(shown), beside[name], rules, data.fingerprint
         )
         _write(found, members, data, config, home / "study" / name)
-    return 0
 
 
 def _write(

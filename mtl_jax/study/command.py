@@ -3,13 +3,12 @@
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
-import contextlib
+import errno
 import importlib
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,21 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.sources import cohort_folder, dicom_patient, phantom, phantom_dicom
-from mtl_jax.train import compilation
+from mtl_jax.study import stopping
+from mtl_jax.train import compilation, distributed
+
+logger = logging.getLogger("mtl_jax")
 
 BUILDERS = {
     "openkbp": "tfds_builders.openkbp.openkbp_dataset_builder",
     "prostate": "tfds_builders.prostate.prostate_dataset_builder",
 }
 PREEMPTED = 75
+# What a disk answers that is full, or not to be written to, or broken.
+UNWRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration: FILE[:ROLE]; --config.KEY=VALUE changes a value."
@@ -44,6 +51,24 @@ DATA_DIR = flags.DEFINE_string(
 MANUAL_DIR = flags.DEFINE_string(
     "manual_dir", None, "Raw patients; by default <data_dir>/downloads/manual."
 )
+# Only where JAX does not find the other processes by itself.
+COORDINATOR = flags.DEFINE_string(
+    "coordinator_address",
+    os.environ.get("JAX_COORDINATOR_ADDRESS") or None,
+    "HOST:PORT of the first of several processes; by default $JAX_COORDINATOR_ADDRESS.",
+)
+PROCESSES = flags.DEFINE_integer(
+    "num_processes",
+    os.environ.get("JAX_NUM_PROCESSES") or None,
+    "How many processes train together; by default $JAX_NUM_PROCESSES. 1: this alone.",
+    lower_bound=1,
+)
+PROCESS = flags.DEFINE_integer(
+    "process_id",
+    os.environ.get("JAX_PROCESS_ID") or None,
+    "Which of them this is, from 0; by default $JAX_PROCESS_ID.",
+    lower_bound=0,
+)
 
 
 def start(run: Callable[[], int]) -> None:
@@ -54,12 +79,39 @@ def start(run: Callable[[], int]) -> None:
         absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
         logging.getLogger("mtl_jax").setLevel(logging.INFO)
         compilation.keep_programs()
-        try:
-            return run()
-        except errors.MtlError as error:
-            return _fail(str(error), 1)
+        status = status_of(lambda: _together(run))
+        return distributed.leave(status, together=status in (0, PREEMPTED))
 
     app.run(main, flags_parser=parse)
+
+
+def _together(run: Callable[[], int]) -> int:
+    """`run`, in all processes that train together."""
+    number = PROCESSES.value
+    with distributed.joined(COORDINATOR.value, number, PROCESS.value):
+        if not distributed.is_first():
+            logging.getLogger("mtl_jax").setLevel(logging.WARNING)
+        return run()
+
+
+def status_of(run: Callable[[], int]) -> int:
+    """The exit status of `run`; what ended it before is said in one line."""
+    try:
+        with stopping.raised():
+            return run()
+    except stopping.Stopped as signal:
+        logger.warning("%s: stopped; the same command goes on from there", signal)
+        return PREEMPTED
+    except errors.MtlError as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        return _fail(
+            f"{error}: the disk is full, broken, or not to be written to; when that is "
+            "mended, the same command goes on",
+            1,
+        )
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -89,7 +141,9 @@ def parse(argv: list[str]) -> list[str]:
 
 def config() -> ml_collections.ConfigDict:
     """The configuration of the flags, checked."""
-    return configs.check(CONFIG.value)
+    checked = configs.check(CONFIG.value)
+    distributed.check_same(configs.flatten(checked))
+    return checked
 
 
 def workdir(below: str = "") -> Path:
@@ -108,7 +162,11 @@ def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
     manual_dir = Path(
         MANUAL_DIR.value or data_dir / "downloads" / "manual"
     ).expanduser()
-    return prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
+    data = distributed.in_turns(
+        lambda: prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
+    )
+    distributed.check_same({"the data's fingerprint": data.fingerprint})
+    return data
 
 
 def prepare_in(
@@ -178,26 +236,6 @@ def _dicom_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return {"site": sites.get(config.site), "rules": rules, "refused": refused}
 
 
-@contextlib.contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A function that says whether SIGTERM, or a first Ctrl-C, has come."""
-    came: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        came.append(number)
-        signal.signal(number, before[number])  # a second one ends the program
-
-    before: dict[int, Any] = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {errors.printable(message)}", file=sys.stderr)
     return status

@@ -16,28 +16,14 @@ from typing import Any
 import ml_collections
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, roles
+from mtl_jax.core import errors, locks
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import predicted
-from mtl_jax.study import evaluate, runs, trained, workdir
+from mtl_jax.study import drawing, evaluate, runs, trained, workdir
+from mtl_jax.train import distributed
 
 # Files by split and patient.
 Files = Mapping[str, Mapping[str, Path]]
-
-
-def fold_workdir(whole: Path, fold: int, folds: int) -> Path:
-    """Where the run lives that was trained without fold `fold` of `folds`."""
-    return whole.with_name(f"{whole.name}-fold{fold}of{folds}")
-
-
-def sources(config: ml_collections.ConfigDict, home: Path) -> list[Path]:
-    """Working directories that draw for a run in `home`: the whole run, then folds."""
-    if roles.get(config.role).beside_ct != "predicted":
-        return []
-    given = config.data.contours_from
-    whole = Path(given).expanduser() if given else home.with_name("contour")
-    folds = config.data.contour_folds
-    return [whole, *(fold_workdir(whole, k, folds) for k in range(folds))]
 
 
 def provide(
@@ -49,11 +35,11 @@ def provide(
         WorkdirError: a run that should draw is not there, not finished, of other data
             or structures, or no longer the one that the run in `home` began with.
     """
-    if not (folders := sources(config, home)):
+    if not (folders := drawing.sources(config, home)):
         return {}
-    drawing = [_finished(folder, config, data) for folder in folders]
-    bases = _bases(home, drawing)
-    (whole, basis), *folds = zip(drawing, bases, strict=True)
+    finished = [_finished(folder, config, data) for folder in folders]
+    bases = _bases(home, finished)
+    (whole, basis), *folds = zip(finished, bases, strict=True)
     files = {
         name: _draw(whole, basis, name, only=() if folds and name == "train" else None)
         for name in data.splits
@@ -66,8 +52,21 @@ def provide(
                 f"({number}, {len(folds)}): delete it and train it again"
             )
         files["train"] |= _draw(run, basis, "train", only=run.left_out)
-    workdir.write_json(bases, home / "contours.json")
+    distributed.once(lambda: workdir.write_json(bases, home / drawing.BASES))
+    _check_shared(files)
     return files
+
+
+def _check_shared(files: Files) -> None:
+    """WorkdirError at all processes if one of them does not see the drawn `files`."""
+    absent = [p for split in files.values() for p in split.values() if not p.exists()]
+    seen = distributed.exchange(str(absent[0]) if absent else "")
+    for number, path in enumerate(seen):
+        if path:
+            raise errors.WorkdirError(
+                f"process {number} does not see {path}: drawn contours are read by "
+                "every process; put the working directories where all machines see them"
+            )
 
 
 def _finished(
@@ -100,17 +99,17 @@ def _finished(
     )
 
 
-def _bases(home: Path, drawing: list[runs.Run]) -> list[dict[str, Any]]:
+def _bases(home: Path, finished: list[runs.Run]) -> list[dict[str, Any]]:
     """What each run draws with: what `home` began with, or else what is set now.
 
     Raises:
         WorkdirError: a checkpoint that `home` began with is there no more.
     """
-    path = home / "contours.json"
-    if not path.exists():
-        return [_basis(run) for run in drawing]
+    path = home / drawing.BASES
+    if not distributed.once(path.exists):
+        return [_basis(run) for run in finished]
     bases = workdir.read_json(path)
-    for run, basis in zip(drawing, bases, strict=True):
+    for run, basis in zip(finished, bases, strict=True):
         try:
             found = trained.digest(run, basis["step"])
         except errors.CheckpointError:
@@ -146,7 +145,19 @@ def _draw(
     patients = run.split(name).patients
     wanted = range(len(patients)) if only is None else only
     files = {i: folder / f"{patients[i].patient_id}.npy" for i in wanted}
-    missing = [i for i, path in files.items() if not path.exists()]
+    if distributed.once(lambda: not all(path.exists() for path in files.values())):
+        advice = "name another run in data.contours_from"
+        lock = locks.held(run.workdir / "contours", advice, wait=True)
+        with distributed.at_first(lock):
+            _draw_missing(run, basis, name, files)
+    return {patients[i].patient_id: path for i, path in files.items()}
+
+
+def _draw_missing(
+    run: runs.Run, basis: dict[str, Any], name: str, files: Mapping[int, Path]
+) -> None:
+    """Write those of `files`, by position in split `name`, that are not there."""
+    missing = distributed.once(lambda: [i for i, p in files.items() if not p.exists()])
     rules = dataclasses.replace(
         evaluate.Rules.of(run.config),
         contour_threshold=basis["contour_threshold"],
@@ -155,5 +166,6 @@ def _draw(
     for index, prediction in trained.predictions(
         run, name, missing, at_step=basis["step"], mirror=basis["mirror"]
     ):
+        if not distributed.is_first():
+            continue
         predicted.save(rules.drawn(prediction), run.site, files[index])
-    return {patients[i].patient_id: path for i, path in files.items()}

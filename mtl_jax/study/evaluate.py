@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,14 @@ class Rules:
     largest_component: bool
 
     @classmethod
-    def of(cls, config: ml_collections.ConfigDict) -> "Rules":
-        """The rules of a configuration; a ConfigError if its metrics file is wrong."""
-        site, settings = sites.get(config.site), config.evaluate
+    def of(
+        cls, config: ml_collections.ConfigDict, site: sites.Site | None = None
+    ) -> "Rules":
+        """The rules of a configuration; a ConfigError if its metrics file is wrong.
+
+        `site` where the configuration's may be a file that is not here.
+        """
+        site, settings = site or sites.get(config.site), config.evaluate
         template = reporting.default(site)
         if settings.metrics:
             template = reporting.read(Path(settings.metrics).expanduser(), site)
@@ -86,9 +91,15 @@ class Rules:
     ) -> dict[str, dict[str, np.ndarray]]:
         """Masks by variant and structure; none of a role that draws no contours."""
         masks = postprocess.masks(prediction, threshold=self.contour_threshold)
+        return self.variants(masks)
+
+    def variants(
+        self, masks: Mapping[str, np.ndarray]
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """The same of `masks` that a threshold gave."""
         if not masks:
             return {}
-        largest = postprocess.largest_of(masks)
+        masks, largest = dict(masks), postprocess.largest_of(masks)
         if self.largest_component:
             return {"": largest, ALL_PIECES: masks}
         return {"": masks, LARGEST: largest}
@@ -137,16 +148,27 @@ def score(
     patient: records.Patient, prediction: volumes.Prediction, rules: Rules
 ) -> list[Row]:
     """All metrics of one patient, of all variants."""
+    drawn = rules.contours(prediction)
+    return score_arrays(patient, prediction.dose_gy, drawn, rules)
+
+
+def score_arrays(
+    patient: records.Patient,
+    dose_gy: np.ndarray | None,
+    drawn: Mapping[str, Mapping[str, np.ndarray]],
+    rules: Rules,
+) -> list[Row]:
+    """As `score`, of a dose [Z, Y, X] and of masks by variant and structure."""
     values: list[tuple[str, reporting.Value]] = []
-    if prediction.dose_gy is not None and patient.dose_gy is not None:
-        for variant, dose_gy in rules.doses(patient, prediction.dose_gy).items():
+    if dose_gy is not None and patient.dose_gy is not None:
+        for variant, one_gy in rules.doses(patient, dose_gy).items():
             values += [
                 (variant, value)
                 for value in dose.score(
-                    patient.dose_gy, dose_gy, patient, rules.site, rules.template
+                    patient.dose_gy, one_gy, patient, rules.site, rules.template
                 )
             ]
-    for variant, masks in rules.contours(prediction).items():
+    for variant, masks in drawn.items():
         for name, mask in masks.items():
             metrics = rules.template.contours.get(name, ())
             reference = patient.structures.get(name)

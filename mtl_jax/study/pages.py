@@ -18,6 +18,7 @@ from mtl_jax.study import (
     cohort,
     evaluate,
     gather,
+    model_card,
     outputs,
     plan,
     report,
@@ -218,7 +219,8 @@ def _provenance(gathered: gather.Gathered) -> Iterator[report.Fact]:
         text = (
             f"{network}, width {job.config.model.width}; {plan.state(job)}; seeds "
             f"{', '.join(map(str, seeds))}; {first['devices']}; initial "
-            f"weights: {first['pretrained']}"
+            f"weights: {first['pretrained']}; model card: "
+            f"{job.workdir.name}/{model_card.NAME}"
         )
         yield report.Fact(gather.label(role), text)
     if first:

@@ -6,15 +6,23 @@ seeds than the configuration's own), so that runs of `mtl_jax.main` are taken ov
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ml_collections
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, roles
+from mtl_jax.core import errors, locks, roles
 from mtl_jax.datasets import prepared
-from mtl_jax.study import contours, results, runs, workdir
+from mtl_jax.study import (
+    contours,
+    drawing,
+    model_card,
+    results,
+    runs,
+    stopping,
+    workdir,
+)
 from mtl_jax.train import writers
 
 logger = logging.getLogger(__name__)
@@ -72,31 +80,31 @@ def jobs(
     found = []
     for seed in seeds:
         suffix = "" if seed == config.seed else f"-seed{seed}"
-        drawing = home / f"contour{suffix}"
+        whole = home / f"contour{suffix}"
         for name in roles.ROLES:  # `contour` comes first
             if name not in chosen:
                 continue
             own = _changed(config, role=name, seed=seed)
             where = home / f"{name}{suffix}"
             if name in takes_drawn:
-                own.data.contours_from = given or str(drawing)
+                own.data.contours_from = given or str(whole)
                 if folds:
                     where = home / f"{name}-folds{folds}{suffix}"
             else:
                 own.data.contours_from, own.data.contour_folds = "", 0
             found.append(Job(configs.check(own), where))
             if name == "contour" and takes_drawn and not given:
-                found += _folds(own, folds, drawing)
+                found += _folds(own, folds, whole)
     return found
 
 
-def _folds(config: ml_collections.ConfigDict, folds: int, drawing: Path) -> list[Job]:
+def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[Job]:
     """Contour runs that each leave a fold of the training patients out."""
     found = []
     for fold in range(folds):
         own = _changed(config)
         own.data.left_out_fold = (fold, folds)
-        where = contours.fold_workdir(drawing, fold, folds)
+        where = drawing.fold_workdir(whole, fold, folds)
         found.append(Job(configs.check(own), where))
     return found
 
@@ -110,18 +118,23 @@ def _changed(
 
 
 def finish(
-    job: Job,
-    data: prepared.Prepared,
-    stop: Callable[[], bool],
-    beside: Mapping[str, results.Yardsticks],
-) -> bool:
-    """Train and evaluate what `job` still lacks; False if stopped before the end.
+    job: Job, data: prepared.Prepared, beside: Mapping[str, results.Yardsticks]
+) -> None:
+    """Train and evaluate what `job` still lacks, alone in its working directory.
 
     `beside` has the yardsticks' rows of each split.
     """
+    with locks.held(job.workdir, "give the study another --workdir"):
+        _finish(job, data, beside)
+
+
+def _finish(
+    job: Job, data: prepared.Prepared, beside: Mapping[str, results.Yardsticks]
+) -> None:
     run = job.run(data)
-    if not run.train(stop):
-        return False
+    with stopping.noted() as asked:
+        run.train(asked)
+    model_card.write(run)
     splits = () if job.is_fold else job.config.evaluate.splits
     for split in splits:
         if not results.is_current(run, split):
@@ -133,7 +146,7 @@ def finish(
         results.curves(run)
     for split in undrawn:
         results.picture(run, split)
-    return not stop()
+    model_card.write(run)  # with the results
 
 
 def state(job: Job) -> str:

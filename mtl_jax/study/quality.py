@@ -142,11 +142,10 @@ def _examine(raw: cohort_patient.Raw, split: str, picture: Path) -> Member:
     patient = reading.patient
     title = f"{raw.patient_id}   {split}"
     figures.overlay_figure(picture, patient, site=raw.site, title=title)
-    renamed = {f"{name} is {roi}" for name, roi in reading.roi_names.items()}
     dose_gy = patient.dose_gy
     return dataclasses.replace(
         member,
-        notes=tuple(note for note in reading.notes if note not in renamed),
+        notes=reading.notes,
         structures=tuple(
             _drawn(reading, name, raw.site) for name in patient.structures
         ),
@@ -213,7 +212,9 @@ def _names(raw: cohort_patient.Raw, split: str) -> tuple[frozenset[str], str]:
     """A worker's task: names of a patient's ROIs, or why there are none."""
     del split
     try:
-        rois = cohort_patient.structure_set(raw).rois
-        return frozenset(roi.label for roi in rois), ""
+        found = cohort_patient.structure_set(raw)
+        # Not as messages show them: a mapping file needs them as they are.
+        hide = found.file.identifiers.hide
+        return frozenset(hide(roi.name) for roi in found.rois), ""
     except errors.MtlError as error:
         return frozenset(), f"patient {raw.patient_id}: {error}"

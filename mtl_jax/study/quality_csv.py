@@ -21,7 +21,10 @@ def write(found: quality.Quality, folder: Path) -> None:
 
 def _csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     every = list(rows)
-    with files.whole(path) as partial, partial.open("w", newline="") as file:
+    with (
+        files.whole(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
         if every:
             writer = csv.DictWriter(file, list(every[0]))
             writer.writeheader()

@@ -15,7 +15,7 @@ from mtl_jax.core import reporting, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.study import evaluate, figures, runs, trained, workdir, yardsticks
-from mtl_jax.train import writers
+from mtl_jax.train import distributed, writers
 
 # Rows of each yardstick, by its name.
 Yardsticks = Mapping[str, Sequence[evaluate.Row]]
@@ -31,29 +31,37 @@ def evaluate_split(
     began = time.monotonic()
     folder = run.workdir / "evaluation"
     for stale in (folder / f"{name}.json", folder / f"{name}.png"):
-        stale.unlink(missing_ok=True)  # a stop on the way leaves none of it
+        if distributed.is_first():
+            stale.unlink(missing_ok=True)  # a stop on the way leaves none of it
     rules = evaluate.Rules.of(run.config)
     split = run.split(name)
     rows = []
     for index, prediction in trained.predictions(run, name):
+        if not distributed.is_first():
+            continue  # it has done its share of the slices
         patient = split.volume(index)
         path = prediction_path(run.workdir, name, patient.patient_id)
         volumes.save(prediction, path)
         rows += evaluate.score(patient, prediction, rules)
-    if beside is None:
-        beside = score_yardsticks(
-            run.split("train"), split, rules, run.config.data.structures, run.role.tasks
-        )
-    summary = _basis(run, name) | evaluate.summarise(rows, run.site)
-    summary["yardsticks"] = {
-        each: evaluate.summarise(theirs, run.site) for each, theirs in beside.items()
-    }
-    for each, theirs in beside.items():
-        evaluate.write_csv(theirs, folder / "yardsticks" / name / f"{each}.csv")
-    evaluate.write_csv(rows, rows_path(run.workdir, name))
-    summary["seconds"] = time.monotonic() - began
-    workdir.write_json(summary, folder / f"{name}.json")
-    return summary
+
+    def finish() -> dict[str, Any]:
+        theirs = beside
+        if theirs is None:
+            structures, tasks = run.config.data.structures, run.role.tasks
+            train = run.split("train")
+            theirs = score_yardsticks(train, split, rules, structures, tasks)
+        summary = _basis(run, name) | evaluate.summarise(rows, run.site)
+        summary["yardsticks"] = {
+            each: evaluate.summarise(own, run.site) for each, own in theirs.items()
+        }
+        for each, own in theirs.items():
+            evaluate.write_csv(own, folder / "yardsticks" / name / f"{each}.csv")
+        evaluate.write_csv(rows, rows_path(run.workdir, name))
+        summary["seconds"] = time.monotonic() - began
+        workdir.write_json(summary, folder / f"{name}.json")
+        return summary
+
+    return distributed.once(finish)
 
 
 def _basis(run: runs.Run, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
 from mtl_jax.models import multitask, pretrained, rewrites
 from mtl_jax.pipeline import augment, batches, predicted, preprocess
-from mtl_jax.study import workdir
-from mtl_jax.train import checkpoint, parallel, step, writers
+from mtl_jax.study import drawing, training_data, workdir
+from mtl_jax.train import bystander, checkpoint, distributed, parallel, step, writers
 from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
 
@@ -52,7 +52,12 @@ class Run:
     @functools.cached_property
     def preprocess(self) -> preprocess.Preprocess:
         """As configured; fitted statistics are taken once and kept in the workdir."""
-        return make_preprocess(self.config, self._statistics())
+        return make_preprocess(self.config, self.statistics)
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, Any]:
+        """How the CT is normalised, and where that comes from."""
+        return distributed.once(self._statistics)
 
     def _statistics(self) -> dict[str, Any]:
         path = self.workdir / "statistics.json"
@@ -104,6 +109,8 @@ class Run:
             preprocess=self.preprocess,
             batch_size=self.config.evaluate.batch_size,
             leave_out=leave_out,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
         )
 
     @functools.cached_property
@@ -147,26 +154,8 @@ class Run:
     @functools.cached_property
     def step(self) -> step.Step:
         config = self.config
-        settings = {
-            k: v
-            for k, v in config.model.items()
-            if k not in ("pretrained", "dtype", "rewrites")
-        }
-        rewritten = rewrites.PLAIN
-        if config.model.rewrites == "auto":
-            rewritten = rewrites.for_platform(jax.default_backend())
-        network = multitask.build_network(
-            network=self.role.network,
-            tasks=self.role.tasks,
-            structures=len(config.data.structures),
-            dtype=jnp.dtype(config.model.dtype),
-            axis_name=self.backend.axis_name,
-            fast_variance=True,
-            rewritten=rewritten,
-            **settings,
-        )
         return step.Step(
-            network=network,
+            network=make_network(config, self.backend.axis_name),
             objective=objective.Objective(
                 tasks=self.role.tasks,
                 contour_head=config.model.contour_head,
@@ -208,41 +197,78 @@ class Run:
         """What makes a checkpoint enough on its own."""
         return {
             "config": configs.flatten(self.config),
-            "statistics": self._statistics(),
+            "statistics": self.statistics,
             "site": sites.to_json(self.site),
             "structures": list(self.config.data.structures),
             "data_fingerprint": self.data.fingerprint,
-        }
+            "training_data": self._training_data(),
+        } | ({"drawing": self._drawing[1]} if self._drawing else {})
+
+    def _training_data(self) -> dict[str, Any]:
+        """What it is trained on, in figures; taken once and kept in the workdir."""
+        path = self.workdir / "training_data.json"
+        if path.exists():
+            return workdir.read_json(path)
+        about = training_data.describe(self.data.splits["train"], self.left_out)
+        workdir.write_json(about, path)
+        return about
+
+    @functools.cached_property
+    def _drawing(self) -> tuple[Any, dict[str, Any]] | None:
+        """Weights and description of the network whose contours it takes in."""
+        found = drawing.checkpoint_of(self.config, self.workdir)
+        if found is None:
+            return None
+        folder, about = found
+        network = make_network(configs.unflatten(about["config"]), None)
+        weights = checkpoint.load_weights(folder, multitask.shapes(network, 1))
+        return weights, about | {"weights_digest": checkpoint.digest(weights)}
 
     @property
     def finished(self) -> bool:
         """Whether the working directory holds the last step's checkpoint."""
-        with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
-            return bool(checkpoints.steps) and (
-                checkpoints.steps[-1] >= self.schedule.steps
-            )
+        folder = self.workdir / "checkpoints"
+        found = distributed.once(lambda: checkpoint.steps(folder))
+        return bool(found) and found[-1] >= self.schedule.steps
 
     # What a run does.
 
     def train(self, stop: Callable[[], bool]) -> bool:
         """Train from the newest checkpoint to the end; False if stopped before."""
-        with checkpoint.Checkpoints(self.workdir / "checkpoints") as checkpoints:
-            restored = checkpoints.restore(self.abstract_state())
-            if restored is None:
-                state, note = self.initial_state()
-            else:
-                state, note = restored[0], "restored from a checkpoint"
+        like = self.abstract_state()
+        with self._open_checkpoints() as checkpoints:
+            state: states.TrainState = distributed.from_first(
+                lambda: self._begin(checkpoints, like), like
+            )
             first = int(state.step)
-            workdir.note_start(self.workdir, step=first, pretrained=note)
             if first >= self.schedule.steps:
                 logger.info("already trained for %d steps", first)
                 return True
-            with _closing(
-                writers.open_writers(self.workdir, resume_step=first)
-            ) as writer:
+            writer = bystander.Writer()
+            if distributed.is_first():
+                writer = writers.open_writers(self.workdir, resume_step=first)
+            with contextlib.closing(writer):
                 self._describe(state, writer)
                 state = loops.train(self.loop(checkpoints, stop), state, writer)
         return int(state.step) >= self.schedule.steps
+
+    def _open_checkpoints(self) -> checkpoint.Checkpoints:
+        if not distributed.is_first():
+            return bystander.Checkpoints()
+        weights = self._drawing and self._drawing[0]
+        return checkpoint.Checkpoints(self.workdir / "checkpoints", weights)
+
+    def _begin(
+        self, checkpoints: checkpoint.Checkpoints, like: states.TrainState
+    ) -> states.TrainState:
+        """The newest checkpoint's state, or a new one; the workdir notes the start."""
+        restored = checkpoints.restore(like)
+        if restored is None:
+            state, note = self.initial_state()
+        else:
+            state, note = restored[0], "restored from a checkpoint"
+        workdir.note_start(self.workdir, step=int(state.step), pretrained=note)
+        return state
 
     def _describe(self, state: states.TrainState, writer: Any) -> None:
         """The network's parameters and what will happen, for log and TensorBoard."""
@@ -269,28 +295,45 @@ class Run:
             batches_from=self.training_batches.iterate,
             validation=lambda: self.evaluation_batches("validation"),
             checkpoints=checkpoints,
-            run=self.in_checkpoint,
+            run=self.in_checkpoint if distributed.is_first() else {},
             picture=functools.partial(writers.picture, colours=colours, slices=4),
             stop=stop,
         )
 
 
-@contextlib.contextmanager
-def _closing(writer: Any) -> Iterator[Any]:
-    try:
-        yield writer
-    finally:
-        writer.flush()
-        writer.close()
+def make_network(
+    config: ml_collections.ConfigDict, axis_name: str | None
+) -> multitask.MultiTask:
+    """The network of a configuration; `axis_name` is the backend's."""
+    role, model = roles.get(config.role), dict(config.model)
+    del model["pretrained"]
+    rewritten = rewrites.PLAIN
+    if model.pop("rewrites") == "auto":
+        rewritten = rewrites.for_platform(jax.default_backend())
+    return multitask.build_network(
+        network=role.network,
+        tasks=role.tasks,
+        structures=len(config.data.structures),
+        dtype=jnp.dtype(model.pop("dtype")),
+        axis_name=axis_name,
+        fast_variance=True,
+        rewritten=rewritten,
+        **model,
+    )
 
 
 def make_preprocess(
-    config: ml_collections.ConfigDict, statistics: Mapping[str, Any]
+    config: ml_collections.ConfigDict,
+    statistics: Mapping[str, Any],
+    site: sites.Site | None = None,
 ) -> preprocess.Preprocess:
-    """Preprocessing as configured, with `ct_mean` and `ct_std` of `statistics`."""
+    """Preprocessing as configured, with `ct_mean` and `ct_std` of `statistics`.
+
+    `site` where the configuration's may be a file that is not here.
+    """
     data = config.data
     return preprocess.Preprocess(
-        site=sites.get(config.site),
+        site=site or sites.get(config.site),
         structures=tuple(data.structures),
         beside_ct=roles.get(config.role).beside_ct,
         ct_values=data.ct_values,

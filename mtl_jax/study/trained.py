@@ -3,34 +3,29 @@
 In: a Run with checkpoints. Out: predictions, patient by patient, on their own grids.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from mtl_jax.core import errors
+from mtl_jax.core import records
 from mtl_jax.inference import volumes
 from mtl_jax.study import runs
-from mtl_jax.train import checkpoint
+from mtl_jax.train import checkpoint, distributed
 
 
 def step(run: runs.Run) -> int:
     """The step whose checkpoint the configuration evaluates."""
-    with checkpoint.Checkpoints(run.workdir / "checkpoints") as checkpoints:
-        if not checkpoints.steps:
-            raise errors.CheckpointError(
-                f"{run.workdir} has no checkpoint to evaluate: train first"
-            )
-        chosen = checkpoints.steps[-1]
-        if run.config.evaluate.checkpoint == "best":
-            chosen = checkpoints.best_step() or chosen
-    return chosen
+    folder = run.workdir / "checkpoints"
+    which = run.config.evaluate.checkpoint
+    return distributed.once(lambda: checkpoint.evaluated_step(folder, which))
 
 
 def digest(run: runs.Run, at_step: int) -> str:
     """The digest of a step's checkpoint; a CheckpointError if it is not there."""
-    return checkpoint.read_run(_folder(run, at_step))["digest"]
+    folder = _folder(run, at_step)
+    return distributed.once(lambda: checkpoint.read_run(folder)["digest"])
 
 
 def _folder(run: runs.Run, at_step: int) -> Path:
@@ -59,7 +54,9 @@ def predictions(
     if not wanted:
         return
     where = _folder(run, step(run) if at_step is None else at_step)
-    state = run.backend.put_state(checkpoint.load(where, run.abstract_state())[0])
+    like = run.abstract_state()
+    host = distributed.from_first(lambda: checkpoint.load(where, like)[0], like)
+    state = run.backend.put_state(host)
     predict = run.backend.by_slice(run.step.predict)
 
     def straight(image: np.ndarray) -> dict[str, np.ndarray]:
@@ -67,12 +64,29 @@ def predictions(
 
     mirror = run.config.evaluate.mirror if mirror is None else mirror
     network = volumes.with_mirror(straight, run.preprocess) if mirror else straight
-    with tqdm(total=len(wanted), desc=f"{run.role.name}, {name}", unit="pt") as bar:
+    batches = run.evaluation_batches(name, set(range(len(patients))) - wanted)
+    with tqdm(
+        total=len(wanted),
+        desc=f"{run.role.name}, {name}",
+        unit="pt",
+        disable=not distributed.is_first(),
+    ) as bar:
         for found in volumes.predict(
-            run.evaluation_batches(name, set(range(len(patients))) - wanted),
+            _with_all_rows(batches),
             {index: entry.grid for index, entry in enumerate(patients)},
             network,
             run.preprocess,
         ):
             yield found
             bar.update()
+
+
+def _with_all_rows(batches: Iterable[records.Batch]) -> Iterator[records.Batch]:
+    """`batches`, in which it is said of the rows of all processes whose they are.
+
+    The images stay those of this process: the network's outputs are of all rows again.
+    """
+    for batch in batches:
+        distributed.wait()  # for the first one, which does more with a prediction
+        columns = {"patient": batch["patient"], "mask": batch["mask"]}
+        yield batch | distributed.gather(columns)

@@ -83,6 +83,7 @@ def note_start(workdir: Path, *, step: int, pretrained: str) -> None:
             "from_step": step,
             "pretrained": pretrained,
             "devices": f"{len(devices)} x {devices[0].device_kind}",
+            "processes": jax.process_count(),
             "platform": devices[0].platform,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),

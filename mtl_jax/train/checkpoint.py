@@ -1,8 +1,9 @@
 """Checkpoints through Orbax: whole, verified, and enough on their own.
 
 Each holds the training state and a JSON item with the run's configuration, statistics
-and structure names, and a digest of every array. Orbax itself does not notice a flipped
-bit, nor go back to an older checkpoint when the newest is damaged: `restore` does.
+and structure names, and a digest of every array; and, of a run that takes in another
+network's contours, that network. Orbax itself does not notice a flipped bit, nor go
+back to an older checkpoint when the newest is damaged: `restore` does.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from orbax.checkpoint import checkpoint_managers
 from mtl_jax.core import errors
 
 logger = logging.getLogger(__name__)
+
+# What a network predicts with; the rest of a state is for training.
+WEIGHTS = ("params", "batch_stats")
 
 
 def digest(tree: Any) -> str:
@@ -40,12 +44,19 @@ def digest(tree: Any) -> str:
 class Checkpoints:
     """The checkpoints of one run: the newest two and the best."""
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, drawing: Any = None):
+        """`drawing`: weights of the network that draws for this run, if there is one.
+
+        Each checkpoint then holds them too; its JSON item describes them as "drawing".
+        """
+        self.folder, self._drawing = Path(folder), drawing
         policies = checkpoint_managers.preservation_policy
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self.folder.absolute(),
             options=ocp.CheckpointManagerOptions(
+                create=False,
+                multiprocessing_options=_alone(),
                 save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
                 preservation_policy=policies.AnyPreservationPolicy(
                     [
@@ -58,14 +69,15 @@ class Checkpoints:
                     ]
                 ),
             ),
-            item_names=("state", "run"),
+            item_names=("state", "run", "drawing"),
         )
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     @property
     def steps(self) -> list[int]:
@@ -74,38 +86,59 @@ class Checkpoints:
 
     def best_score(self) -> float:
         """The lowest validation score of the checkpoints; infinite without one."""
-        return min((score for _, score in self._scores()), default=float("inf"))
-
-    def best_step(self) -> int | None:
-        """The step with the lowest validation score; the newest where none has one."""
-        scores = list(self._scores())
-        if scores:
-            return min(scores, key=lambda pair: pair[1])[0]
-        return self.steps[-1] if self.steps else None
+        scores = _scores(self.folder, self.steps)
+        return min((score for _, score in scores), default=float("inf"))
 
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
         """Save host `state` in the background; `score`: of its validation, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state), run=ocp.args.JsonSave(item)
-            ),
-            metrics=None if score is None else {"score": score},
-        )
+        item["weights_digest"] = digest({n: getattr(state, n) for n in WEIGHTS})
+        item["description_digest"] = _of_description(item)
+        items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
+        if self._drawing is not None:
+            items["drawing"] = ocp.args.PyTreeSave(self._drawing)
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(**items),
+                metrics=None if score is None else {"score": score},
+            )
 
     def wait(self) -> None:
         """Return when the last checkpoint is on disk, whole."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say clearly that the disk is full, or the like.
+
+        Raises:
+            OutputError: this checkpoint, or the one before, could not be written.
+        """
+        try:
+            yield
+        except Exception as error:  # TensorStore raises ValueErrors
+            if not isinstance(error, OSError) and "os_error_code" not in str(error):
+                raise
+            whole = ", ".join(map(str, steps(self.folder))) or "none"
+            raise errors.OutputError(
+                f"a checkpoint cannot be written to {self.folder} "
+                f"({str(error).splitlines()[0][:300]}); steps that are saved whole: "
+                f"{whole}. Make room, or mend what it says; the same command goes on"
+            ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest undamaged state and its JSON item; None where there is none.
 
         Damaged checkpoints are named in a warning and moved to `damaged/` beside the
-        folder, so that their steps can be saved again.
+        folder, so that their steps can be saved again. What killed saves have left is
+        removed: no other process may be at work in the folder.
         """
+        for left in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(left, ignore_errors=True)
         for step in reversed(self.steps):
             try:
                 return load(self.folder / str(step), like)
@@ -125,12 +158,13 @@ class Checkpoints:
         self._manager.reload()
         return target
 
-    def _scores(self) -> Iterator[tuple[int, float]]:
-        for step in self.steps:
-            with contextlib.suppress(errors.CheckpointError):  # `restore` deals with it
-                score = read_run(self.folder / str(step)).get("score")
-                if score is not None:
-                    yield step, score
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """So that Orbax waits for no other process: the first one alone comes here."""
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}
+    )
 
 
 def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
@@ -141,17 +175,52 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             its contents differ from their digest.
     """
     run = read_run(folder)
+    return _verified(folder / "state", like, run["digest"]), run
+
+
+def load_weights(folder: Path, like: Any) -> Any:
+    """What the network in `folder` predicts with, verified, of the shapes of `like`.
+
+    The optimiser's moments are not read, unless the checkpoint is of a version that
+    has no digest of the weights alone.
+
+    Raises:
+        CheckpointError: as `load`.
+    """
+    run = read_run(folder)
+    if "weights_digest" in run:
+        expected = run["weights_digest"]
+        return _verified(folder / "state", like, expected, partly=True)
+    state = _verified(folder / "state", None, run["digest"])
+    return _fitting(folder, {name: state[name] for name in WEIGHTS}, like)
+
+
+def load_drawing(folder: Path, like: Any) -> Any:
+    """The same of the network that draws for the one in `folder`."""
+    expected = read_run(folder)["drawing"]["weights_digest"]
+    return _verified(folder / "drawing", like, expected)
+
+
+def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> Any:
+    """The arrays in `item`, as `like` has them, if they have the digest `expected`.
+
+    None takes them as they are; `partly` only those that `like` has.
+    """
+    folder = item.parent
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    as_arrays = ocp.RestoreArgs(restore_type=np.ndarray)
+    wanted: dict[str, Any] = {}
+    if like is not None:
+        restore_args = jax.tree.map(lambda _: as_arrays, abstract)
+        wanted = {"item": abstract, "restore_args": restore_args}
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            state = checkpointer.restore(
-                (folder / "state").absolute(),
-                args=ocp.args.PyTreeRestore(
-                    item=abstract,
-                    restore_args=jax.tree.map(
-                        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), abstract
-                    ),
-                ),
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+        with ocp.Checkpointer(
+            handler, multiprocessing_options=_alone()
+        ) as checkpointer:
+            found = checkpointer.restore(
+                item.absolute(),
+                args=ocp.args.PyTreeRestore(partial_restore=partly, **wanted),
             )
     except (
         Exception
@@ -160,13 +229,58 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             f"checkpoint {folder.name} in {folder.parent} cannot be read "
             f"({type(error).__name__}): it is damaged, or of another network"
         ) from error
-    state = jax.tree.map(np.asarray, state)
-    if digest(state) != run["digest"]:
+    found = jax.tree.map(np.asarray, found)
+    if digest(found) != expected:
         raise errors.CheckpointError(
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "
             "differ from their digest"
         )
-    return state, run
+    return found if like is None else _fitting(folder, found, like)
+
+
+def _fitting(folder: Path, found: Any, like: Any) -> Any:
+    """`found`; a CheckpointError unless it has the names and shapes of `like`."""
+
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
+
+    if shapes(found) != shapes(like):
+        raise errors.CheckpointError(
+            f"checkpoint {folder.name} in {folder.parent} is of another network: its "
+            "arrays have other names or shapes"
+        )
+    return found
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps that have a checkpoint in `folder`, oldest first; nothing is changed."""
+    found = folder.glob("[0-9]*") if folder.is_dir() else ()
+    return sorted(int(path.name) for path in found if path.name.isdigit())
+
+
+def evaluated_step(folder: Path, which: str) -> int:
+    """The "newest" or "best" step of the checkpoints in `folder` (evaluate.checkpoint).
+
+    The newest where none was validated.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = steps(folder)
+    if not found:
+        raise errors.CheckpointError(f"{folder} holds no checkpoint: train first")
+    scores = list(_scores(folder, found)) if which == "best" else []
+    return min(scores, key=lambda pair: pair[1])[0] if scores else found[-1]
+
+
+def _scores(folder: Path, among: Sequence[int]) -> Iterator[tuple[int, float]]:
+    """Step and validation score of the checkpoints that have one and can be read."""
+    for step in among:
+        with contextlib.suppress(errors.CheckpointError):  # `restore` deals with it
+            score = read_run(folder / str(step)).get("score")
+            if score is not None:
+                yield step, score
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -174,8 +288,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         run = json.loads((Path(folder) / "run" / "metadata").read_text())
         run["digest"]
+        # Checkpoints of earlier versions have none.
+        if run.pop("description_digest", None) not in (None, _of_description(run)):
+            raise ValueError("it differs from its digest")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.CheckpointError(
             f"checkpoint {folder} is missing or damaged: its description cannot be read"
         ) from error
     return run
+
+
+def _of_description(run: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import records
+from mtl_jax.core import errors, records
 from mtl_jax.models import multitask
-from mtl_jax.train import checkpoint, parallel, step
+from mtl_jax.train import checkpoint, distributed, parallel, step
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -55,14 +55,18 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
     batches = loop.batches_from(first)
     state = loop.backend.put_state(state)
     progress = tqdm(
-        total=schedule.steps, initial=first, unit="step", dynamic_ncols=True
+        total=schedule.steps,
+        initial=first,
+        unit="step",
+        dynamic_ncols=True,
+        disable=not distributed.is_first(),
     )
     with progress:
         clock = Clock()
         for number in range(first + 1, schedule.steps + 1):
             batch = next(batches)
             state = update(state, loop.backend.put_batch(batch))
-            clock.images += len(batch["mask"])
+            clock.images += len(batch["mask"]) * distributed.count()
             last = number == schedule.steps
             stopping = not last and loop.stop()
             score = None
@@ -79,6 +83,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             if number % schedule.checkpoint_every == 0 or last or stopping or improved:
                 writer.flush()
                 host = loop.backend.host(state)
+                check_finite(loop, number, _numbers(host))
                 loop.checkpoints.save(number, host, loop.run, score)
                 best = best if score is None else min(best, score)
             progress.update()
@@ -107,7 +112,38 @@ def log_row(loop: Loop, state: states.TrainState, number: int) -> dict[str, Any]
     steps = (number - 1) % loop.schedule.log_every + 1
     row: dict[str, Any] = {"epoch": _epoch(loop, number)}
     row |= {name: float(value) / steps for name, value in window.items()}
+    check_finite(loop, number, row)
     return row | {f"gamma/{task}": float(value) for task, value in gammas.items()}
+
+
+def check_finite(loop: Loop, number: int, values: Mapping[str, Any]) -> None:
+    """DivergedError if a value is NaN or infinite, so that no checkpoint holds it.
+
+    What is found at step `number` came up after the line before in the log.
+    """
+    broken = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if not broken:
+        return
+    first = (number - 1) // loop.schedule.log_every * loop.schedule.log_every + 1
+    saved = loop.checkpoints.steps
+    raise errors.DivergedError(
+        f"{', '.join(broken[:5])}{' and more' if broken[5:] else ''} became NaN or "
+        f"infinite between step {first} and step {number}, which was not saved; "
+        + (f"step {saved[-1]} is the last saved. " if saved else "")
+        + "The same command would come to the same point: lower "
+        "optimizer.learning_rate or set model.dtype to float32, in another --workdir"
+    )
+
+
+def _numbers(state: states.TrainState) -> dict[str, np.ndarray]:
+    """The arrays of a host state by name, but for whole numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    named = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+    return {
+        name: leaf
+        for name, leaf in named.items()
+        if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
+    }
 
 
 class Validation:
@@ -117,12 +153,18 @@ class Validation:
         self._loop = loop
         self._sums = loop.backend.sums(loop.step.evaluate)
         self._outputs = loop.backend.by_slice(loop.step.predict)
-        self._shown: records.Batch | None = None
+        self._image: np.ndarray | None = None  # this process's rows of `_shown`
+        self._shown: Any = None
 
     def __call__(self, state: states.TrainState, number: int, writer: Any) -> float:
         """Write the losses; return the score that picks the best: their plain sum."""
         total: Any = None
-        batches = tqdm(self._loop.validation(), desc="validation", leave=False)
+        batches = tqdm(
+            self._loop.validation(),
+            desc="validation",
+            leave=False,
+            disable=not distributed.is_first(),
+        )
         for batch in batches:
             sums = self._loop.backend.host(
                 self._sums(state, self._loop.backend.put_batch(batch))
@@ -133,23 +175,24 @@ class Validation:
             f"validation/loss/{name}": float(v) for name, v in (by_task | parts).items()
         }
         row["validation/score"] = score = sum(float(loss) for loss in by_task.values())
+        check_finite(self._loop, number, row)
         writer.write_scalars(number, {"epoch": _epoch(self._loop, number)} | row)
         return score
 
     def picture(self, state: states.TrainState) -> np.ndarray:
         """CT, contours and dose of the batch in which most structures are seen."""
-        if self._shown is None:
-            best = max(
-                itertools.islice(self._loop.validation(), 16),
-                key=lambda batch: (
-                    batch["contours"].any(axis=(1, 2)).sum(),
-                    -batch["slice"][0],
-                ),
-            )
-            self._shown = best
-        return self._loop.picture(
-            self._shown, self._outputs(state, self._shown["image"])
-        )
+        if self._image is None:
+            batches = itertools.islice(self._loop.validation(), 16)
+            best = max(batches, key=_structures_seen)
+            self._image, self._shown = best["image"], distributed.gather(dict(best))
+        return self._loop.picture(self._shown, self._outputs(state, self._image))
+
+
+def _structures_seen(batch: records.Batch) -> tuple[int, int]:
+    """How many, in the rows of all processes; then the earliest slice."""
+    columns = {"seen": batch["contours"].any(axis=(1, 2)), "slice": batch["slice"]}
+    whole = distributed.gather(columns)
+    return int(whole["seen"].sum()), -int(whole["slice"][0])
 
 
 def _epoch(loop: Loop, number: int) -> int:

@@ -1,6 +1,8 @@
 """Where a step runs: `jit` over a mesh, or `pmap`; the same methods, the same result.
 
-Both spread the batch over the devices and keep the state on each of them.
+Both spread the batch over the devices and keep the state on each of them. Where several
+processes train together, the devices are those of all, each process hands in its rows
+of the batch, in the order of the processes, and all have the same results.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mtl_jax.core import errors
+from mtl_jax.train import distributed
 
 AXIS = "batch"
 
@@ -28,7 +31,7 @@ class Backend(Protocol):
         ...
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
-        """A host batch [B, ...], spread over the devices."""
+        """The process's rows [b, ...] of a host batch, spread over its devices."""
         ...
 
     def host(self, tree: Any) -> Any:
@@ -44,7 +47,10 @@ class Backend(Protocol):
         ...
 
     def by_slice(self, function: Callable) -> Callable:
-        """`function(state, image) -> arrays [B, ...]`, compiled; returns NumPy."""
+        """`function(state, image) -> arrays [B, ...]`, compiled; returns NumPy.
+
+        What comes out are the rows of all processes.
+        """
         ...
 
 
@@ -57,12 +63,21 @@ class Jit:
         mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._spread = NamedSharding(mesh, PartitionSpec(AXIS))
+        self._is_shared = not self._spread.is_fully_addressable
 
     def put_state(self, state: Any) -> Any:
-        return jax.device_put(state, self._everywhere)
+        return self._place(state, self._everywhere)
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
-        return jax.device_put(batch, self._spread)
+        return self._place(batch, self._spread)
+
+    def _place(self, tree: Any, sharding: NamedSharding) -> Any:
+        if not self._is_shared:
+            return jax.device_put(tree, sharding)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
+            tree,
+        )
 
     def host(self, tree: Any) -> Any:
         return jax.device_get(tree)
@@ -86,10 +101,10 @@ class Jit:
         compiled = jax.jit(
             function,
             in_shardings=(self._everywhere, self._spread),
-            out_shardings=self._spread,
+            out_shardings=self._everywhere if self._is_shared else self._spread,
         )
         return lambda state, image: jax.device_get(
-            compiled(state, jax.device_put(image, self._spread))
+            compiled(state, self._place(image, self._spread))
         )
 
 
@@ -100,9 +115,10 @@ class Pmap:
 
     def __init__(self, devices: Sequence[jax.Device]):
         self._devices = list(devices)
+        self._own = sum(d.process_index == jax.process_index() for d in devices)
 
     def put_state(self, state: Any) -> Any:
-        count = len(self._devices)
+        count = self._own
         copies = jax.tree.map(lambda x: np.stack([np.asarray(x)] * count), state)
         return jax.pmap(lambda x: x, devices=self._devices)(copies)
 
@@ -110,7 +126,10 @@ class Pmap:
         return {name: self._split(array) for name, array in batch.items()}
 
     def host(self, tree: Any) -> Any:
-        return jax.device_get(jax.tree.map(lambda x: x[0], tree))
+        first = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
+        return jax.tree.map(
+            lambda one, x: one.reshape(x.shape[1:]), jax.device_get(first), tree
+        )
 
     def update(self, function: Callable) -> Callable:
         return jax.pmap(
@@ -124,13 +143,22 @@ class Pmap:
         compiled = jax.pmap(function, axis_name=AXIS, devices=self._devices)
 
         def call(state: Any, image: np.ndarray) -> Any:
-            outputs = jax.device_get(compiled(state, self._split(image)))
-            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+            outputs = compiled(state, self._split(image))
+            own = jax.tree.map(
+                lambda x: np.concatenate(_shards(x)).reshape(-1, *x.shape[2:]), outputs
+            )
+            return distributed.gather(own)
 
         return call
 
     def _split(self, array: np.ndarray) -> np.ndarray:
-        return array.reshape(len(self._devices), -1, *array.shape[1:])
+        return array.reshape(self._own, -1, *array.shape[1:])
+
+
+def _shards(array: jax.Array) -> list[np.ndarray]:
+    """The parts of `array` on this process's devices, in their order."""
+    shards = sorted(array.addressable_shards, key=lambda s: s.index[0].start or 0)
+    return jax.device_get([shard.data for shard in shards])
 
 
 BACKENDS: dict[str, type[Jit] | type[Pmap]] = {"jit": Jit, "pmap": Pmap}
@@ -146,27 +174,48 @@ def backend(
 ) -> Backend:
     """The backend called `name` over the first `devices` devices; 0 takes all.
 
+    Of several processes each gives as many.
+
     Raises:
         ConfigError: fewer devices than asked for, or a batch they cannot share equally.
     """
-    found = jax.devices()
-    if devices > len(found):
-        raise errors.ConfigError(
-            f"train.devices is {devices}, but JAX finds {len(found)} "
-            f"({found[0].platform}): give at most that"
-        )
-    used = found[: devices or len(found)]
+    used = choose(devices)
     _check_divides("train.batch_size", batch_size, len(used), accumulate)
     _check_divides("evaluate.batch_size", evaluate_batch_size, len(used), 1)
     return BACKENDS[name](used)
 
 
+def choose(devices: int) -> list[jax.Device]:
+    """`devices` devices, those of a process next to each other; 0 takes all."""
+    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    processes = jax.process_count()
+    if devices > len(found):
+        raise errors.ConfigError(
+            f"train.devices is {devices}, but JAX finds {len(found)} "
+            f"({found[0].platform}): give at most that"
+        )
+    if devices % processes:
+        raise errors.ConfigError(
+            f"train.devices is {devices}, which {processes} processes cannot give in "
+            f"equal parts: give {errors.nearest_multiples(devices, processes)}, or 0 "
+            "for all"
+        )
+    share = devices // processes or len(found)
+    of_process = [[d for d in found if d.process_index == k] for k in range(processes)]
+    return [device for own in of_process for device in own[:share]]
+
+
+def for_prediction(batch_size: int) -> tuple[Backend, int]:
+    """All devices of this process, and `batch_size` or the next that they can share."""
+    found = jax.local_devices()
+    return Jit(found), -(-batch_size // len(found)) * len(found)
+
+
 def _check_divides(key: str, batch_size: int, devices: int, parts: int) -> None:
     share = devices * parts
     if batch_size % share:
-        below = batch_size // share * share
-        nearest = [str(size) for size in (below, below + share) if size]
         raise errors.ConfigError(
             f"{key} is {batch_size}, which {devices} devices cannot share in {parts} "
-            f"equal parts each: give {' or '.join(nearest)}, or set train.devices"
+            f"equal parts each: give {errors.nearest_multiples(batch_size, share)}, or "
+            "set train.devices"
         )

@@ -23,6 +23,11 @@ class TrainState:
     window: dict[str, jax.Array]  # sums of the metrics since the last log line
 
 
+def weights(state: TrainState) -> dict[str, Any]:
+    """What the network predicts with: its variables, as Flax takes them."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
 def optimizer(
     *,
     learning_rate: float,

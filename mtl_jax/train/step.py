@@ -20,6 +20,28 @@ from mtl_jax.train import state as states
 Batch = dict[str, jax.Array]
 
 
+def outputs(
+    network: multitask.MultiTask, weights: multitask.Variables, image: jax.Array
+) -> dict[str, jax.Array]:
+    """The outputs [B, H, W, ...] for images [B, H, W, C], by task; not in training."""
+    found: Any = network.apply(weights, image, train=False)
+    return found
+
+
+def predict(
+    network: multitask.MultiTask,
+    contour_head: str,
+    weights: multitask.Variables,
+    image: jax.Array,
+) -> dict[str, jax.Array]:
+    """As `outputs`, with the contours as probabilities [B, H, W, N]."""
+    found = outputs(network, weights, image)
+    if "contours" in found:
+        head = contours.probabilities(found["contours"], contour_head)
+        found |= {"contours": head}
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """The static parts of a step; called with what changes."""
@@ -73,19 +95,14 @@ class Step:
         self, state: states.TrainState, image: jax.Array
     ) -> dict[str, jax.Array]:
         """The network's outputs [B, H, W, ...] for images [B, H, W, C], by task."""
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        outputs: Any = self.network.apply(variables, image, train=False)
-        return outputs
+        return outputs(self.network, states.weights(state), image)
 
     def predict(
         self, state: states.TrainState, image: jax.Array
     ) -> dict[str, jax.Array]:
         """As `outputs`, with the contours as probabilities [B, H, W, N]."""
-        outputs = self.outputs(state, image)
-        if "contours" in outputs:
-            head = self.objective.contour_head
-            outputs |= {"contours": contours.probabilities(outputs["contours"], head)}
-        return outputs
+        head = self.objective.contour_head
+        return predict(self.network, head, states.weights(state), image)
 
     def _over_devices(self, tree: Any) -> Any:
         if self.axis_name is None:

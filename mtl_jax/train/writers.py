@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,25 +66,41 @@ class JsonLines(_Quiet):
 
 
 class TensorBoard(_Quiet):
-    """Scalars, pictures and texts in TensorBoard's files."""
+    """Scalars, pictures and texts in TensorBoard's files, in this thread.
+
+    tensorboardX's own SummaryWriter has another, after whose end (of a full disk, say)
+    it waits for ever.
+    """
 
     def __init__(self, folder: Path, *, resume_step: int):
         tensorboardx = importlib.import_module("tensorboardX")
-        self._writer = tensorboardx.SummaryWriter(
-            str(folder), purge_step=resume_step + 1 if resume_step else None
+        self._summary = tensorboardx.summary
+        self._events = importlib.import_module("tensorboardX.proto.event_pb2")
+        folder.mkdir(parents=True, exist_ok=True)
+        # The file's name has the second in it, and two starts may share that.
+        self._writer = tensorboardx.event_file_writer.EventsWriter(
+            str(folder / "events"), f".{os.getpid()}"
         )
+        if resume_step:  # later steps of files that were written before are hidden
+            start = self._events.SessionLog(status=self._events.SessionLog.START)
+            self._write(resume_step + 1, session_log=start)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         for name, value in scalars.items():
-            self._writer.add_scalar(name, float(value), step)
+            self._write(step, summary=self._summary.scalar(name, float(value)))
 
     def write_images(self, step: int, images: Mapping[str, Any]) -> None:
         for name, image in images.items():
-            self._writer.add_image(name, np.asarray(image), step, dataformats="HWC")
+            made = self._summary.image(name, np.asarray(image), dataformats="HWC")
+            self._write(step, summary=made)
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
-            self._writer.add_text(name, text, step)
+            self._write(step, summary=self._summary.text(name, text))
+
+    def _write(self, step: int, **content: Any) -> None:
+        event = self._events.Event(wall_time=time.time(), step=step, **content)
+        self._writer.write_event(event)
 
     def flush(self) -> None:
         self._writer.flush()

@@ -3,10 +3,11 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
-from mtl_jax.core import errors, sites
-from mtl_jax.datasets import splits
+from mtl_jax.core import errors, geometry, sites
+from mtl_jax.datasets import examples, splits
 
 SITE = sites.OPENKBP
 CONTOURED = {
@@ -62,3 +63,26 @@ def test_an_index_holds_all_of_a_users_site(tmp_path: pathlib.Path):
 def test_an_index_of_another_format_is_refused(metadata, tmp_path: pathlib.Path):
     with pytest.raises(errors.DatasetError, match="holds no data set of ours"):
         splits.Index.of(metadata, tmp_path)
+
+
+def test_an_index_that_was_changed_is_refused(tmp_path: pathlib.Path):
+    origin = splits.Origin("a" * 64, "the folder x")
+    metadata = splits.Index(SITE, "paper", origin, "b" * 64, {"train": ()}).to_json()
+    with pytest.raises(errors.DatasetError, match="differs from its digest"):
+        splits.Index.of(metadata | {"cohort": "official"}, tmp_path)
+    del metadata["digest"]  # as versions before had it
+    assert splits.Index.of(metadata, tmp_path).cohort == "paper"
+    with pytest.raises(errors.DatasetError, match=r"index .* is damaged .KeyError"):
+        splits.Index.of({"format": 1, "site": "openkbp"}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/etc/passwd", "..", "a/b", "", "a\n"])
+def test_a_patient_whose_id_would_leave_its_folder_is_refused(tmp_path, name):
+    """A data set may come from others, and ids become the names of files."""
+    grid = geometry.Grid((1, 2, 2), (1.0, 1.0, 1.0))
+    body = np.ones(1, bool)
+    entry = examples.PatientEntry(name, 0, 1, grid, (), True, False, body)
+    origin = splits.Origin("a" * 64, "the folder x")
+    index = splits.Index(SITE, "paper", origin, "b" * 64, {"test": (entry,)})
+    with pytest.raises(errors.DatasetError, match="is no patient's id"):
+        splits.Index.of(json.loads(json.dumps(index.to_json())), tmp_path)

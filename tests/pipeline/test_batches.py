@@ -179,7 +179,7 @@ def test_reading_threads_end_with_the_iteration(training):
 def test_mistakes_in_the_settings(training, split):
     with pytest.raises(errors.ConfigError, match="12 slices to train on, fewer than"):
         training(batch_size=13)
-    with pytest.raises(errors.ConfigError, match="4 does not divide into 3 processes"):
+    with pytest.raises(errors.ConfigError, match="3 processes cannot share: give 3 or"):
         training(process_count=3)
     one_patient = dataclasses.replace(split, patients=split.patients[:1])
     with pytest.raises(errors.DatasetError, match="belong to no patient"):

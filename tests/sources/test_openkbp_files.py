@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import errors
-from mtl_jax.sources import openkbp
+from mtl_jax.sources import openkbp, openkbp_files
 from tfds_builders.openkbp import make_dummy_data
 
 DUMMY = make_dummy_data.FOLDER / "provided-data"
@@ -240,3 +240,49 @@ def test_a_folder_without_patients_says_what_to_put_there(tmp_path: pathlib.Path
         openkbp.open_source(tmp_path)
     with pytest.raises(errors.SourceError, match="is not a folder; put"):
         openkbp.open_source(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.gz"])
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, suffix):
+    """Zeros, which pack a thousand times smaller, fill no disk."""
+    limit = 4 << 20
+    monkeypatch.setattr(openkbp_files, "SMALL_TAR_BYTES", limit)
+    pack(tmp_path / f"data{suffix}", [("train-pats/pt_1/ct.csv", bytes(limit))])
+    written = []
+    write = openkbp_files._spool_write
+    monkeypatch.setattr(
+        openkbp_files,
+        "_spool_write",
+        lambda spool, chunk, label: (
+            written.append(len(chunk)) or write(spool, chunk, label)
+        ),
+    )
+    message = rf"data\{suffix} has \d+ bytes and unpacks to more than {limit}"
+    with pytest.raises(errors.SourceError, match=message):
+        openkbp.open_source(tmp_path)
+    assert sum(written) <= limit
+    # The patients themselves are far from it.
+    (tmp_path / f"data{suffix}").unlink()
+    packed = pack(tmp_path / f"data{suffix}", members("")).stat().st_size
+    total = sum(len(content) for _, content in members(""))
+    assert total < openkbp_files.MAX_PACKING * packed
+    with openkbp.open_source(tmp_path) as source:
+        assert source.patients == make_dummy_data.PATIENTS
+
+
+def test_a_zip_that_understates_a_file_is_damaged(tmp_path: pathlib.Path):
+    """No more is read than the size that it states, and that is found to be wrong."""
+    name = "provided-data/train-pats/pt_2/ct.csv"
+    path = pack(tmp_path / "data.zip", members("provided-data/"))
+    content = bytearray(path.read_bytes())
+    header, entry = content.index(name.encode()), content.rindex(name.encode())
+    # Where a zip states the size: 8 bytes before a name, 22 before one in its index.
+    whole = len(dict(members("provided-data/"))[name])
+    for place in (header - 8, entry - 22):
+        assert int.from_bytes(content[place : place + 4], "little") == whole
+        content[place : place + 4] = (100).to_bytes(4, "little")
+    path.write_bytes(content)
+    with openkbp.open_source(tmp_path) as source:
+        source.read("train", "pt_10")
+        with pytest.raises(errors.SourceError, match=r"pt_2/ct\.csv is damaged"):
+            source.read("train", "pt_2")

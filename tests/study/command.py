@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from mtl_jax.sources import phantom
 from mtl_jax.train import writers
 
 TINY = {
@@ -34,6 +35,11 @@ STUDY = {
 }
 
 
+def environment():
+    """That of a command which finds one device."""
+    return os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+
+
 def kill_in_training(process, log, rows, delay):
     """SIGKILL `delay` seconds after `log` has more than `rows`; False if it ended."""
     while process.poll() is None and len(writers.read_json_lines(log)) <= rows:
@@ -52,19 +58,23 @@ class Command:
     def __init__(self, data_dir):
         self.data_dir = data_dir
 
-    def start(
+    def line(
         self, workdir, *flags, module="main", config="configs/demo.py", **settings
     ):
-        """The running process; settings are configuration keys with __ for a dot."""
+        """Program and flags; settings are configuration keys with __ for a dot."""
         changes = TINY | {key.replace("__", "."): str(v) for key, v in settings.items()}
         arguments = [f"--config.{key}={value}" for key, value in changes.items()]
+        return [
+            *(sys.executable, "-m", f"mtl_jax.{module}", f"--config={config}"),
+            *(f"--workdir={workdir}", f"--data_dir={self.data_dir}"),
+            *(*arguments, *flags),
+        ]
+
+    def start(self, workdir, *flags, **settings):
+        """The running process."""
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", f"mtl_jax.{module}", f"--config={config}"),
-                *(f"--workdir={workdir}", f"--data_dir={self.data_dir}"),
-                *(*arguments, *flags),
-            ],
-            env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"},
+            self.line(workdir, *flags, **settings),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -88,3 +98,12 @@ def once(tmp_path_factory, name, make):
         if not done.exists():
             done.write_text(make(folder) or "")
     return folder, done.read_text()
+
+
+def on_phantoms(tmp_path_factory):
+    """The command on three phantoms and one to test on."""
+
+    def make(folder):
+        phantom.write_cohort(folder / "phantom", seed=0, train=2, validation=1, test=1)
+
+    return Command(once(tmp_path_factory, "phantoms", make)[0])

@@ -2,18 +2,13 @@
 
 import pytest
 
-from mtl_jax.sources import phantom
 from tests.study import command as commands
 
 
 @pytest.fixture(scope="session")
 def command(tmp_path_factory):
     """The command on three phantoms and one to test on; others must not change them."""
-
-    def make(folder):
-        phantom.write_cohort(folder / "phantom", seed=0, train=2, validation=1, test=1)
-
-    return commands.Command(commands.once(tmp_path_factory, "phantoms", make)[0])
+    return commands.on_phantoms(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ def test_a_run_leaves_every_file_of_the_contract(finished):
     assert names == {
         *("config.json", "provenance.json", "statistics.json", "metrics.jsonl"),
         *("tensorboard", "checkpoints", "predictions", "evaluation"),
+        *("training_data.json", "model_card.md"),
     }
     assert json.loads((workdir / "config.json").read_text())["train.steps"] == STEPS
     (start,) = json.loads((workdir / "provenance.json").read_text())["starts"]
@@ -47,6 +48,7 @@ def test_a_run_leaves_every_file_of_the_contract(finished):
     assert "fitted" in json.loads((workdir / "statistics.json").read_text())["origin"]
     assert f"{workdir}/evaluation/test.png" in out
     assert "mean dose map" in out
+    assert f"model card: {workdir}/model_card.md" in out
 
 
 def test_metrics_have_a_row_for_each_logged_step_and_validation(finished):

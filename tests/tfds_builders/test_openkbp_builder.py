@@ -1,5 +1,7 @@
 """The builder: the same data set however it is built, and never from another source."""
 
+import errno
+import fcntl
 import pathlib
 import shutil
 import subprocess
@@ -155,13 +157,19 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: pathlib.Path, workers: i
     assert not list((tmp_path / "data").rglob("1.0.0*"))
 
 
+def without_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_of_two_builds_at_a_time_the_first_to_end_stays(tmp_path, monkeypatch, same):
+    """Where the file system has no locks: else the second waits (tests/faults)."""
+    monkeypatch.setattr(fcntl, "flock", without_locks)
     other = DUMMY if same else other_source(tmp_path / "other")
     in_order = workers.in_order
 
     def overtaken(*arguments):
-        monkeypatch.undo()
+        monkeypatch.setattr(workers, "in_order", in_order)
         prepare(tmp_path / "data", other)
         yield from in_order(*arguments)
 

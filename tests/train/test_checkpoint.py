@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, and what happens when one is damaged."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from mtl_jax.train import checkpoint
 class State:
     step: np.ndarray
     params: dict
+    batch_stats: dict
 
 
 def make_state(step):
     values = np.arange(2000, dtype=np.float32) + step
-    return State(np.int32(step), {"a": {"kernel": values}, "b": np.float32(step)})
+    params = {"a": {"kernel": values}, "b": np.array(step, np.float32)}
+    return State(np.array(step, np.int32), params, {"a": {"mean": values[:4] * 2}})
 
 
 def save(folder, scores):
@@ -39,8 +42,10 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     save(tmp_path / "c", [0.9, 0.2, 0.5, 0.7, None])
     with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
         assert checkpoints.steps == [2, 4, 5]
-        assert checkpoints.best_step() == 2
         assert checkpoints.best_score() == 0.2
+    assert checkpoint.steps(tmp_path / "c") == [2, 4, 5]
+    assert checkpoint.evaluated_step(tmp_path / "c", "best") == 2
+    assert checkpoint.evaluated_step(tmp_path / "c", "newest") == 5
 
 
 def test_a_state_comes_back_bit_for_bit_with_its_description(tmp_path):
@@ -100,11 +105,60 @@ def test_a_damaged_description_is_noticed(tmp_path):
 def test_nothing_to_restore_is_none(tmp_path):
     with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
         assert checkpoints.restore(make_state(0)) is None
-        assert checkpoints.best_step() is None
+    with pytest.raises(errors.CheckpointError, match="train first"):
+        checkpoint.evaluated_step(tmp_path / "c", "best")
+
+
+def weights(step):
+    state = make_state(step)
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def change_run(folder, change):
+    path = folder / "run" / "metadata"
+    run = change(json.loads(path.read_text()))
+    run.pop("description_digest", None)
+    path.write_text(json.dumps(run))
+
+
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_weights_are_read_without_the_rest(tmp_path, with_digest):
+    save(tmp_path / "c", [None])
+    folder = tmp_path / "c" / "1"
+    if not with_digest:  # as earlier versions saved them
+        change_run(
+            folder, lambda run: {k: run[k] for k in run if k != "weights_digest"}
+        )
+    found = checkpoint.load_weights(folder, weights(0))
+    assert set(found) == {"params", "batch_stats"}
+    assert checkpoint.digest(found) == checkpoint.digest(weights(1))
+    other = weights(0) | {"batch_stats": {"a": {"mean": np.zeros(5, np.float32)}}}
+    with pytest.raises(errors.CheckpointError, match="another network"):
+        checkpoint.load_weights(folder, other)
+    change_run(folder, lambda run: {**run, "weights_digest": "0", "digest": "0"})
+    with pytest.raises(errors.CheckpointError, match="differ from their digest"):
+        checkpoint.load_weights(folder, weights(0))
+
+
+def test_the_network_that_draws_is_in_every_checkpoint(tmp_path):
+    about = {"drawing": {"weights_digest": checkpoint.digest(weights(7))}}
+    with checkpoint.Checkpoints(tmp_path / "c", drawing=weights(7)) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(step), about, None)
+        checkpoints.wait()
+        state, _ = checkpoints.restore(make_state(0))
+    assert int(state.step) == 2
+    for step in "12":
+        found = checkpoint.load_drawing(tmp_path / "c" / step, weights(0))
+        assert checkpoint.digest(found) == checkpoint.digest(weights(7))
+    wrong = {"drawing": {"weights_digest": "0"}}
+    change_run(tmp_path / "c" / "2", lambda run: run | wrong)
+    with pytest.raises(errors.CheckpointError, match="differ from their digest"):
+        checkpoint.load_drawing(tmp_path / "c" / "2", weights(0))
 
 
 def test_another_network_is_an_error(tmp_path):
     save(tmp_path / "c", [None])
-    other = State(np.int32(0), {"a": {"kernel": np.zeros(3, np.float32)}})
+    other = State(np.int32(0), {"a": {"kernel": np.zeros(3, np.float32)}}, {})
     with pytest.raises(errors.CheckpointError, match="another network"):
         checkpoint.load(tmp_path / "c" / "1", other)

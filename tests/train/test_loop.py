@@ -1,12 +1,15 @@
 """The loop on batches of noise: rhythm, stopping, restarting, compilations."""
 
+import dataclasses
 import itertools
+import time
 
 import jax
 import numpy as np
 import pytest
 
 from mtl_jax.core import config as configs
+from mtl_jax.core import errors
 from mtl_jax.train import checkpoint, loop, parallel, writers
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -35,6 +38,7 @@ class Bench:
             return step == stop_after
 
         with checkpoint.Checkpoints(folder / "checkpoints") as checkpoints:
+            self.checkpoints = checkpoints
             restored = checkpoints.restore(self.start)
             state = self.start if restored is None else restored[0]
             this = loop.Loop(
@@ -93,7 +97,7 @@ def test_things_happen_at_their_steps(undisturbed):
     assert [row["epoch"] for row in found if "loss/total" in row] == [0, 0, 0, 1, 1, 1]
     with checkpoint.Checkpoints(folder / "checkpoints") as checkpoints:
         assert checkpoints.steps[-2:] == [8, 12]
-        assert checkpoints.best_step() in (6, 12)
+    assert checkpoint.evaluated_step(folder / "checkpoints", "best") in (6, 12)
 
 
 @pytest.mark.parametrize("step", [1, 5, 7])
@@ -125,3 +129,89 @@ def test_nothing_is_compiled_after_the_first_epoch(bench, tmp_path):
         jax.monitoring.unregister_event_duration_listener(listen)
     assert compiled_at  # the listener hears compilations
     assert max(compiled_at) <= 6  # the first validation
+
+
+@pytest.mark.parametrize(
+    ("poison", "at", "last"), [(np.nan, 7, 6), (np.inf, 9, 8), (np.nan, 1, None)]
+)
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(
+    bench, undisturbed, tmp_path, monkeypatch, poison, at, last
+):
+    batches = list(itertools.islice(itertools.cycle(bench.batches), 12))
+    image = batches[at - 1]["image"].copy()
+    image[3, 5, 5] = poison
+    batches[at - 1] = batches[at - 1] | {"image": image}
+    monkeypatch.setattr(bench, "batches", batches)
+    window = rf"between step {at} and step {at + 1}, which was not saved"
+    with pytest.raises(errors.DivergedError, match=window) as raised:
+        bench.run(tmp_path)
+    assert "loss/dose" in str(raised.value)
+    assert (f"step {last} is the last saved" in str(raised.value)) == (last is not None)
+    good = [row for row in rows(undisturbed[0]) if row["step"] < at]
+    assert rows(tmp_path) == good
+    saved = checkpoint.steps(tmp_path / "checkpoints")
+    assert saved[-1:] == ([last] if last else [])
+
+
+def test_numbers_that_break_between_log_lines_are_not_saved_either(
+    bench, tmp_path, monkeypatch
+):
+    """A loss may be finite, and its update not."""
+    make = bench.backend.update
+
+    def update(function):
+        step = make(function)
+
+        def broken(state, batch):
+            state = step(state, batch)
+            if int(state.step) == 5:
+                params = jax.tree.map(lambda x: x * np.float32(np.inf), state.params)
+                state = dataclasses.replace(state, params=params)
+            return state
+
+        return broken
+
+    monkeypatch.setattr(bench.backend, "update", update)
+    message = r"params/\S+ and more became NaN or infinite between step 5 and step 5,"
+    with pytest.raises(errors.DivergedError, match=message):
+        bench.run(tmp_path, stop_after=5)  # a stop saves at once
+    assert checkpoint.steps(tmp_path / "checkpoints") == [4]
+
+
+def set_clock(monkeypatch, now):
+    monkeypatch.setattr(time, "time", now)
+    monkeypatch.setattr(time, "time_ns", lambda: int(now() * 1e9))
+
+
+def test_a_clock_that_is_set_back_and_forth_changes_nothing(
+    bench, undisturbed, tmp_path, monkeypatch
+):
+    """By years, between steps."""
+    year, shift, true = 3e7, [0.0], time.time
+    jumps = {2: 9 * year, 3: -20 * year, 6: year, 10: -30 * year, 11: 12 * year}
+    set_clock(monkeypatch, lambda: true() + shift[0])
+
+    def jump(step):
+        if step in jumps:
+            bench.checkpoints.wait()  # nothing is being saved
+            shift[0] += jumps[step]
+
+    found = bench.run(tmp_path, after_step=jump)
+    folder, expected = undisturbed
+    assert checkpoint.digest(found) == checkpoint.digest(expected)
+    assert rows(tmp_path) == rows(folder)
+
+
+def test_a_clock_set_forward_during_a_save_may_end_the_run_but_loses_nothing(
+    bench, undisturbed, tmp_path, monkeypatch
+):
+    """Orbax takes it for a save that does not end."""
+    true, looks = time.time, itertools.count()
+    with monkeypatch.context() as patch:
+        set_clock(patch, lambda: true() + next(looks) * 3600)
+        with pytest.raises(errors.OutputError, match="the same command goes on"):
+            bench.run(tmp_path)
+    found = bench.run(tmp_path)
+    folder, expected = undisturbed
+    assert checkpoint.digest(found) == checkpoint.digest(expected)
+    assert rows(tmp_path) == rows(folder)

@@ -52,6 +52,7 @@ class Builder(patients.PatientBuilder):
         super().__init__(**kwargs)
 
     def locate(self, manual_dir: Path) -> cohort_folder.Location | None:
+        cohort_folder.check_apart(Path(self.data_path), manual_dir, "data_dir")
         return cohort_folder.locate(manual_dir, self.site, self.rules)
 
     def download(

@@ -1,5 +1,6 @@
 """A patient as it was read: contours and dose over the CT, on a few slices."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mtl_jax.core import records, sites
@@ -11,9 +12,17 @@ PANEL = 3.4
 
 
 def overlay_figure(
-    path: Path, patient: records.Patient, *, site: sites.Site, title: str
+    path: Path,
+    patient: records.Patient,
+    *,
+    site: sites.Site,
+    title: str,
+    names: Sequence[str] | None = None,
 ) -> None:
-    """Draw CT with contours and, where there is one, CT with dose, into a PNG."""
+    """Draw CT with contours and, where there is one, CT with dose, into a PNG.
+
+    `names` are the structures that the legend has; None: all of the site.
+    """
     chosen = views.choose_slices(patient, site.contoured, ROWS)
     shown = slices.cut(patient, site, chosen)
     columns = 2 if patient.dose_gy is not None else 1
@@ -35,6 +44,6 @@ def overlay_figure(
             color=shown[0].colour(name),
             lw=2,
         )
-        for name in site.names
+        for name in (site.names if names is None else names)
     ]
     page.save(path, title, handles)

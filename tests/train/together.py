@@ -1,0 +1,184 @@
+"""One of several processes that do together what tests compare with one alone.
+
+    python -m tests.train.together PORT PROCESSES DEVICES INDEX FOLDER
+
+Out: arrays and words in FOLDER, a file for each process.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax.core import errors
+from mtl_jax.train import bystander, checkpoint, distributed, parallel
+from mtl_jax.train import state as states
+from tests.train import conftest
+
+STEPS, STEPS_ALONE = 5, 2
+
+
+def free_port() -> int:
+    """A port that nobody listens to just now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(folder: Path, *, processes: int, devices: int) -> list[subprocess.Popen]:
+    """Run this module in all processes."""
+    port = free_port()
+    return [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.train.together"),
+                *map(str, (port, processes, devices, index, folder)),
+            ],
+            env=os.environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(processes)
+    ]
+
+
+def named(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a host tree by their path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def own_rows(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of this process."""
+    count, index = distributed.count(), distributed.index()
+    return {name: np.split(array, count)[index] for name, array in batch.items()}
+
+
+def words() -> dict[str, Any]:
+    """What the processes say to each other."""
+    here = distributed.index()
+    found: dict[str, Any] = {
+        "once": distributed.once(lambda: {"from": here}),
+        "exchange": distributed.exchange(f"I am {here}"),
+        "in_turns": distributed.in_turns(lambda: here),
+        # In what the first process does alone, it waits for nobody.
+        "nested": distributed.once(lambda: distributed.once(distributed.count)),
+        "gather": distributed.gather(np.arange(2) + 10 * here).tolist(),
+    }
+
+    def fail() -> None:
+        raise errors.WorkdirError("it holds another run")
+
+    for name, call in {
+        "once fails": lambda: distributed.once(fail),
+        "one turn fails": lambda: distributed.in_turns(fail if here else int),
+        "differ": lambda: distributed.check_same({"seed": here, "role": "multi"}),
+        "devices": lambda: backend("jit", devices=3),
+        "batch": lambda: backend("pmap", batch_size=9),
+    }.items():
+        try:
+            call()
+        except errors.MtlError as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def backend(name: str, **changes: Any) -> parallel.Backend:
+    """The backend over all devices of all processes, for batches of 8."""
+    sizes = {"devices": 0, "batch_size": 8, "accumulate": 1, "evaluate_batch_size": 8}
+    return parallel.backend(name, **(sizes | changes))
+
+
+def first_to_all() -> dict[str, np.ndarray]:
+    """A tree as it comes out of `from_first`, with what sums would change."""
+    odd = np.array([-0.0, np.nan, 1.5, np.inf], np.float32)
+    tree = {"odd": odd, "whole": np.int32(7), "double": np.array(1 / 3)}
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    return distributed.from_first(lambda: tree, like)
+
+
+def train(
+    where: parallel.Backend, first: int, last: int, folder: Path | None
+) -> states.TrainState:
+    """The host state after float64 steps `first` to `last` of five.
+
+    It goes on from the checkpoint in `folder`, if one is given.
+    """
+    tiny = conftest.TinyRun()
+    step = tiny.step(dtype=jnp.float64, axis_name=where.axis_name)
+    state = like = tiny.state(step, dtype=np.float64)
+    if folder:
+        state = distributed.from_first(lambda: checkpoint.load(folder, like)[0], like)
+    state = where.put_state(state)
+    update = where.update(step.train)
+    for batch in tiny.batches(STEPS, dtype=np.float64)[first:last]:
+        state = update(state, where.put_batch(own_rows(batch)))
+    return where.host(state)
+
+
+def save(state: states.TrainState, folder: Path, step: int) -> Path:
+    """The checkpoint of `step` in `folder`, which the first process writes."""
+    first = distributed.is_first()
+    with checkpoint.Checkpoints(folder) if first else bystander.Checkpoints() as kept:
+        kept.save(step, state, {}, 0.5)
+        kept.wait()
+    return folder / str(step)
+
+
+def go_on(name: str, home: Path) -> dict[str, np.ndarray]:
+    """From what one process left after two steps to the last one; saved."""
+    left = home / "checkpoints-alone" / str(STEPS_ALONE)
+    state = train(backend(name), STEPS_ALONE, STEPS, left)
+    save(state, home / f"checkpoints-{name}", STEPS)
+    return named(state)
+
+
+def compute(name: str) -> dict[str, np.ndarray]:
+    """float32: gradients of the first step, sums of an evaluation, and slices."""
+    tiny = conftest.TinyRun()
+    where = backend(name)
+    step = tiny.step(axis_name=where.axis_name)
+    state = where.put_state(tiny.state(step))
+    (batch,) = tiny.batches(1)
+    mine = own_rows(batch)
+
+    def gradients(state: Any, batch: Any) -> Any:
+        return step.gradients(state, batch, jnp.ones(2))
+
+    placed = where.put_batch(mine)
+    return (
+        named({"gradients": where.host(where.sums(gradients)(state, placed))})
+        | named({"sums": where.host(where.sums(step.evaluate)(state, placed))})
+        | named({"slices": where.by_slice(step.predict)(state, mine["image"])})
+    )
+
+
+def main() -> None:
+    """Do everything, as process INDEX."""
+    port, processes, devices, index, folder = sys.argv[1:]
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    address = f"127.0.0.1:{port}"
+    with distributed.joined(address, int(processes), int(index)):
+        home = Path(folder)
+        told = words() | {"devices here": jax.local_device_count()}
+        (home / f"{index}.json").write_text(json.dumps(told))
+        arrays = first_to_all()
+        for name in ("jit", "pmap"):
+            arrays |= {f"{name}{key}": x for key, x in compute(name).items()}
+            with jax.enable_x64(True):
+                found = go_on(name, home)
+            arrays |= {f"{name} state{key}": x for key, x in found.items()}
+        np.savez(home / f"{index}.npz", **arrays)
+    sys.exit(distributed.leave(0, together=True))
+
+
+if __name__ == "__main__":
+    main()
