@@ -31,6 +31,7 @@ ARROWS = {
 ARROWS["mtl_jax.study"] = [
     home.removeprefix("mtl_jax.") for home in ARROWS if home.startswith("mtl_jax.")
 ]
+ARROWS["mtl_jax.delivery"] = [*ARROWS["mtl_jax.study"], "study"]
 # Flags and wiring: these may import everything, and nothing imports them.
 ENTRY_POINTS = ("mtl_jax.main", "mtl_jax.cohort", "mtl_jax.predict")
 ENTRY_POINTS += ("mtl_jax.study.__main__", "tfds_builders.openkbp.__main__")
@@ -54,6 +55,7 @@ DOORS = {
     "clu.periodic_actions": ("mtl_jax.train.writers",),
     "tensorboardX": ("mtl_jax.train.writers",),
     "matplotlib": ("mtl_jax.study.figures",),
+    "nibabel": ("mtl_jax.export",),
     "pydicom": ("mtl_jax.sources", "mtl_jax.export"),
     "tensorflow": (),
     "torch": (),

@@ -9,7 +9,7 @@ is not zero; in masks the value is left out. `index` counts in C order over 128 
 import dataclasses
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,14 +39,18 @@ class RawPatient:
         return f"{self.folder}/{name}.csv"
 
 
-def check_names(raw_names: Mapping[str, object], folder: str) -> None:
+def check_names(
+    raw_names: Mapping[str, object],
+    folder: str,
+    required: Sequence[str] = REQUIRED,
+) -> None:
     """SourceError if a required file of a patient is missing, or one is unknown."""
     known = (*REQUIRED, *SITE.names)
-    for name in REQUIRED:
+    for name in required:
         if name not in raw_names:
             raise errors.SourceError(
                 f"{folder}/{name}.csv is missing; every patient needs "
-                f"{', '.join(f'{n}.csv' for n in REQUIRED)}: copy the file from the "
+                f"{', '.join(f'{n}.csv' for n in required)}: copy the file from the "
                 "challenge's data again, or move the patient's folder away"
             )
     for name in raw_names:
@@ -57,14 +61,22 @@ def check_names(raw_names: Mapping[str, object], folder: str) -> None:
             )
 
 
-def parse(raw: RawPatient) -> records.Patient:
-    """The patient in `raw`, in canonical axes; a SourceError names the bad file."""
-    check_names(raw.files, raw.folder)
+def parse(raw: RawPatient, required: Sequence[str] = REQUIRED) -> records.Patient:
+    """The patient in `raw`, in canonical axes; a SourceError names the bad file.
+
+    `required`: names without which it is an error; CT and SPACING are among them.
+    """
+    check_names(raw.files, raw.folder, required)
     ct_index, ct_values = _voxels(raw, CT, with_values=True)
-    dose_index, dose_values = _voxels(raw, DOSE, with_values=True)
-    mask_index, _ = _voxels(raw, MASK, with_values=False)
     _check_ct(raw, ct_index, ct_values)
-    _check_dose(raw, dose_index, dose_values, mask_index)
+    dose_gy = possible = None
+    if MASK in raw.files:
+        mask_index, _ = _voxels(raw, MASK, with_values=False)
+        possible = _volume(mask_index, True, np.bool_)
+        if DOSE in raw.files:
+            dose_index, dose_values = _voxels(raw, DOSE, with_values=True)
+            _check_dose(raw, dose_index, dose_values, mask_index)
+            dose_gy = _volume(dose_index, dose_values, np.float32)
     structures = {
         name: _volume(_voxels(raw, name, with_values=False)[0], True, np.bool_)
         for name in SITE.names
@@ -75,8 +87,8 @@ def parse(raw: RawPatient) -> records.Patient:
         grid=geometry.Grid(shape=SHAPE, spacing_mm=_spacing(raw)),
         ct=_volume(ct_index, ct_values, np.float32),
         structures=structures,
-        dose_gy=_volume(dose_index, dose_values, np.float32),
-        possible_dose_mask=_volume(mask_index, True, np.bool_),
+        dose_gy=dose_gy,
+        possible_dose_mask=possible,
     )
     return records.check_patient(patient, SITE.names)
 

@@ -1,0 +1,1 @@
+"""From a CT and a checkpoint to files that other software opens."""

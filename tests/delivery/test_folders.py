@@ -1,0 +1,77 @@
+"""Folders appear whole or not at all, also where the process is killed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mtl_jax.delivery import folders
+
+
+def names(place):
+    return sorted(path.name for path in place.iterdir())
+
+
+def test_a_folder_appears_whole_and_takes_the_place_of_the_one_before(tmp_path):
+    target = tmp_path / "p1"
+    for text in ("first", "second"):
+        with folders.whole(target) as folder:
+            (folder / f"{text}.txt").write_text(text)
+            assert names(tmp_path) == sorted(
+                [".p1.partial"] + ["p1"] * (text == "second")
+            )
+    assert names(tmp_path) == ["p1"]
+    assert names(target) == ["second.txt"]
+
+
+def test_after_an_error_all_is_as_it_was(tmp_path):
+    target = tmp_path / "p1"
+    with folders.whole(target) as folder:
+        (folder / "kept").touch()
+    with pytest.raises(KeyError), folders.whole(target) as folder:
+        (folder / "new").touch()
+        raise KeyError
+    assert names(tmp_path) == ["p1"]
+    assert names(target) == ["kept"]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from mtl_jax.delivery import folders
+
+moment, place = sys.argv[1], pathlib.Path(sys.argv[2])
+replaced, left = os.replace, {"filling": 0, "between": 1, "after": 2}[moment]
+
+def replace(old, new):
+    global left
+    replaced(old, new)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+os.replace = replace
+with folders.whole(place / "p1") as folder:
+    (folder / "new").touch()
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "found"), [("filling", ["old"]), ("between", None), ("after", ["new"])]
+)
+def test_killed_at_any_moment_nothing_half_written_has_a_final_name(
+    tmp_path, moment, found
+):
+    with folders.whole(tmp_path / "p1") as folder:
+        (folder / "old").touch()
+    done = subprocess.run([sys.executable, "-c", KILLED, moment, str(tmp_path)])
+    assert done.returncode == -9
+    assert any(name[0] == "." for name in names(tmp_path))  # there is something left
+    folders.remove_leftovers(tmp_path)
+    assert names(tmp_path) == ([] if found is None else ["p1"])
+    if found is not None:
+        assert names(tmp_path / "p1") == found
+    with folders.whole(tmp_path / "p1") as folder:
+        (folder / "again").touch()
+    assert names(tmp_path / "p1") == ["again"]
