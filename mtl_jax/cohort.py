@@ -56,6 +56,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 def run(flags: argparse.Namespace) -> int:
     """Survey, or examine and write; returns the exit status."""
     options = cohort_flags.options(flags)
+    cohort_folder.check_apart(flags.out, flags.manual_dir, "--out")
     rules = cohort_folder.Rules(options, mapping_file=flags.mapping)
     location = cohort_folder.locate(flags.manual_dir, sites.get(flags.site), rules)
     if location is None:
@@ -85,7 +86,7 @@ def main(arguments: list[str]) -> int:
     try:
         return run(flags)
     except (errors.MtlError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {errors.printable(str(error))}", file=sys.stderr)
         return 1
 
 

@@ -41,3 +41,14 @@ def test_the_readme_names_all_roles():
     for role in roles.ROLES.values():
         row = next(line for line in readme.split("\n") if "openkbp.py:ROLE" in line)
         assert f"`{role.name}`" in row
+
+
+def test_tests_that_a_page_names_are_there():
+    missing = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)", text):
+            file = ROOT / path
+            if not file.exists() or f"def {name}(" not in file.read_text("utf-8"):
+                missing.append(f"{page.relative_to(ROOT)}: {path}::{name}")
+    assert not missing

@@ -8,7 +8,7 @@ left side, so that two contours that share an edge share no voxel. Tracing at on
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import contourpy
 import numpy as np
@@ -45,11 +45,36 @@ class _Outline:
     xor: bool
 
 
-def fill(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Mask [Y, X] of the centres inside the polygon `points` [P, 2] (row, column)."""
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What is inside some outlines, in the smallest box around them."""
+
+    corner: np.ndarray  # [2] row, column of mask[0, 0]
+    mask: np.ndarray  # [Y, X] bool
+
+    @property
+    def end(self) -> np.ndarray:
+        """[2] the row and the column after the last ones."""
+        return self.corner + self.mask.shape
+
+    def within(self, corner: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """The part of the mask that is in a box, which must touch it."""
+        low = np.maximum(corner, self.corner) - self.corner
+        high = np.minimum(end, self.end) - self.corner
+        return self.mask[low[0] : high[0], low[1] : high[1]]
+
+
+def fill(
+    points: np.ndarray, shape: tuple[int, int], corner: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """Mask [Y, X] of the centres inside the polygon `points` [P, 2] (row, column).
+
+    `corner` is the row and column of mask[0, 0].
+    """
+    top, left = corner
     ends = np.roll(points, -1, axis=0)
-    first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int)
-    beyond = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int)
+    first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int) - top
+    beyond = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int) - top
     first, beyond = np.clip(first, 0, shape[0]), np.clip(beyond, 0, shape[0])
     # One entry for each row of centres that an edge crosses.
     crossed = beyond - first
@@ -57,8 +82,8 @@ def fill(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     row = np.arange(crossed.sum()) - np.repeat(np.cumsum(crossed) - crossed, crossed)
     row += first[edge]
     (y0, x0), (y1, x1) = points[edge].T, ends[edge].T
-    column = np.ceil(x0 + (row - y0) * (x1 - x0) / (y1 - y0))
-    column = np.clip(column, 0, shape[1]).astype(int)
+    column = np.ceil(x0 + (row + top - y0) * (x1 - x0) / (y1 - y0))
+    column = np.clip(column - left, 0, shape[1]).astype(int)
     # From each crossing to the right, inside and outside change places.
     width = shape[1] + 1
     changes = np.bincount(row * width + column, minlength=shape[0] * width)
@@ -91,11 +116,11 @@ def to_mask(
         between += len(plane) if abs(nearest - z) > ON_SLICE else 0
         distinct = _distinct(plane)
         copies += len(plane) - len(distinct)
-        area, corner, overlaps = _combine(distinct)
+        area, overlaps = _combine(distinct)
         united += overlaps
-        kept = _place(area, corner, mask[z]) if 0 <= z < grid.shape[0] else 0
+        kept = _place(area, mask[z]) if 0 <= z < grid.shape[0] else 0
         inside += kept
-        lost += np.count_nonzero(area) - kept
+        lost += np.count_nonzero(area.mask) - kept
     told = {
         f"contours put on the nearest slice from between two: {between}": between,
         f"contours left out for nearer ones on their slice: {crowded}": crowded,
@@ -196,46 +221,68 @@ def _distinct(outlines: Sequence[_Outline]) -> list[_Outline]:
     return kept
 
 
-def _combine(outlines: Sequence[_Outline]) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The area [Y, X] of the outlines of a plane, its corner, and if any were united.
+def _combine(outlines: Sequence[_Outline]) -> tuple[_Part, bool]:
+    """What is inside the outlines of a plane, and whether any were united.
 
-    The area holds all outlines, whether they are inside the image or not.
+    All of it, whether it is inside the image or not.
     """
-    corner = np.floor(np.min([o.points.min(axis=0) for o in outlines], axis=0))
-    end = np.ceil(np.max([o.points.max(axis=0) for o in outlines], axis=0)) + 1
-    shape = tuple((end - corner).astype(int).tolist())
-    parts: list[np.ndarray] = []
-    area, united = np.zeros(shape, bool), False
-    for outline in outlines:
-        filled = fill(outline.points - corner, shape)
+    parts: dict[int, _Part] = {}
+    boxes = np.zeros((len(outlines), 2, 2), int)  # of the parts: corner, end
+    exclusive, united = [], False
+    for number, outline in enumerate(outlines):
+        part = _filled(outline.points)
         if outline.xor:
-            area ^= filled
+            exclusive.append(part)
             continue
         # A part that grows may come to overlap another: ask again until none does.
-        while (found := _overlapping(filled, parts)) is not None:
-            filled, united = filled | parts.pop(found), True
-        parts.append(filled)
+        while (found := _overlapping(part, parts, boxes)) is not None:
+            part, united = _joined([part, parts.pop(found)], np.logical_or), True
+            boxes[found] = 0
+        parts[number], boxes[number] = part, (part.corner, part.end)
+    return _joined([*exclusive, *parts.values()], np.logical_xor), united
+
+
+def _filled(points: np.ndarray) -> _Part:
+    corner = np.floor(points.min(axis=0)).astype(int)
+    rows, columns = np.ceil(points.max(axis=0)).astype(int) + 1 - corner
+    return _Part(corner, fill(points, (rows, columns), (corner[0], corner[1])))
+
+
+def _joined(parts: Sequence[_Part], combine: np.ufunc) -> _Part:
+    """One part of all, each combined with those before."""
+    corner = np.min([part.corner for part in parts], axis=0)
+    mask = np.zeros(np.max([part.end for part in parts], axis=0) - corner, bool)
     for part in parts:
-        area ^= part
-    return area, corner.astype(int), united
+        (y0, x0), (y1, x1) = part.corner - corner, part.end - corner
+        there = mask[y0:y1, x0:x1]
+        combine(there, part.mask, out=there)
+    return _Part(corner, mask)
 
 
-def _overlapping(mask: np.ndarray, parts: Sequence[np.ndarray]) -> int | None:
-    """The first of `parts` that overlaps `mask` without one holding the other."""
-    size = np.count_nonzero(mask)
-    for number, part in enumerate(parts):
-        shared = np.count_nonzero(mask & part)
-        if 0 < shared < min(size, np.count_nonzero(part)):
+def _overlapping(
+    part: _Part, others: Mapping[int, _Part], boxes: np.ndarray
+) -> int | None:
+    """The first of `others` that overlaps `part` without one being a hole in the other.
+
+    Two of the same voxels are one area drawn twice, but for less than a voxel.
+    """
+    corners = np.maximum(boxes[:, 0], part.corner)
+    ends = np.minimum(boxes[:, 1], part.end)
+    size = np.count_nonzero(part.mask)
+    for number in np.flatnonzero((corners < ends).all(axis=1)).tolist():
+        other, corner, end = others[number], corners[number], ends[number]
+        shared = np.count_nonzero(part.within(corner, end) & other.within(corner, end))
+        others_size = np.count_nonzero(other.mask)
+        if shared and (shared < min(size, others_size) or size == others_size):
             return number
     return None
 
 
-def _place(area: np.ndarray, corner: np.ndarray, onto: np.ndarray) -> int:
-    """Write `area` at `corner` of the slice `onto`; the number of voxels in it."""
-    low = np.maximum(corner, 0)
-    high = np.maximum(np.minimum(corner + area.shape, onto.shape), low)
+def _place(part: _Part, onto: np.ndarray) -> int:
+    """Write `part` on the slice `onto`; the number of voxels that are there."""
+    low, high = np.maximum(part.corner, 0), np.minimum(part.end, onto.shape)
+    if np.any(low >= high):
+        return 0
     (y0, x0), (y1, x1) = low, high
-    (top, left), (bottom, right) = np.maximum(low - corner, 0), high - corner
-    part = area[top : max(bottom, top), left : max(right, left)]
-    onto[y0:y1, x0:x1] = part
-    return int(np.count_nonzero(part))
+    onto[y0:y1, x0:x1] = part.within(low, high)
+    return int(np.count_nonzero(onto[y0:y1, x0:x1]))

@@ -14,6 +14,9 @@ import yaml
 
 from mtl_jax.core import errors
 
+# More than any file of ours; aliases of aliases grow without bounds.
+MOST_VALUES = 100_000
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader, but for keys that are there twice."""
@@ -33,7 +36,31 @@ class _Loader(yaml.SafeLoader):
 
 
 def _yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > MOST_VALUES:
+            raise ValueError(f"with its aliases (*) it has over {MOST_VALUES} values")
+        return loader.construct_document(node)
+    except (AttributeError, IndexError, KeyError, TypeError):  # all that PyYAML says
+        raise ValueError("a value is not what its tag (!!) says") from None
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values `node` has when each alias is written out; fills `known`."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES + 1  # if it is met again in itself
+        parts = node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _json(text: str) -> Any:
@@ -69,9 +96,9 @@ def read(path: Path, suffixes: tuple[str, ...], holds: str) -> Mapping[Any, Any]
         ConfigError: it does not end in one of `suffixes`, cannot be read, or is not
             the mapping that `holds` describes. The caller says which file.
     """
-    if path.suffix not in suffixes:
+    if path.suffix.lower() not in suffixes:
         raise errors.ConfigError(f"its name should end in {', '.join(suffixes)}")
-    language, loads = _LANGUAGES[path.suffix]
+    language, loads = _LANGUAGES[path.suffix.lower()]
     try:
         content = loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -15,6 +15,9 @@ from mtl_jax.core import errors
 
 Spacing = tuple[float, float, float]
 
+# What part of a voxel a centre may lie beyond the last one and still be at its place.
+EDGE = 1e-3
+
 # Columns: the patient-space direction (x, y, z) of the array's axes (z, y, x).
 CANONICAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
@@ -77,8 +80,9 @@ def resample(
 ) -> np.ndarray:
     """`volume` [Z, Y, X] on `grid`, read at the voxel centres of `onto`.
 
-    `order` 1 is trilinear (CT, dose), 0 nearest (masks); `outside` fills what the
-    volume does not cover.
+    `order` 1 is trilinear (CT, dose), 0 nearest (masks); `outside` fills what lies
+    beyond the volume's outer voxel centres (by more than rounding, for grids whose axes
+    are the same).
     """
     if volume.shape != grid.shape:
         raise errors.GeometryError(
@@ -87,15 +91,24 @@ def resample(
     if grid == onto:
         return volume.copy()
     step = np.linalg.inv(grid.affine) @ onto.affine
-    return ndimage.affine_transform(
-        volume.astype(np.float32),
+    scale = np.diag(step[:3, :3])
+    parallel = np.allclose(step[:3, :3], np.diag(scale), rtol=0, atol=1e-9)
+    found = ndimage.affine_transform(
+        volume.astype(np.float32, copy=False),
         step[:3, :3],
         offset=step[:3, 3],
         output_shape=onto.shape,
         order=order,
-        mode="constant",
+        # What a rounding error puts outside is at the edge: told apart below.
+        mode="nearest" if parallel else "constant",
         cval=outside,
-    ).astype(volume.dtype)
+    ).astype(volume.dtype, copy=False)
+    if parallel:
+        for axis, size in enumerate(grid.shape):
+            index = step[axis, 3] + scale[axis] * np.arange(onto.shape[axis])
+            beyond = (index < -EDGE) | (index > size - 1 + EDGE)
+            np.moveaxis(found, axis, 0)[beyond] = outside
+    return found
 
 
 def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) -> Grid:

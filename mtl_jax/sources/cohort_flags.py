@@ -12,6 +12,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="prostate",
         help="a site of ours, or the path of a site file (default: %(default)s)",
     )
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is not done unless it is asked for."""
     for name, words in (
         ("allow_missing", "patients without an ROI for a contoured structure"),
         ("allow_frame_mismatch", "contours and dose in another frame than the CT's"),
@@ -26,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def check(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
-    """Exit with status 2 if a flag of `add` is out of range."""
+    """Exit with status 2 if one of these flags is out of range."""
     if flags.fill_gaps < 0:
         parser.error(f"--fill_gaps is {flags.fill_gaps}, expected 0 or more")
 

@@ -19,6 +19,7 @@ from mtl_jax.sources import (
     cohort_keys,
     cohort_patient,
     cohort_splits,
+    dicom_files,
     dicom_patient,
     roi_names,
 )
@@ -78,17 +79,22 @@ class Location:
         """What the mapping file says, empty without one; a ConfigError names it."""
         if given := self.rules.mapping_file:
             return load_mapping(given, self.site)
-        found = [self.folder / n for n in MAPPINGS if (self.folder / n).exists()]
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise errors.ConfigError(f"there are {names}: keep one mapping file")
-        return load_mapping(found[0], self.site) if found else {}
+        found = self._beside(MAPPINGS)
+        return load_mapping(found, self.site) if found else {}
 
     @property
     def splits_file(self) -> Path | None:
         """The CSV that divides the patients, None without one."""
-        beside = self.folder / SPLITS_CSV
-        return self.rules.splits_file or (beside if beside.exists() else None)
+        return self.rules.splits_file or self._beside((SPLITS_CSV,))
+
+    def _beside(self, names: tuple[str, ...]) -> Path | None:
+        """The file beside the patients with one of `names`, whatever its case."""
+        there = sorted(self.folder.iterdir())
+        found = [path for path in there if path.name.lower() in names]
+        if len(found) > 1:
+            shown = ", ".join(path.name for path in found)
+            raise errors.ConfigError(f"there are {shown}: keep one of them")
+        return found[0] if found else None
 
     @property
     def fingerprint(self) -> str:
@@ -185,12 +191,21 @@ def locate(folder: Path, site: sites.Site, rules: Rules = USUAL) -> Location | N
         return None
     location = Location(folder, site, rules)
     files = (path for name in location.folders for path in _files(folder / name))
-    if not any(_is_dicom(path) for path in files):
+    if not any(dicom_files.may_be_dicom(path) for path in files):
         raise errors.SourceError(
             f"the manual_dir holds {len(location.folders)} folders, and no DICOM file "
             f"in them; {WHAT_TO_PUT}"
         )
     return location
+
+
+def check_apart(path: Path, manual_dir: Path, what: str) -> None:
+    """SourceError if `path` lies in the manual_dir: a folder there is a patient."""
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(manual_dir)):
+        raise errors.SourceError(
+            f"the {what} lies in the manual_dir, whose folders are patients; give one "
+            "that is somewhere else"
+        )
 
 
 def load_mapping(path: Path, site: sites.Site) -> dict[str, str | None]:
@@ -209,11 +224,8 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in names
         if not any(p[0] == "." for p in (Path(root) / name).relative_to(folder).parts)
     ]
-    yield from sorted(paths)
-
-
-def _is_dicom(path: Path) -> bool:
-    return path.suffix.lower() == ".dcm" or _ends(path)[1][128:132] == b"DICM"
+    # What is no file, a pipe say, would be waited for when it is opened.
+    yield from sorted(path for path in paths if path.is_file())
 
 
 def _ends(path: Path) -> tuple[int, bytes, bytes]:

@@ -26,7 +26,11 @@ def place(manual_dir: Path) -> Path:
     """Where the key file of a manual_dir is: beside it, or where `VARIABLE` says."""
     if given := os.environ.get(VARIABLE):
         return Path(given).expanduser()
-    folder = manual_dir.absolute()
+    folder = Path(os.path.abspath(manual_dir))  # without `..`
+    if not folder.name:
+        raise errors.SourceError(
+            "the manual_dir is the root of the file system: give a folder in it"
+        )
     return folder.with_name(f"{folder.name}.keys.json")
 
 
@@ -67,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
             return content
     except OSError as error:
         raise _unusable(error) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise errors.SourceError(
         "the key file is not one of ours, or damaged: bring back a copy, or move it "

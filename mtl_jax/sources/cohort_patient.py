@@ -32,6 +32,7 @@ class Raw:
     site: sites.Site
     mapping: Mapping[str, str | None]
     options: dicom_patient.Options
+    beside: Path | None = None  # where its contours and dose are, if not in `folder`
 
 
 def read(raw: Raw) -> dicom_patient.Reading:
@@ -40,13 +41,14 @@ def read(raw: Raw) -> dicom_patient.Reading:
     Raises:
         SourceError, RecordError, ConfigError: why it is refused.
     """
-    with _guarded():
+    with guarded():
         reading = dicom_patient.read(
             raw.folder,
             patient_id=raw.patient_id,
             site=raw.site,
             mapping=raw.mapping,
             options=raw.options,
+            beside=raw.beside,
         )
         return _completed(reading, raw)
 
@@ -58,12 +60,12 @@ def read_patient(raw: Raw) -> records.Patient:
 
 def structure_set(raw: Raw) -> dicom_rtstruct.StructureSet:
     """The structure set that `read` takes; a SourceError as there."""
-    with _guarded():
+    with guarded():
         return dicom_patient.read_structure_set(raw.folder)
 
 
 @contextlib.contextmanager
-def _guarded() -> Iterator[None]:
+def guarded() -> Iterator[None]:
     """Of an exception not ours tell kind and place: its text may name a path."""
     try:
         yield
@@ -78,11 +80,9 @@ def _guarded() -> Iterator[None]:
 
 
 def _completed(reading: dicom_patient.Reading, raw: Raw) -> dicom_patient.Reading:
-    patient, notes = reading.patient, list(reading.notes)
-    whole = np.rint(patient.ct)
-    ct = np.clip(whole, _INT16.min, _INT16.max).astype(np.float32)
-    if clipped := np.count_nonzero(whole != ct):
-        notes.append(f"CT voxels beyond 16 bits, taken as the largest: {clipped}")
+    patient = reading.patient
+    ct, told = as_stored(patient.ct)
+    notes = [*reading.notes, *told]
     possible = patient.possible_dose_mask
     if possible is not None:
         external = _external(reading.structure_set, patient.grid)
@@ -93,6 +93,15 @@ def _completed(reading: dicom_patient.Reading, raw: Raw) -> dicom_patient.Readin
     patient = dataclasses.replace(patient, ct=ct, possible_dose_mask=possible)
     patient = records.check_patient(patient, raw.site.names)
     return dataclasses.replace(reading, patient=patient, notes=tuple(notes))
+
+
+def as_stored(ct: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """CT values [Z, Y, X] float32 as a data set stores them: whole, 16 bits; notes."""
+    whole = np.rint(ct)
+    kept = np.clip(whole, _INT16.min, _INT16.max)
+    clipped = np.count_nonzero(whole != kept)
+    told = f"CT voxels beyond 16 bits, taken as the largest: {clipped}"
+    return kept, [told] if clipped else []
 
 
 def _external(

@@ -6,7 +6,8 @@ Goes in: patients' folders and ids. Comes out: the split of each patient.
 import csv
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,26 +38,42 @@ def read(path: Path, folders: Collection[str]) -> dict[str, str]:
         SourceError: it cannot be read, or has a line that says something else; names
             the line, and nothing that stands in it.
     """
-    text = load(path)
-    first = text.partition("\n")[0]
-    delimiter = ";" if ";" in first else ","
-    if tuple(cell.strip().lower() for cell in first.split(delimiter)) != HEADER:
-        raise _wrong(path, 1, f"is not the header {','.join(HEADER)}")
+    # Systems differ in how they write the letters of a folder's name.
+    by_name = {unicodedata.normalize("NFC", folder): folder for folder in folders}
     found: dict[str, str] = {}
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-    for number, row in enumerate(rows, 1):
-        cells = tuple(cell.strip() for cell in row)
-        if number == 1 or not any(cells):
+    for number, cells in _rows(path):
+        if number == 1:
+            if tuple(cell.lower() for cell in cells) != HEADER:
+                raise _wrong(path, 1, f"is not the header {','.join(HEADER)}")
+            continue
+        if not any(cells):
             continue
         if len(cells) != 2 or cells[1].lower() not in SPLITS:
             raise _wrong(path, number, f"is not a folder and one of {SPLITS}")
-        folder = cells[0].rstrip("/")
-        if folder not in folders:
+        folder = by_name.get(unicodedata.normalize("NFC", cells[0].rstrip("/")))
+        if folder is None:
             raise _wrong(path, number, "names a folder that is not in the manual_dir")
         if folder in found:
             raise _wrong(path, number, "names a folder that is there already")
         found[folder] = cells[1].lower()
     return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Cells of each row, and the line it begins in; the first one is always there."""
+    text = load(path)
+    first = text.partition("\n")[0]
+    delimiter = next((sign for sign in ";\t" if sign in first), ",")
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    number = 1
+    try:
+        for row in rows:
+            yield number, tuple(cell.strip() for cell in row)
+            number = rows.line_num + 1
+    except csv.Error:
+        raise _wrong(path, number, "cannot be read as CSV") from None
+    if number == 1:
+        yield 1, ()
 
 
 def _wrong(path: Path, number: int, what: str) -> errors.SourceError:

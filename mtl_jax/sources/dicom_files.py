@@ -28,7 +28,7 @@ HEADER = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
     *("FrameOfReferenceUID", "ImageType", "ImagePositionPatient"),
     *("ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "PixelRepresentation", "RescaleType"),
+    *("SamplesPerPixel", "PixelRepresentation", "RescaleType", "BodyPartExamined"),
     *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"),
     *("GridFrameOffsetVector", "ReferencedRTPlanSequence"),
     *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
@@ -80,8 +80,13 @@ class Folder:
 
 
 def scan(folder: Path) -> Folder:
-    """Read the headers under `folder`; a SourceError for damage or several patients."""
+    """Read the headers under `folder`; a SourceError for damage or several patients.
+
+    In place of a folder there may be one file.
+    """
     paths = _paths(folder)
+    numbers = {path: number for number, path in enumerate(paths, 1)}
+    folder = folder if folder.is_dir() else folder.parent
     identifiers = dicom_identifiers.Identifiers(folder.absolute().name)
     read: dict[Path, pydicom.Dataset] = {}
     foreign, damaged = [], []
@@ -102,9 +107,9 @@ def scan(folder: Path) -> Folder:
 
     def name(path: Path) -> str:
         plain = path.relative_to(folder).as_posix()
-        shown = identifiers.hide(plain)
-        place = f" (file {paths.index(path) + 1} of {len(paths)} by path)"
-        return shown if shown == plain else f"{shown}{place}"
+        hidden = identifiers.hide(plain)
+        place = f" (file {numbers[path]} of {len(paths)} by path)"
+        return dicom_identifiers.printable(hidden) + place * (hidden != plain)
 
     if damaged:
         raise errors.SourceError(
@@ -116,6 +121,22 @@ def scan(folder: Path) -> Folder:
     return _sort(files, notes, identifiers)
 
 
+def study_of_ct(folder: Path) -> str | None:
+    """The StudyInstanceUID of the first CT image under `folder`; None without one.
+
+    What cannot be read is passed over: `scan` says what is wrong with it.
+    """
+    try:
+        paths = _paths(folder)
+    except errors.SourceError:
+        return None
+    for path in paths:
+        header = _header(path)
+        if header is not None and _kind(header) in CT_KINDS:
+            return dicom_values.text(header, "StudyInstanceUID", "a file") or None
+    return None
+
+
 def _paths(folder: Path) -> list[Path]:
     """All files under `folder`, in order; links to folders are not followed."""
 
@@ -124,6 +145,8 @@ def _paths(folder: Path) -> list[Path]:
             f"the patient's folder, or one in it, cannot be read ({error.strerror})"
         ) from None
 
+    if folder.is_file():
+        return [folder]
     if not folder.is_dir():
         raise errors.SourceError("the patient's folder is not there, or not a folder")
     paths = [
@@ -140,6 +163,11 @@ def _start(path: Path) -> bytes:
             return file.read(132)
     except OSError:
         return _MARK.rjust(132)  # something is there: told of when it cannot be read
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does, or is called so."""
+    return _start(path)[:2] in _STARTS or _claims(path)
 
 
 def _claims(path: Path) -> bool:

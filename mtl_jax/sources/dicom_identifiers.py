@@ -1,7 +1,8 @@
 """What tells who a patient is, taken out of text that came with the data.
 
 Paths, ROI names and code strings are foreign text: they may hold a name, an id, a date
-or a UID. Such text goes through `Identifiers.hide` before a message shows it.
+or a UID. Such text goes through `Identifiers.hide` before a message shows it, and its
+control characters through `printable`.
 """
 
 import re
@@ -27,6 +28,14 @@ _DATE = (
     r"(?:0[1-9]|[12]\d|3[01])(?!\d)"
 )
 _PATTERN = re.compile(f"{_UID}|{_DATE}")
+
+
+def printable(text: str) -> str:
+    """`text` on one line: what a terminal obeys, or cannot encode, as an escape."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
 
 
 class Identifiers:

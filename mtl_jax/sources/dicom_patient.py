@@ -30,7 +30,8 @@ class Options:
     # Take contours and dose in the CT's coordinates although their frame of reference
     # is another one, or none.
     allow_frame_mismatch: bool = False
-    # Take a patient in whom no ROI has the name of a structure that networks contour.
+    # Take a patient in whom no ROI has the name of a structure that networks contour,
+    # or its contours do not lie on the CT's slices.
     allow_missing: bool = False
     # Fill gaps of up to so many slices between two contours of an ROI.
     fill_gaps: int = 0
@@ -45,6 +46,7 @@ class Reading:
     notes: tuple[str, ...]
     roi_names: dict[str, str]  # of each structure, as messages may show it
     outside_dose: dict[str, float]  # part of each structure that the dose leaves out
+    ct_files: tuple[dicom_files.File, ...]  # of each slice, from the feet
 
 
 def read(
@@ -54,8 +56,13 @@ def read(
     site: sites.Site,
     mapping: Mapping[str, str | None] | None = None,
     options: Options = Options(),
+    beside: Path | None = None,
+    with_dose: bool = True,
 ) -> Reading:
     """The patient in `folder`, called `patient_id`.
+
+    Contours and dose are taken from the folder or file `beside` if it is given; the
+    dose is read `with_dose` only.
 
     Raises:
         SourceError: the folder does not hold one patient's CT and contours, or dose,
@@ -63,6 +70,10 @@ def read(
         ConfigError: see `roi_names`.
     """
     files = dicom_files.scan(Path(folder))
+    if beside is not None:
+        files = _beside(files, dicom_files.scan(beside))
+    if not with_dose:
+        files = dataclasses.replace(files, doses=())
     structure_set = _structure_set(files)
     ct_files, chosen = dicom_series.choose(
         files,
@@ -74,18 +85,8 @@ def read(
     ct = dicom_series.read(ct_files)
     notes = [*files.notes, *structure_set.notes, *chosen, *ct.notes]
     notes += _about_images(structure_set, ct)
-    structures = {}
-    for name, roi in assigned.items():
-        mask, told = _mask(structure_set, roi, ct, options)
-        notes += [f"{roi.label}: {what}" for what in told]
-        if mask is not None:
-            structures[name] = mask
-    if not structures:
-        raise structure_set.file.error(
-            "has no contour of this site's structures in the CT; they are of another "
-            "image, or nothing was drawn"
-        )
-    notes += _absent(site, assigned, structures)
+    structures, told = _structures(structure_set, assigned, ct, site, options)
+    notes += told + _absent(site, assigned)
     dose_gy, known, told = _dose(files, structure_set, ct, options)
     notes += told
     outside = {} if known is None else _outside(structures, known)
@@ -102,6 +103,22 @@ def read(
         notes=tuple(notes),
         roi_names={name: roi.label for name, roi in assigned.items()},
         outside_dose=outside,
+        ct_files=ct.files,
+    )
+
+
+def _beside(ct: dicom_files.Folder, other: dicom_files.Folder) -> dicom_files.Folder:
+    """The CT of one folder with the contours, doses and plans of another."""
+    theirs = (*other.structure_sets, *other.doses)
+    groups = (theirs, [file for files in ct.ct.values() for file in files])
+    known = [{file.text("PatientID") for file in group} - {""} for group in groups]
+    if known[0] and known[1] and known[0] != known[1]:
+        raise errors.SourceError(
+            "the contours or the dose are of another patient than the CT (their "
+            "PatientID differs); give those that belong to this CT"
+        )
+    return dataclasses.replace(
+        other, ct=ct.ct, identifiers=ct.identifiers, notes=(*ct.notes, *other.notes)
     )
 
 
@@ -111,27 +128,40 @@ def read_structure_set(folder: Path) -> dicom_rtstruct.StructureSet:
 
 
 def _structure_set(folder: dicom_files.Folder) -> dicom_rtstruct.StructureSet:
-    """The only structure set, or the only one that a plan with a dose was made on."""
+    """The only structure set, or the only one that belongs to a dose.
+
+    By the plan of the dose, else by the frame of reference, else by the study.
+    """
     found = folder.structure_sets
     if not found:
         raise errors.SourceError(
             "no RTSTRUCT here; a patient's folder needs the CT series, an RTSTRUCT and "
             "an RTDOSE"
         )
-    structure_set = found[0]
+    structure_set, notes = found[0], list[str]()
     if len(found) > 1:
-        planned = {
-            dicom_dose_choice.structure_set_of(folder, dose) for dose in folder.doses
-        }
-        names = dicom_files.listed([file.name for file in found])
-        meant = [f for f in found if f.text("SOPInstanceUID") in planned]
+        doses = folder.doses
+        planned = {dicom_dose_choice.structure_set_of(folder, dose) for dose in doses}
+        frames = {dose.text("FrameOfReferenceUID") for dose in doses} - {""}
+        studies = {dose.text("StudyInstanceUID") for dose in doses} - {""}
+        tests = (
+            [f for f in found if f.text("SOPInstanceUID") in planned],
+            [f for f in found if dicom_rtstruct.frames(f) & frames],
+            [f for f in found if f.text("StudyInstanceUID") in studies],
+        )
+        # One that tells nothing leaves it to the next, one that tells of two does not.
+        meant = next((files for files in tests if 0 < len(files) < len(found)), found)
         if len(meant) != 1:
+            names = dicom_files.listed([file.name for file in meant])
             raise errors.SourceError(
                 f"several RTSTRUCTs could be meant: {names}; leave the one that was "
                 "planned on, move the others away (or add the RTPLAN that tells)"
             )
         structure_set = meant[0]
-    return dicom_rtstruct.read(structure_set)
+        left = [file.name for file in found if file is not structure_set]
+        notes = [f"left out other structure sets: {dicom_files.listed(left)}"]
+    read = dicom_rtstruct.read(structure_set)
+    return dataclasses.replace(read, notes=(*notes, *read.notes))
 
 
 def _assign(
@@ -159,13 +189,41 @@ def _in_frame(uid: str, ct: dicom_series.Series, options: Options) -> bool:
     return options.allow_frame_mismatch or (uid != "" and uid == ct.frame_uid)
 
 
+def _structures(
+    structure_set: dicom_rtstruct.StructureSet,
+    assigned: Mapping[str, dicom_rtstruct.Roi],
+    ct: dicom_series.Series,
+    site: sites.Site,
+    options: Options,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The masks of what was contoured, and notes."""
+    structures, notes = {}, []
+    for name, roi in assigned.items():
+        needed = name in site.contoured and not options.allow_missing
+        mask, told = _mask(structure_set, roi, ct, options, needed=needed)
+        notes += [f"{roi.label}: {what}" for what in told]
+        if mask is not None:
+            structures[name] = mask
+    if not structures:
+        raise structure_set.file.error(
+            "has no contour of this site's structures in the CT; they are of another "
+            "image, or nothing was drawn"
+        )
+    return structures, notes
+
+
 def _mask(
     structure_set: dicom_rtstruct.StructureSet,
     roi: dicom_rtstruct.Roi,
     ct: dicom_series.Series,
     options: Options,
+    *,
+    needed: bool,
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The mask of `roi` on the CT, None if there is none, and notes."""
+    """The mask of `roi` on the CT, None if there is none, and notes.
+
+    An ROI that is `needed` and cannot be drawn on this CT is a SourceError.
+    """
     if not roi.contours:
         return None, (*roi.left_out, "not contoured")
     if not _in_frame(roi.frame_uid, ct, options):
@@ -177,7 +235,9 @@ def _mask(
     try:
         mask, told = contour_geometry.to_mask(roi.contours, ct.grid)
     except errors.GeometryError as error:
-        raise structure_set.file.error(f"has {roi.label}: {error}") from None
+        if needed:
+            raise structure_set.file.error(f"has {roi.label}: {error}") from None
+        return None, (*roi.left_out, f"left out: {error}")
     gaps = len(contour_geometry.missing_slices(mask))
     if gaps and options.fill_gaps:
         mask = contour_geometry.fill_gaps(mask, ct.grid, options.fill_gaps)
@@ -204,18 +264,9 @@ def _about_images(
     return [told] if away else []
 
 
-def _absent(
-    site: sites.Site,
-    assigned: Mapping[str, dicom_rtstruct.Roi],
-    structures: Mapping[str, np.ndarray],
-) -> list[str]:
+def _absent(site: sites.Site, assigned: Mapping[str, dicom_rtstruct.Roi]) -> list[str]:
     missing = [name for name in site.names if name not in assigned]
-    notes = [f"no ROI is called {', '.join(missing)}"] if missing else []
-    return notes + [
-        f"{name} is {assigned[name].label}"
-        for name in structures
-        if assigned[name].name != name
-    ]
+    return [f"no ROI is called {', '.join(missing)}"] if missing else []
 
 
 def _dose(

@@ -19,6 +19,7 @@ KEYWORDS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
+GREY = ("", "MONOCHROME1", "MONOCHROME2")
 DECODERS = "pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg"
 
 
@@ -31,8 +32,13 @@ def read(file: dicom_files.File) -> tuple[np.ndarray, pydicom.Dataset]:
     dataset = dicom_values.load(file.path, file.name, KEYWORDS, pixels=True)
     if "PixelData" not in dataset:
         raise file.error("has no pixels (PixelData); export it again")
-    if dicom_values.numbers(dataset, "SamplesPerPixel", file.name) not in ((), (1.0,)):
-        raise file.error("is a picture in colour (SamplesPerPixel), no CT and no dose")
+    colours = dicom_values.text(dataset, "PhotometricInterpretation", file.name)
+    samples = dicom_values.numbers(dataset, "SamplesPerPixel", file.name)
+    if samples not in ((), (1.0,)) or colours not in GREY:
+        raise file.error(
+            "is a picture in colour (SamplesPerPixel, PhotometricInterpretation), no "
+            "CT and no dose"
+        )
     syntax = _transfer_syntax(dataset, file)
     try:
         with dicom_values.quietly():

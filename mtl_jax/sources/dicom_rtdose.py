@@ -12,11 +12,11 @@ from mtl_jax.core import errors, geometry
 from mtl_jax.sources import dicom_files, dicom_geometry, dicom_pixels
 
 UNITS_GY = {"GY": 1.0, "CGY": 0.01}  # CGY is not in the standard, but met
-# What part of a voxel a centre may lie beyond the last one and still be at its place.
-EDGE = 1e-3
 OFFSET_MM = 0.01
 # More than any course of external beams, but less than its dose in cGy.
 PLAUSIBLE_GY = 300.0
+# A course gives more; less is in other units, of one beam or fraction, or no dose.
+LOW_GY = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +77,8 @@ def unusable(file: dicom_files.File) -> str:
 
 def _notes(file: dicom_files.File, highest_gy: float) -> tuple[str, ...]:
     notes = []
-    if highest_gy > PLAUSIBLE_GY:
-        notes.append(f"{file.name} reaches {highest_gy:.0f} Gy: look if these are Gy")
+    if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
+        notes.append(f"{file.name} reaches {highest_gy:.4g} Gy: look if these are Gy")
     if file.text("DoseUnits").upper() == "CGY":
         notes.append(f"{file.name} is in cGy, and was divided by 100")
     if file.text("DoseType").upper() == "EFFECTIVE":
@@ -128,23 +128,21 @@ def onto(dose: Dose, grid: geometry.Grid) -> tuple[np.ndarray, np.ndarray]:
     below = np.minimum(height.astype(int), len(dose.z_mm) - 2)
     part = (height - below)[:, None, None].astype(np.float32)
     levelled = dose.dose_gy[below] * (1 - part) + dose.dose_gy[below + 1] * part
-    # One voxel more on each side, so that rounding does not put an edge outside.
-    levelled = np.pad(levelled, 1, mode="edge")
     dz, (_, dy, dx) = grid.spacing_mm[0], dose.plane.spacing_mm
     x0, y0, _ = dose.plane.origin_mm
-    corner = (x0 - dx, y0 - dy, float(z_mm[0]) - dz)
-    source = geometry.Grid(levelled.shape, (dz, dy, dx), corner)
+    source = geometry.Grid(levelled.shape, (dz, dy, dx), (x0, y0, grid.origin_mm[2]))
     resampled = geometry.resample(levelled, source, grid)
     y_mm = grid.origin_mm[1] + y * grid.spacing_mm[1]
     x_mm = grid.origin_mm[0] + x * grid.spacing_mm[2]
     _, rows, columns = dose.plane.shape
-    edge = EDGE * np.diff(dose.z_mm)
+    edge = geometry.EDGE * np.diff(dose.z_mm)
     known = (
         _within(z_mm, dose.z_mm[0], dose.z_mm[-1], edge.min())[:, None, None]
-        & _within(y_mm, y0, y0 + (rows - 1) * dy, EDGE * dy)[:, None]
-        & _within(x_mm, x0, x0 + (columns - 1) * dx, EDGE * dx)
+        & _within(y_mm, y0, y0 + (rows - 1) * dy, geometry.EDGE * dy)[:, None]
+        & _within(x_mm, x0, x0 + (columns - 1) * dx, geometry.EDGE * dx)
     )
-    return np.where(known, resampled, np.float32(0)), known
+    resampled[~known] = 0
+    return resampled, known
 
 
 def _within(values: np.ndarray, low: float, high: float, edge: float) -> np.ndarray:
@@ -160,7 +158,8 @@ def total(
     for file in files:
         dose = read(file)
         part, covered = onto(dose, grid)
-        dose_gy, known = dose_gy + part, known & covered
+        dose_gy += part
+        known &= covered
         notes += dose.notes
         highest, kept = float(dose.dose_gy.max()), float(part.max())
         if highest - kept > 0.005 * highest:

@@ -13,7 +13,12 @@ import numpy as np
 import pydicom
 
 from mtl_jax.core import contour_geometry
-from mtl_jax.sources import dicom_files, dicom_geometry, dicom_values
+from mtl_jax.sources import (
+    dicom_files,
+    dicom_geometry,
+    dicom_identifiers,
+    dicom_values,
+)
 
 KEYWORDS = (
     *("SOPInstanceUID", "ReferencedFrameOfReferenceSequence"),
@@ -75,17 +80,15 @@ def read(file: dicom_files.File) -> StructureSet:
         raise file.error("lists no ROI (StructureSetROISequence); export it again")
     if not drawn:
         raise file.error("holds no contours (ROIContourSequence); export it again")
-    numbers = collections.Counter(number for number, _ in listed)
-    if max(numbers.values()) > 1:
+    if max(map(len, listed.values())) > 1:
         raise file.error("has two ROIs of one ROINumber; export it again")
     frames, series, images = _references(file, dataset)
-    rois = []
-    for number, item in listed:
-        of_roi = [one for other, one in drawn if other == number]
-        kinds = [one for other, one in observed if other == number]
-        rois.append(_roi(file, item, of_roi, kinds, frames))
-    images |= _images(file, [item for _, item in drawn])
-    nameless = len([n for n, _ in drawn if n not in numbers])
+    rois = [
+        _roi(file, item, drawn.get(number, []), observed.get(number, []), frames)
+        for number, (item,) in listed.items()
+    ]
+    images |= _images(file, [item for items in drawn.values() for item in items])
+    nameless = sum(len(items) for n, items in drawn.items() if n not in listed)
     notes = [f"{file.name} has contours of no listed ROI: {nameless}"]
     return StructureSet(
         file,
@@ -97,14 +100,21 @@ def read(file: dicom_files.File) -> StructureSet:
     )
 
 
+def frames(file: dicom_files.File) -> set[str]:
+    """UIDs of the frames of reference that a structure set says it was drawn in."""
+    dataset = dicom_values.load(file.path, file.name, KEYWORDS, pixels=False)
+    return _references(file, dataset)[0]
+
+
 def _numbered(
     file: dicom_files.File, dataset: pydicom.Dataset, sequence: str, key: str
-) -> list[tuple[int, pydicom.Dataset]]:
-    """Items with the ROI number that they are linked by: positions mean nothing."""
-    return [
-        (int(dicom_values.numbers(item, key, file.name, 1)[0]), item)
-        for item in dicom_values.items(dataset, sequence, file.name)
-    ]
+) -> dict[int, list[pydicom.Dataset]]:
+    """Items by the ROI number that they are linked by: positions mean nothing."""
+    found: dict[int, list[pydicom.Dataset]] = {}
+    for item in dicom_values.items(dataset, sequence, file.name):
+        number = int(dicom_values.numbers(item, key, file.name, 1)[0])
+        found.setdefault(number, []).append(item)
+    return found
 
 
 def _roi(
@@ -129,7 +139,7 @@ def _roi(
     ]
     return Roi(
         name=name,
-        label=file.identifiers.hide(name),
+        label=dicom_identifiers.printable(file.identifiers.hide(name)),
         kind=next((kind for kind in kinds if kind), ""),
         frame_uid=frame or (min(frames) if len(frames) == 1 else ""),
         contours=tuple(contours),
@@ -172,6 +182,8 @@ def _points(item: pydicom.Dataset) -> np.ndarray | None:
     try:
         values = np.array([float(text) for text in texts])
     except ValueError:
+        return None
+    if any("_" in text for text in texts):  # a number to Python, not to DICOM
         return None
     if values.size % 3 or not np.all(np.abs(values) < dicom_geometry.FAR_MM):
         return None

@@ -137,7 +137,8 @@ def read(files: Files) -> Series:
                 "spacing or orientation; leave the images of one scan"
             )
     ordered = sorted(files, key=lambda f: (planes[f.name].position_mm[2], f.name))
-    kept, images, notes = _once(ordered, planes)
+    kept, hu, padded, notes = _once(ordered, planes)
+    _check_named(kept)
     positions = np.array([planes[file.name].position_mm for file in kept])
     step_mm = _check_stack(kept, positions)
     frames = {file.text("FrameOfReferenceUID") for file in kept}
@@ -146,9 +147,8 @@ def read(files: Files) -> Series:
             f"the CT series of {kept[0].name} has {len(frames)} frames of reference; "
             "leave the images of one scan"
         )
-    values = np.stack([hu for hu, _ in images])
-    notes += _about_values(values, np.stack([padded for _, padded in images]))
-    hu, grid = dicom_geometry.canonical(values, planes[kept[0].name], step_mm)
+    notes += _about_values(hu, padded)
+    hu, grid = dicom_geometry.canonical(hu, planes[kept[0].name], step_mm)
     return Series(grid, hu, tuple(kept), frames.pop(), tuple(notes))
 
 
@@ -169,17 +169,22 @@ def _check_kind(file: dicom_files.File) -> None:
 
 def _once(
     ordered: list[dicom_files.File], planes: Mapping[str, dicom_geometry.Plane]
-) -> tuple[list[dicom_files.File], list[tuple[np.ndarray, np.ndarray]], list[str]]:
-    """Files and images of each position, and notes on copies that were left out."""
+) -> tuple[list[dicom_files.File], np.ndarray, np.ndarray, list[str]]:
+    """Files, HU and padding [slices, rows, columns] of each position; notes on copies.
+
+    HU are float32.
+    """
+    shape = (len(ordered), *planes[ordered[0].name].shape)
+    hu, padded = np.empty(shape, np.float32), np.empty(shape, bool)
     kept: list[dicom_files.File] = []
-    images: list[tuple[np.ndarray, np.ndarray]] = []
     notes = []
     for file in ordered:
-        image = _image(file)
+        last = len(kept) - 1
+        hu[last + 1], padded[last + 1] = _image(file, shape[1:])
         if kept:
             step = planes[file.name].position_mm - planes[kept[-1].name].position_mm
             if np.linalg.norm(step) <= SAME_MM:
-                if not np.array_equal(image[0], images[-1][0]):
+                if not np.array_equal(hu[last + 1], hu[last]):
                     raise file.error(
                         f"and {kept[-1].name} are different images of one series at "
                         "one position; leave the images of one scan"
@@ -187,22 +192,37 @@ def _once(
                 notes.append(f"{file.name} is left out: a copy of {kept[-1].name}")
                 continue
         kept.append(file)
-        images.append(image)
-    return kept, images, notes
+    return kept, hu[: len(kept)], padded[: len(kept)], notes
 
 
-def _image(file: dicom_files.File) -> tuple[np.ndarray, np.ndarray]:
-    """Hounsfield units float32 [rows, columns], and where there is only padding."""
+def _check_named(kept: list[dicom_files.File]) -> None:
+    """SourceError if slices at two positions are one image by their UID."""
+    known: dict[str, dicom_files.File] = {}
+    for file in kept:
+        uid = file.text("SOPInstanceUID")
+        other = known.setdefault(uid, file)
+        if uid and other is not file:
+            raise file.error(
+                f"and {other.name} have the same SOPInstanceUID at two positions; "
+                "leave the images of one scan, or export it again"
+            )
+
+
+def _image(
+    file: dicom_files.File, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hounsfield units [rows, columns], and where nothing was measured."""
     stored, dataset = dicom_pixels.read(file)
-    if stored.ndim != 2:
+    if stored.shape != shape:
         raise file.error(f"has pixels of shape {stored.shape}, expected one image")
     padded = dicom_pixels.padding(stored, dataset, file)
     hu = dicom_pixels.rescaled(
         dicom_pixels.significant(stored, dataset, file), dataset, file
     )
-    # Nothing has less than air; scanners fill the corners with -2000, -3024 and so on.
-    hu = np.where(padded, AIR_HU, np.maximum(hu, AIR_HU))
-    return hu.astype(np.float32), padded
+    # Nothing has less than air; scanners fill the corners with -2000, -3024 and so on,
+    # whether they say that it is padding or not.
+    padded = padded | (hu < AIR_HU)
+    return np.where(padded, AIR_HU, hu), padded
 
 
 def _check_stack(kept: list[dicom_files.File], positions: np.ndarray) -> float:
@@ -231,16 +251,29 @@ def _check_stack(kept: list[dicom_files.File], positions: np.ndarray) -> float:
             f"of {gaps[worst]:.2f} mm, elsewhere {usual:.2f} mm: slices are missing, "
             "or of several scans; export the whole series with even spacing"
         )
-    return float((positions[-1, 2] - positions[0, 2]) / (len(kept) - 1))
+    step = float((positions[-1, 2] - positions[0, 2]) / (len(kept) - 1))
+    # Gaps that are each a little too wide add up.
+    drift = np.abs(positions[:, 2] - positions[0, 2] - step * np.arange(len(kept)))
+    if drift.max() > max(UNEVEN * usual, SAME_MM):
+        worst = int(np.argmax(drift))
+        raise kept[worst].error(
+            f"lies {drift[worst]:.2f} mm from where slices {step:.3f} mm apart would "
+            "have it: the spacing of the CT changes; export it with even spacing"
+        )
+    return step
 
 
 def _about_values(hu: np.ndarray, padded: np.ndarray) -> list[str]:
     """Notes on padding, and on values that may be no Hounsfield units."""
     notes = []
     if share := padded.mean():
-        notes.append(f"{share:.1%} of the CT is padding, and was set to {AIR_HU:g} HU")
+        notes.append(
+            f"{share:.1%} of the CT is padding, or less than air: set to {AIR_HU:g} HU"
+        )
     measured = hu[~padded]
-    low = float(np.percentile(measured, 1)) if measured.size else 0.0
+    low = 0.0
+    if measured.size:
+        low = float(np.percentile(measured, 1, overwrite_input=True))
     if low > WITHOUT_AIR_HU:
         notes.append(
             f"the lowest 1 % of the CT reaches {low:.0f} HU, though air is near -1000: "

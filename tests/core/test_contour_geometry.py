@@ -104,6 +104,71 @@ def test_contours_that_overlap_in_part_are_united_and_told():
     assert notes == ("slices on which contours overlap in part, and were united: 1",)
 
 
+def test_an_area_drawn_twice_but_for_less_than_a_voxel_does_not_vanish():
+    found, notes = filled(box((0.5, 3.5), (0.5, 4.5)), box((0.6, 3.4), (0.6, 4.4)))
+    assert found[1:4] == [".####...."] * 3
+    assert notes == ("slices on which contours overlap in part, and were united: 1",)
+
+
+def planes_of_boxes(boxes):
+    """Even-odd of nested boxes, unions of those that overlap: on whole planes."""
+    parts = []
+    for (y0, y1), (x0, x1) in boxes:
+        mask = np.zeros((40, 50), bool)
+        mask[y0:y1, x0:x1] = True
+        while True:
+            sizes = [np.count_nonzero(mask & part) for part in parts]
+            found = [
+                n
+                for n, (shared, part) in enumerate(zip(sizes, parts, strict=True))
+                if shared
+                and (shared < min(mask.sum(), part.sum()) or (mask == part).all())
+            ]
+            if not found:
+                break
+            mask = mask | parts.pop(found[0])
+        parts.append(mask)
+    return np.logical_xor.reduce(parts)
+
+
+def test_many_contours_of_a_slice_as_on_whole_planes():
+    rng = np.random.default_rng(4)
+    grid = geometry.Grid((3, 40, 50), (3.0, 2.0, 0.5))
+    for count in (2, 5, 20, 60):
+        low = rng.integers(0, 30, (count, 2))
+        high = low + rng.integers(1, 20 if count < 20 else 6, (count, 2))
+        boxes = [
+            ((y0, min(y1, 40)), (x0, min(x1, 50)))
+            for (y0, x0), (y1, x1) in zip(low.tolist(), high.tolist(), strict=True)
+        ]
+        drawn = []
+        for (y0, y1), (x0, x1) in boxes:
+            corners = [(y0, x0), (y0, x1), (y1, x1), (y1, x0)]
+            index = np.array([(1, y - 0.5, x - 0.5) for y, x in corners])
+            drawn.append(contour_geometry.Contour(grid.to_mm(index)))
+        mask, _ = contour_geometry.to_mask(drawn, grid)
+        np.testing.assert_array_equal(mask[1], planes_of_boxes(boxes))
+
+
+def test_thousands_of_contours_on_a_slice_take_no_minutes():
+    # 50 x 100 boxes around every second voxel, in one that holds all of them.
+    grid = geometry.Grid((1, 120, 220), (3.0, 1.0, 1.0))
+    centres = [
+        (2 * row + 4, 2 * column + 4) for row in range(50) for column in range(100)
+    ]
+    drawn = [
+        contour_geometry.Contour(
+            np.array(
+                [(c + x, r + y, 0.0) for y, x in ((-h, -w), (-h, w), (h, w), (h, -w))]
+            )
+        )
+        for r, c, h, w in [(60, 110, 59, 109), *((r, c, 0.4, 0.4) for r, c in centres)]
+    ]
+    mask, notes = contour_geometry.to_mask(drawn, grid)
+    assert mask.sum() == 118 * 218 - 5000
+    assert notes == ()
+
+
 def test_holes_that_overlap_are_one_hole():
     found, _ = filled(
         box((0.5, 5.5), (0.5, 7.5)),

@@ -7,6 +7,13 @@ from mtl_jax.core import documents, errors
 ALL = (".toml", ".yaml", ".yml", ".json")
 
 
+# Ten values, ten times those, and so on: 10 ** 10 in 500 characters.
+BOMB = "a: [" + "".join(
+    f"&a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}], " for n in range(10)
+)
+BOMB += "x]"
+
+
 def read(tmp_path, name, text):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -20,6 +27,8 @@ def read(tmp_path, name, text):
         ("a.yaml", "a: 1\nb: {c: [2]}"),
         ("a.yml", "x: &x {c: [2]}\na: 1\nb:\n  <<: *x"),
         ("a.json", '{"a": 1, "b": {"c": [2]}}'),
+        ("A.YAML", "a: 1\r\nb: {c: [2]}\r\n"),
+        ("a.yaml", "\ufeffa: &one 1\nb: {c: [2]}"),
     ],
 )
 def test_three_languages(tmp_path, name, text):
@@ -38,6 +47,15 @@ def test_three_languages(tmp_path, name, text):
         ("a.yaml", "[a]: 1", "is not YAML: "),
         ("a.yaml", "- a\n- b", "holds no names"),
         ("a.json", '"a"', "holds no names"),
+        ("a.yaml", BOMB, "with its aliases .* over 100000 values"),
+        ("a.yaml", "a: &a [*a]", "with its aliases"),
+        ("a.yaml", "a: &a {b: *a}", "with its aliases"),
+        ("a.yaml", "a: " + "[" * 900 + "]" * 900, "nested too deep"),
+        ("a.json", f'{{"a": {"9" * 5000}}}', "is not JSON: Exceeds the limit"),
+        ("a.yaml", "a: !!timestamp x", "is not YAML: a value is not what its tag"),
+        ("a.yaml", "!!int : 1", "is not YAML: a value is not what its tag"),
+        ("a.yaml", "a: 2021-99-99", "is not YAML: month must be"),
+        ("a.yaml", b"a\0: b", "is not YAML: unacceptable character"),
         ("a.json", "", "is not JSON"),
         ("a.yaml", b"a: \xff", "is not YAML"),
         ("a.json", "[" * 100_000, "is not JSON: nested too deep"),

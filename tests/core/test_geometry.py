@@ -38,6 +38,37 @@ def test_outside_is_filled_and_masks_stay_masks():
     np.testing.assert_array_equal(found[0, 0], [0, 0, 1, 1, 1, 1, 1, 1])
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_an_edge_that_grids_share_is_not_lost_to_rounding(order):
+    # 30 steps of 0.1 mm end where 10 of 0.3 mm do, but for rounding.
+    fine = geometry.Grid((31, 31, 31), (0.1, 0.1, 0.1), origin_mm=(0.7, -0.2, 0.1))
+    coarse = geometry.Grid((11, 11, 11), (0.3, 0.3, 0.3), origin_mm=(0.7, -0.2, 0.1))
+    ones = np.ones(fine.shape, np.float32)
+    for grid, onto in ((fine, coarse), (coarse, fine)):
+        found = geometry.resample(
+            ones[: grid.shape[0], : grid.shape[1], : grid.shape[2]],
+            grid,
+            onto,
+            order=order,
+        )
+        np.testing.assert_array_equal(found, np.ones(onto.shape))
+    beyond = geometry.Grid((11, 11, 12), (0.3, 0.3, 0.3), origin_mm=(0.7, -0.2, 0.1))
+    found = geometry.resample(ones, fine, beyond, order=order, outside=-1.0)
+    assert (found[..., 11] == -1).all() and (found[..., :11] == 1).all()
+
+
+def test_turned_grids_are_resampled_too():
+    turned = geometry.Grid(
+        (4, 6, 5),
+        (3.0, 1.0, 2.0),
+        origin_mm=(10.0, 20.0, 30.0),
+        direction=((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)),
+    )
+    volume = linear(GRID.to_mm(indices(GRID)))
+    found = geometry.resample(volume, GRID, turned)
+    np.testing.assert_allclose(found, volume.transpose(0, 2, 1), rtol=1e-6)
+
+
 def test_fit_in_plane_keeps_the_centre():
     onto = geometry.fit_in_plane(GRID, (8, 8), 0.5)
     assert onto.spacing_mm == (3.0, 0.5, 0.5)

@@ -68,6 +68,14 @@ CASES = {
         r"are different images of one series at one position",
         do.copied("ct3.dcm", "ct9.dcm", PixelData=bytes(160)),
     ),
+    "one image at two positions": Case(
+        r"ct9\.dcm and ct5\.dcm have the same SOPInstanceUID at two positions",
+        do.both(do.copied("ct5.dcm", "ct9.dcm"), do.move("ct9.dcm", z=3)),
+    ),
+    "gaps that are all a little too wide": Case(
+        r"ct2\.dcm lies 0\.04 mm from where slices 3\.018 mm apart",
+        do.both(*(do.move(f"ct{n}.dcm", z=0.03 * (n - 2)) for n in (3, 4, 5))),
+    ),
     "gantry tilt in the positions": Case(
         r"ct5\.dcm lies 1\.50 mm beside .* tilt of 5\.7 degrees",
         do.move("ct*", y=0.1),
@@ -153,6 +161,10 @@ CASES = {
     "in colour": Case(
         r"ct2\.dcm is a picture in colour", do.put("ct2.dcm", SamplesPerPixel=3)
     ),
+    "indices of a palette": Case(
+        r"ct2\.dcm is a picture in colour",
+        do.put("ct2.dcm", PhotometricInterpretation="PALETTE COLOR"),
+    ),
     "several frames": Case(
         r"ct2\.dcm has several frames", do.put("ct2.dcm", NumberOfFrames=2)
     ),
@@ -219,6 +231,18 @@ CASES = {
         do.slanted,
     ),
     "a contour far away": Case(r"rs\.dcm has Rectum: a contour is far", do.far_away),
+    "two RTSTRUCTs of one dose": Case(
+        r"several RTSTRUCTs could be meant: rs\.dcm, rt\.dcm",
+        do.both(
+            do.copied("rs.dcm", "rt.dcm", SOPInstanceUID="1.2.3.4"),
+            do.copied("rs.dcm", "ru.dcm", SOPInstanceUID="1.2.3.5"),
+            lambda files: (
+                files["ru.dcm"]
+                .ReferencedFrameOfReferenceSequence[0]
+                .__setattr__("FrameOfReferenceUID", "1.2.9")
+            ),
+        ),
+    ),
     "contours of another image": Case(
         r"rs\.dcm has no contour .* in the CT", do.elsewhere
     ),

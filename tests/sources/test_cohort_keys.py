@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import stat
 
 import pytest
@@ -44,7 +45,9 @@ def test_nobody_else_may_read_it(tmp_path):
         os.umask(before)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"salt": 3, "patients": {}}', "{}"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"salt": 3, "patients": {}}', "{}", "[" * 100_000]
+)
 def test_a_damaged_key_file_is_never_replaced(tmp_path, text):
     path = tmp_path / "keys.json"
     path.write_text(text)
@@ -63,5 +66,9 @@ def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path):
 def test_its_place_is_beside_the_folder_or_named(tmp_path, monkeypatch):
     monkeypatch.delenv(cohort_keys.VARIABLE, raising=False)
     assert cohort_keys.place(tmp_path / "x") == tmp_path / "x.keys.json"
+    # Not in a patient's folder, and not without a name.
+    assert cohort_keys.place(tmp_path / "x" / "Jane" / "..") == tmp_path / "x.keys.json"
+    with pytest.raises(errors.SourceError, match="the root of the file system"):
+        cohort_keys.place(pathlib.Path("/"))
     monkeypatch.setenv(cohort_keys.VARIABLE, str(tmp_path / "k"))
     assert cohort_keys.place(tmp_path / "x") == tmp_path / "k"

@@ -43,6 +43,9 @@ def test_too_few_patients_are_refused():
         ("patient,split\na\n", "line 2 is not a folder and one of"),
         ("patient,split\n\nc,train\n", "line 3 names a folder that is not in"),
         ("patient,split\na,train\na,test\n", "line 3 names a folder that is there"),
+        ("patient,split\n" + "a" * 200_000, "line 2 cannot be read as CSV"),
+        ('patient,split\na,train\n"b,train\n', "line 3 is not a folder and one of"),
+        ('patient,split\n"a",train\n\0b,test\n', "line 3 names a folder that is not"),
     ],
 )
 def test_a_wrong_csv_is_refused_by_its_line(tmp_path, text, match):
@@ -56,6 +59,15 @@ def test_a_csv_of_a_spreadsheet(tmp_path):
     path = tmp_path / "splits.csv"
     path.write_bytes("\ufeffPatient;Split\r\na;Train\r\n b/ ;test\r\n".encode())
     assert cohort_splits.read(path, {"a", "b"}) == {"a": "train", "b": "test"}
+    path.write_text('"patient"\t"split"\n"a"\t"validation"\n')
+    assert cohort_splits.read(path, {"a", "b"}) == {"a": "validation"}
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(errors.SourceError, match="cannot be read as text"):
         cohort_splits.read(path, {"a"})
+
+
+def test_letters_may_be_written_in_two_ways(tmp_path):
+    path = tmp_path / "splits.csv"
+    one, other = "M\u00fcller", "Mu\u0308ller"
+    path.write_text(f"patient,split\n{one},test\n", encoding="utf-8")
+    assert cohort_splits.read(path, {other, "b"}) == {other: "test"}

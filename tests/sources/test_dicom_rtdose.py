@@ -126,6 +126,8 @@ def test_notes_on_kinds_of_dose(tmp_path):
         "rd.dcm reaches 3625 Gy: look if these are Gy",
         "rd.dcm holds effective (biologically weighted) dose",
     )
+    made.DoseType, made.DoseGridScaling = "PHYSICAL", 1e-300
+    assert read(made, tmp_path).notes == ("rd.dcm reaches 0 Gy: look if these are Gy",)
     made.DoseType, made.DoseGridScaling = "", writing.SCALING
     assert read(made, tmp_path).notes == (
         "rd.dcm has no DoseType, and was taken for physical dose",

@@ -1,6 +1,8 @@
 """An RTSTRUCT to contours: links, kinds, damage, holes, names; masks by hand."""
 
 import copy
+import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -118,13 +120,18 @@ def test_damaged_coordinates_are_left_out_and_counted(tmp_path):
     cut_off.NumberOfContourPoints = 5000
     nothing = writing.contour([])
     huge = writing.contour([*HOLE[:11], 1e300])
+    python = writing.contour(HOLE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of a value that is no DS
+        python.ContourData = ["-0_0.5", *(str(value) for value in HOLE[1:])]
     contours = [blank, writing.contour(WHOLE), odd_number, cut_off, nothing, huge]
+    contours += [python]
     mask, notes = read_rectum(contours, tmp_path)
     np.testing.assert_array_equal(mask, whole_box())
     # No coordinates at all are 0 points.
     assert notes == [
         "Rectum: contours left out, of fewer than 3 points: 1",
-        "Rectum: contours left out, with damaged coordinates: 4",
+        "Rectum: contours left out, with damaged coordinates: 5",
     ]
 
 
@@ -260,6 +267,34 @@ def test_gaps_between_contours_are_told_and_filled_where_asked(tmp_path):
     assert mask.any((1, 2)).tolist() == [True, True, True, False, False, True]
     np.testing.assert_array_equal(mask[1], mask[0])
     assert notes[:2] == [f"{told}, filled: 1", f"{told}, left empty: 2"]
+
+
+@pytest.mark.parametrize("change", [do.slanted, do.far_away])
+def test_an_roi_off_the_slices_is_left_out_where_it_is_not_needed(tmp_path, change):
+    files = writing.patient()
+    change(files)
+    folder = writing.save(files, tmp_path)
+    target = dataclasses.replace(writing.SITE, contoured=("Bladder",))
+    for how in (
+        {"site": target},
+        {
+            "site": writing.SITE,
+            "options": dicom_patient.Options(allow_missing=True),
+        },
+    ):
+        found = dicom_patient.read(folder, patient_id="p1", **how)
+        assert list(found.patient.structures) == ["Bladder"]
+        (note,) = [one for one in found.notes if one.startswith("Rectum: left out: a")]
+        assert "contour is" in note
+    with pytest.raises(errors.SourceError, match=r"rs\.dcm has Rectum: a contour is"):
+        writing.read(folder)
+
+
+def test_many_rois_take_no_minutes(tmp_path):
+    files = writing.patient()
+    do.rois(**{f"Ring{number}": [] for number in range(3000)})(files)
+    reading = writing.read_files(files, tmp_path)
+    assert len(reading.structure_set.rois) == 3002
 
 
 def test_margins_and_rings_are_no_organs(tmp_path):

@@ -94,7 +94,9 @@ def test_padding_becomes_air(tmp_path, padding, limit):
     expected[:, 0, :3] = -1024
     np.testing.assert_array_equal(series.hu, expected)
     # 3 of 80 voxels.
-    assert series.notes == ("3.8% of the CT is padding, and was set to -1024 HU",)
+    assert series.notes == (
+        "3.8% of the CT is padding, or less than air: set to -1024 HU",
+    )
 
 
 def test_padding_in_bits_that_are_not_stored_is_no_tissue(tmp_path):
@@ -114,8 +116,25 @@ def test_less_than_air_is_air(tmp_path):
     files = writing.ct()
     for made in files.values():
         made.RescaleIntercept = -3024
-    np.testing.assert_array_equal(
-        read(files, tmp_path).hu, np.maximum(writing.hu() - 2000, -1024)
+    series = read(files, tmp_path)
+    expected = np.maximum(writing.hu() - 2000, -1024)
+    np.testing.assert_array_equal(series.hu, expected)
+    share = (writing.hu() < 976).mean()
+    assert series.notes[0].startswith(f"{share:.1%} of the CT is padding, or less")
+    assert "though air is near -1000" not in series.notes[0]
+
+
+def test_corners_that_nobody_calls_padding_hide_no_wrong_values(tmp_path):
+    files = writing.ct()
+    for made in files.values():
+        stored = np.full((8, 10), 1100, np.int16)  # 1100 HU: no air anywhere
+        stored[0, :4] = -3024
+        made.RescaleIntercept = 0
+        writing.set_pixels(made, stored, 16)
+    assert read(files, tmp_path).notes == (
+        "5.0% of the CT is padding, or less than air: set to -1024 HU",
+        "the lowest 1 % of the CT reaches 1100 HU, though air is near -1000: look if "
+        "these are Hounsfield units",
     )
 
 
