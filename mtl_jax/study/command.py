@@ -149,19 +149,29 @@ def config() -> ml_collections.ConfigDict:
 def workdir(below: str = "") -> Path:
     """`--workdir`, or by default `runs/<config>/<below>`."""
     if WORKDIR.value:
-        return Path(WORKDIR.value).expanduser()
+        return folder(WORKDIR.value)
     filename = config_flags.get_config_filename(flags.FLAGS["config"])
     return Path("runs") / Path(filename).stem / below
 
 
+def folder(given: str) -> Path:
+    """The folder that a flag names; a ConfigError if it is an address."""
+    if "://" in given:
+        raise errors.ConfigError(
+            f"{given} is an address, not a folder: mount the bucket, with gcsfuse say, "
+            "and give the folder that it is mounted on"
+        )
+    return Path(given).expanduser()
+
+
 def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
     """The data set of `config` in the flags' directories, built if it is not there."""
-    data_dir = Path(
+    data_dir = folder(
         DATA_DIR.value or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
-    manual_dir = Path(
-        MANUAL_DIR.value or data_dir / "downloads" / "manual"
-    ).expanduser()
+    )
+    manual_dir = data_dir / "downloads" / "manual"
+    if MANUAL_DIR.value:
+        manual_dir = folder(MANUAL_DIR.value)
     data = distributed.in_turns(
         lambda: prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
     )

@@ -5,25 +5,48 @@ Every file is written whole or not at all, so that only training has something t
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from mtl_jax.train import distributed
 
+# Where an exception leads nowhere, it is raised again so much later.
+AGAIN_S = 0.05
 
-class Stopped(BaseException):
+
+class Stopped(KeyboardInterrupt):
     """A signal asked the program to end; no `except Exception` holds it up."""
 
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Raise Stopped wherever a signal comes."""
+    """Raise Stopped wherever a signal comes.
+
+    It may come inside a destructor, or a function that the garbage collector calls:
+    there Python ignores what is raised, so that it is raised again soon after.
+    """
+    came: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        raise Stopped(signal.Signals(number).name)
+        came.append(number)
+        raise Stopped(signal.Signals(came[0]).name)
 
-    with _handled(stop):
-        yield
+    def ignored(what: "sys.UnraisableHookArgs") -> None:
+        if issubclass(what.exc_type, Stopped):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            usual(what)
+
+    alarm, usual = signal.signal(signal.SIGALRM, stop), sys.unraisablehook
+    sys.unraisablehook = ignored
+    try:
+        with _handled(stop):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, alarm)
+        sys.unraisablehook = usual
 
 
 @contextlib.contextmanager

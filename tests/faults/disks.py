@@ -54,8 +54,8 @@ def read_only(folder: Path) -> Iterator[None]:
         _set_mode(folder, 0o555, undo)
         if os.geteuid() == 0:  # whom modes do not bind: nobody comes in his place
             for above in folder.parents:
-                if above.stat().st_mode & 0o005 != 0o005:
-                    _set_mode(above, above.stat().st_mode | 0o005, undo)
+                if above.stat().st_mode & 0o055 != 0o055:
+                    _set_mode(above, above.stat().st_mode | 0o055, undo)
             undo.callback(os.seteuid, 0)
             os.seteuid(65534)
         yield

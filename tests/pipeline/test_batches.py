@@ -136,6 +136,33 @@ def test_evaluation_is_in_order_and_padded(split, new_preprocess):
             assert not read[-1][name][2:].any()
 
 
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_processes_count_every_slice_of_an_evaluation_once(
+    split, new_preprocess, processes
+):
+    def part(index: int, count: int) -> list[records.Batch]:
+        return list(
+            batches.evaluation(
+                split,
+                preprocess=new_preprocess(),
+                batch_size=8,
+                process_index=index,
+                process_count=count,
+            )
+        )
+
+    whole = part(0, 1)  # 12 slices: the second batch is half full
+    parts = [part(index, processes) for index in range(processes)]
+    for number, batch in enumerate(whole):
+        rows = [each[number] for each in parts]
+        assert {len(each["mask"]) for each in rows} == {8 // processes}
+        together = {n: np.concatenate([each[n] for each in rows]) for n in batch}
+        assert equal(together, batch)
+    assert sum(batch["mask"].sum() for each in parts for batch in each) == 12
+    with pytest.raises(errors.ConfigError, match=r"evaluate.*3 processes.*6 or 9"):
+        part(0, 3)
+
+
 def test_evaluation_keeps_slices_without_a_body(new_split, new_preprocess):
     split = new_split(slices=(4,), empty=2)
     (batch,) = batches.evaluation(split, preprocess=new_preprocess(), batch_size=4)

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import time
 
 import pytest
 
@@ -54,6 +55,23 @@ def test_after_training_signals_are_raised_again():
         with stopping.noted() as asked:
             assert not asked()
         send(signal.SIGTERM)
+
+
+class Destructor:
+    """Sends itself a signal when it goes: what is raised then is ignored by Python."""
+
+    def __del__(self):
+        send(signal.SIGTERM)
+
+
+def test_a_signal_that_comes_where_nothing_can_be_raised_is_not_lost():
+    began = time.monotonic()
+    with pytest.raises(stopping.Stopped, match="SIGTERM"), stopping.raised():
+        thing = Destructor()
+        del thing
+        while time.monotonic() < began + 30:
+            time.sleep(0.001)
+    assert time.monotonic() < began + 20
 
 
 def raising(error):
