@@ -1,0 +1,170 @@
+"""Two processes that train together: stopped, killed, and continued by one or two."""
+
+import ast
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from configs import demo
+from mtl_jax.core import config as configs
+from mtl_jax.study import __main__ as study
+from mtl_jax.study import command, evaluate, runs
+from mtl_jax.train import checkpoint, distributed, writers
+from tests.study import command as commands
+from tests.train import together
+
+STEPS = 60
+SETTINGS = {
+    "train__steps": STEPS,
+    "train__checkpoint_every": 2,
+    "train__validate_every": STEPS,
+    "train__images_every": STEPS,
+    "dwa__interval_steps": 4,
+    "evaluate__batch_size": 8,
+}
+
+
+class Together:
+    """Runs in one working directory, of one or two processes."""
+
+    def __init__(self, command, workdir):
+        self.command, self.workdir = command, workdir
+        self.nobody = workdir.with_name("nobody")
+
+    def start(self, processes, **changes):
+        """The running processes; the first one alone knows the working directory."""
+        address = f"127.0.0.1:{together.free_port()}"
+        return [
+            self._start_one(
+                self.workdir if index == 0 else self.nobody,
+                f"--coordinator_address={address}",
+                f"--num_processes={processes}",
+                f"--process_id={index}",
+                **(SETTINGS | changes),
+            )
+            for index in range(processes)
+        ]
+
+    def _start_one(self, *flags, **settings):
+        with pytest.MonkeyPatch.context() as patch:
+            # Its programs take less to compile than what JAX finds worth keeping.
+            patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+            return self.command.start(*flags, **settings)
+
+    def end(self, started):
+        """(exit status, stdout, stderr) of each."""
+        ended = [(*p.communicate(timeout=240), p.returncode) for p in started]
+        return [(status, out, err) for out, err, status in ended]
+
+    def signal_second(self, number, *, after):
+        """Two processes; the second gets a signal once there are more rows.
+
+        Returns how they ended, and after how many seconds.
+        """
+        started = self.start(2)
+        while started[0].poll() is None and len(self.rows()) <= after:
+            time.sleep(0.02)
+        started[1].send_signal(number)
+        sent = time.monotonic()
+        return self.end(started), time.monotonic() - sent
+
+    def rows(self):
+        rows = writers.read_json_lines(self.workdir / "metrics.jsonl")
+        return [row for row in rows if "loss/total" in row]
+
+    def newest(self):
+        return checkpoint.steps(self.workdir / "checkpoints")[-1]
+
+    def evaluation(self):
+        return evaluate.read_csv(self.workdir / "evaluation" / "test.csv")
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """What was seen of each start."""
+    on_phantoms = commands.on_phantoms(tmp_path_factory)
+    this = Together(on_phantoms, tmp_path_factory.mktemp("story") / "run")
+    seen = {"terminated": this.signal_second(signal.SIGTERM, after=1)}
+    seen["saved"] = this.newest()
+    seen["killed"] = this.signal_second(signal.SIGKILL, after=len(this.rows()) + 1)
+    seen["left"] = this.newest()
+    seen["alone"] = this.end(this.start(1, train__backend="pmap"))
+    seen["scores alone"] = this.evaluation()
+    seen["together"] = this.end(this.start(2))
+    return this, seen
+
+
+def test_sigterm_at_one_saves_at_the_same_step_and_ends_both(story):
+    _, seen = story
+    ended, seconds = seen["terminated"]
+    assert [status for status, _, _ in ended] == [75, 75], ended
+    assert seconds < 60
+    assert 0 < seen["saved"] < STEPS
+
+
+def test_when_one_is_killed_the_other_ends_with_an_error(story):
+    _, seen = story
+    ended, seconds = seen["killed"]
+    (status, _, said), (killed, _, _) = ended
+    assert killed == -signal.SIGKILL
+    assert status not in (0, 75)
+    assert "error: what process 0 of 2 does with the others failed" in said
+    assert seconds < 120
+    assert seen["saved"] < seen["left"] < STEPS
+
+
+def test_one_process_goes_on_where_two_were_with_another_backend(story):
+    this, seen = story
+    ((status, out, err),) = seen["alone"]
+    assert status == 0, err
+    assert "mean Dice" in out or "dose" in out
+    steps = [row["step"] for row in this.rows()]
+    assert steps == list(range(2, STEPS + 1, 2))
+    starts = json.loads((this.workdir / "provenance.json").read_text())["starts"]
+    assert [start["processes"] for start in starts] == [2, 2, 1, 2]
+    assert [start["from_step"] for start in starts] == [
+        0, seen["saved"], seen["left"], STEPS
+    ]  # fmt: skip
+
+
+def test_the_first_losses_are_those_of_one_process(story):
+    this, _ = story
+    config = demo.get_config()
+    for key, value in (commands.TINY | {"train.steps": str(STEPS)}).items():
+        value = value if value.isalpha() else ast.literal_eval(value)
+        config.update_from_flattened_dict({key: value})
+    config.train.devices = 1
+    folder = this.command.data_dir
+    data = command.prepare_in(configs.check(config), data_dir=folder, manual_dir=None)
+    run = runs.Run(config, data, this.workdir)
+    state = run.backend.put_state(run.initial_state()[0])
+    update = run.backend.update(run.step.train)
+    for number in range(2):
+        state = update(state, run.backend.put_batch(run.training_batches.batch(number)))
+    window = run.backend.host(state).window
+    # Another batch would change it by per cents.
+    found = this.rows()[0]["loss/total"]
+    np.testing.assert_allclose(found, window["loss/total"] / 2, rtol=1e-5)
+
+
+def test_two_processes_count_every_slice_once(story):
+    this, seen = story
+    for status, _, err in seen["together"]:
+        assert status == 0, err
+    outs = [out for _, out, _ in seen["together"]]
+    assert ["picture: " in out for out in outs] == [True, False]
+    assert not this.nobody.exists()
+    here, alone = this.evaluation(), seen["scores alone"]
+    assert [row.metric for row in here] == [row.metric for row in alone]
+    for one, other in zip(here, alone, strict=True):
+        np.testing.assert_allclose(one.prediction, other.prediction, rtol=1e-3)
+
+
+def test_a_study_of_several_processes_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "count", lambda: 2)
+    monkeypatch.setattr(command, "config", demo.get_config)
+    assert command.status_of(study.run) == 1
+    assert "a study runs in one process" in capsys.readouterr().err
