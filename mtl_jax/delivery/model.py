@@ -109,13 +109,12 @@ def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
             "`checkpoints`, or one of the steps in that"
         )
     if home and (home / "config.json").is_file():
-        config = workdir.read_json(home / "config.json")
+        flat = workdir.read_json(home / "config.json")
     else:
-        home, config = None, checkpoint.read_run(folder / str(found[-1]))["config"]
-    # `_described` says what it means if the key is not there.
-    which = config["evaluate.checkpoint"] if "evaluate.checkpoint" in config else ""
+        home, flat = None, checkpoint.read_run(folder / str(found[-1]))["config"]
+    which = flat.get("evaluate.checkpoint", "")  # `_described` tells if it is missing
     chosen = folder / str(checkpoint.evaluated_step(folder, which))
-    settings = {key: config[key] for key in config if key.startswith("evaluate.")}
+    settings = {key: flat[key] for key in flat if key.startswith("evaluate.")}
     return chosen, settings if home else {}
 
 
