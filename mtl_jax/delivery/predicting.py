@@ -54,10 +54,13 @@ def predict(network: model.Network, patient: records.Patient) -> Predicted:
         dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, about.preprocess)
     if "contours" in outputs:
         for channel, name in enumerate(about.preprocess.structures):
-            probability = volumes.restore_contour(
-                outputs["contours"], channel, patient.grid, about.preprocess
+            masks[name] = volumes.restore_mask(
+                outputs["contours"],
+                channel,
+                patient.grid,
+                about.preprocess,
+                about.rules.contour_threshold,
             )
-            masks[name] = probability >= about.rules.contour_threshold
     return Predicted(masks, dose_gy, drawn)
 
 

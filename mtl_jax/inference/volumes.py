@@ -15,6 +15,8 @@ import numpy as np
 from mtl_jax.core import errors, files, geometry, records
 from mtl_jax.pipeline import preprocess as preprocessing
 
+SMALLEST = float(np.finfo(np.float16).smallest_normal)
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -129,6 +131,22 @@ def restore_contour(
 ) -> np.ndarray:
     """Probabilities [Z, Y, X] float16 of one of the contours on the CT's `grid`."""
     return preprocess.restore(outputs[..., channel], grid).astype(np.float16)
+
+
+def restore_mask(
+    outputs: np.ndarray,
+    channel: int,
+    grid: geometry.Grid,
+    preprocess: preprocessing.Preprocess,
+    threshold: float,
+) -> np.ndarray:
+    """Where `restore_contour` is `threshold` or more, [Z, Y, X] bool."""
+    restored = preprocess.restore(outputs[..., channel], grid)
+    # Most of a CT is near 0. The cast takes forty times as long for numbers that are
+    # subnormal with 16 bits, and all of these are below any usual threshold.
+    if threshold >= 2 * SMALLEST:
+        restored = np.where(restored < SMALLEST, np.float32(0), restored)
+    return restored.astype(np.float16) >= threshold
 
 
 def save(prediction: Prediction, path: Path) -> None:

@@ -114,3 +114,17 @@ def test_a_file_gives_the_prediction_back(tmp_path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(errors.RecordError, match=r"pt_1\.npz.*missing or damaged"):
         volumes.read(path)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-7, 6.1e-5, 1.3e-4, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("side", [4, 7])
+def test_a_mask_is_where_the_probability_reaches_the_threshold(rng, threshold, side):
+    """Subnormal numbers, and those next to a threshold, included."""
+    pre, grid = make_preprocess(4), geometry.Grid((3, side, side), (1, 1, 1))
+    outputs = (10 ** rng.uniform(-9, 0, (3, 4, 4, 2))).astype(np.float32)
+    outputs[0, 0, :, 0] = np.float32(threshold) * np.float32([0.9996, 0.9999, 1, 1.001])
+    outputs[1, 0, :, 0] = np.float32(2**-14) * np.float32([0.999, 0.9999, 1, 1.1])
+    for channel in (0, 1):
+        probability = volumes.restore_contour(outputs, channel, grid, pre)
+        found = volumes.restore_mask(outputs, channel, grid, pre, threshold)
+        np.testing.assert_array_equal(found, probability >= threshold)
