@@ -231,7 +231,7 @@ def _combine(outlines: Sequence[_Outline]) -> tuple[_Part, bool]:
     exclusive, united = [], False
     for number, outline in enumerate(outlines):
         part = _filled(outline.points)
-        if outline.xor:
+        if outline.xor or not part.mask.any():  # nothing overlaps with nothing
             exclusive.append(part)
             continue
         # A part that grows may come to overlap another: ask again until none does.

@@ -213,8 +213,11 @@ def _sort(
     structure_sets, doses, plans = take(STRUCTURE_SET), take(DOSE), take(*PLANS)
     for kind, rest in others.items():
         with dicom_values.quietly():
-            known = uid.UID(kind).name
-        what = known if known != kind else "an unknown kind of DICOM"
+            known = uid.UID(kind)
+            what = known.name
+        # Where there is no name, pydicom gives what stands in the file: anything.
+        if what == known or not known.is_valid:
+            what = "an unknown kind of DICOM"
         notes.append(_skipped(what, [file.name for file in rest]))
     used = [*(f for group in series.values() for f in group), *structure_sets, *doses]
     if len({f.text("PatientID") for f in used} - {""}) > 1:

@@ -174,13 +174,17 @@ def _once(
 
     HU are float32.
     """
-    shape = (len(ordered), *planes[ordered[0].name].shape)
-    hu, padded = np.empty(shape, np.float32), np.empty(shape, bool)
+    shape = planes[ordered[0].name].shape
+    hu, padded = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0), bool)
     kept: list[dicom_files.File] = []
     notes = []
     for file in ordered:
+        image = _image(file, shape)
+        if not kept:  # now that there is an image of that size, and not only a header
+            hu = np.empty((len(ordered), *shape), np.float32)
+            padded = np.empty(hu.shape, bool)
         last = len(kept) - 1
-        hu[last + 1], padded[last + 1] = _image(file, shape[1:])
+        hu[last + 1], padded[last + 1] = image
         if kept:
             step = planes[file.name].position_mm - planes[kept[-1].name].position_mm
             if np.linalg.norm(step) <= SAME_MM:

@@ -54,6 +54,10 @@ CASES = {
         r"^ct2\.dcm has pixels that do not fit",
         do.put("ct2.dcm", PixelData=bytes(100)),
     ),
+    "a header that claims gigabytes": Case(
+        r"^ct0\.dcm has pixels that do not fit",
+        do.put("ct*", Rows=65535, Columns=65535),
+    ),
     "no pixels": Case(r"^ct2\.dcm has no pixels", do.put("ct2.dcm", PixelData=None)),
     "one slice": Case(r"^ct0\.dcm is the only slice", do.remove("ct[1-5]*")),
     "a slice is missing": Case(

@@ -7,11 +7,13 @@ from mtl_jax.sources import dicom_files, dicom_identifiers
 from tests.sources import dicom_writing as writing
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_a_folder_is_sorted_by_what_the_files_are(tmp_path):
     files = writing.patient() | {"rp": writing.plan()}
     mr = writing.dataset(**writing.common("1.2.840.10008.5.1.4.1.1.4", "MR", "1"))
     own = writing.dataset(**writing.common("1.2.3.4.5", "OT", "2"))
-    writing.save(files | {"mr": mr, "own": own}, tmp_path)
+    odd = writing.dataset(**writing.common("1.2.3\nDoe^Jane", "OT", "3"))
+    writing.save(files | {"mr": mr, "odd": odd, "own": own}, tmp_path)
     (tmp_path / "plan.pdf").write_bytes(b"%PDF-1.7" + bytes(400))
     (tmp_path / "tiny").write_bytes(b"\x08\x00")
     (tmp_path / "empty").write_bytes(b"")
@@ -23,6 +25,7 @@ def test_a_folder_is_sorted_by_what_the_files_are(tmp_path):
     assert found.notes == (
         "skipped 3 files (no DICOM): empty, plan.pdf, tiny",
         "skipped 1 file (MR Image Storage): mr",
+        "skipped 1 file (an unknown kind of DICOM): odd",
         "skipped 1 file (an unknown kind of DICOM): own",
     )
 
