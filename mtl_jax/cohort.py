@@ -86,8 +86,7 @@ def main(arguments: list[str]) -> int:
     try:
         return run(flags)
     except (errors.MtlError, OSError) as error:
-        print(f"error: {errors.printable(str(error))}", file=sys.stderr)
-        return 1
+        return errors.tell(error, 1)
 
 
 if __name__ == "__main__":

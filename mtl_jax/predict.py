@@ -20,8 +20,6 @@ from mtl_jax.sources import cohort_flags, cohort_folder
 from mtl_jax.study import stopping
 from mtl_jax.train import compilation
 
-STOPPED = 75
-
 
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """The command's flags; exits with status 2 if they are wrong."""
@@ -126,8 +124,7 @@ def run(flags: argparse.Namespace) -> int:
     about = model.describe(flags.checkpoint.expanduser())
     patients = inputs.find(flags.ct_dir, flags.out)
     if wrong := usage(flags, about.role, patients):
-        print(f"error: {wrong}", file=sys.stderr)
-        return 2
+        return errors.tell(wrong, 2)
     mapping = flags.mapping and cohort_folder.load_mapping(flags.mapping, about.site)
     order = work.Order(
         about,
@@ -154,13 +151,11 @@ def main(arguments: list[str]) -> int:
             return run(flags)
     except stopping.Stopped:
         print("stopped; the same command goes on from there", file=sys.stderr)
-        return STOPPED
+        return stopping.STATUS
     except errors.MtlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return errors.tell(error, 1)
     except OSError as error:  # its path may name a patient
-        print(f"error: {error.strerror or type(error).__name__}", file=sys.stderr)
-        return 1
+        return errors.tell(error.strerror or type(error).__name__, 1)
 
 
 if __name__ == "__main__":

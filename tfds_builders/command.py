@@ -4,7 +4,6 @@ Exit status: 0 built, or there already; 1 bad input, said in one message; 2 usag
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,8 +70,7 @@ def run(make: Callable[[], Any]) -> int:
     try:
         data = make()
     except (errors.MtlError, OSError) as error:
-        print(f"error: {errors.printable(str(error))}", file=sys.stderr)
-        return 1
+        return errors.tell(error, 1)
     for split in data.splits.values():
         print(
             f"{split.name}: {len(split.patients)} patients, {len(split.source)} slices"

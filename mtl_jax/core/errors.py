@@ -5,6 +5,7 @@ exception is a mistake of ours and keeps its traceback.
 """
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -66,14 +67,22 @@ def nearest_multiples(value: int, of: int) -> str:
     return " or ".join(str(near) for near in (below, below + of) if near)
 
 
-def printable(message: str) -> str:
-    """`message`, without signs that a terminal would obey: names in it are not ours."""
+def printable(text: str, *, keep: str = "") -> str:
+    """`text` with what a terminal obeys, or cannot encode, as an escape; but `keep`."""
     return "".join(
         sign
-        if sign.isprintable() or sign == "\n"
+        if sign.isprintable() or sign in keep
         else sign.encode("unicode_escape").decode()
-        for sign in message
+        for sign in text
     )
+
+
+def tell(message: object, status: int) -> int:
+    """Say on standard error what ended a command; returns its exit `status`."""
+    # Names in it are not ours.
+    shown = printable(str(message), keep="\n")
+    print(f"error: {shown}", file=sys.stderr)
+    return status
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

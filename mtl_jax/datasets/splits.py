@@ -1,13 +1,11 @@
 """Which patients a data set takes, and the index that it keeps of them."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import errors, records, sites
+from mtl_jax.core import digests, errors, records, sites
 from mtl_jax.datasets import examples
 
 SPLITS = records.SPLITS
@@ -81,7 +79,7 @@ class Index:
                 for split, entries in self.patients.items()
             },
         }
-        return values | {"digest": _digest(values)}
+        return values | {"digest": digests.of_json(values)}
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None, path: Path) -> "Index":
@@ -94,7 +92,7 @@ class Index:
             )
         values = dict(metadata)
         digest = values.pop("digest", None)  # data sets of earlier versions have none
-        if digest not in (None, _digest(values)):
+        if digest not in (None, digests.of_json(values)):
             raise _damaged(path, "it differs from its digest")
         try:
             return cls._from_json(values, path)
@@ -118,10 +116,6 @@ class Index:
             fingerprint=values["fingerprint"],
             patients=patients,
         )
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(path: Path, what: str) -> errors.DatasetError:

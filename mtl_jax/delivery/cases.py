@@ -74,15 +74,24 @@ def read_reference(
         SourceError: there are none, or they do not belong to the CT.
     """
     if one.kind == "openkbp":
-        folder = one.folder if place in (AUTO, None) else Path(place)
+        folder = _elsewhere(place) or one.folder
         found = openkbp_csv.parse(_raw(folder, one.patient_id, _OPENKBP_FILES))
         return _as_site_stores(found, about)
-    beside = None if place in (AUTO, None) else Path(place)
     return cohort_patient.read_patient(
         cohort_patient.Raw(
-            one.folder, one.patient_id, about.site, how.mapping, how.options, beside
+            one.folder,
+            one.patient_id,
+            about.site,
+            how.mapping,
+            how.options,
+            _elsewhere(place),
         )
     )
+
+
+def _elsewhere(place: Place) -> Path | None:
+    """The file or folder that a user named; None: the patient's own folder."""
+    return place if isinstance(place, Path) else None
 
 
 def _dicom(
@@ -97,7 +106,7 @@ def _dicom(
             site=about.site,
             mapping=how.mapping,
             options=how.options,
-            beside=None if contours in (AUTO, None) else Path(contours),
+            beside=_elsewhere(contours),
             with_dose=False,
         )
         grid, stored, structures = (
@@ -127,7 +136,7 @@ _OPENKBP_FILES = (*openkbp_csv.REQUIRED, *openkbp_csv.SITE.names)
 
 
 def _openkbp(one: inputs.Input, about: model.Description, contours: Place) -> Case:
-    if contours not in (AUTO, None):
+    if _elsewhere(contours):
         raise errors.SourceError(
             "contours of an OpenKBP patient are in its own folder: give --rtstruct=auto"
         )

@@ -21,6 +21,7 @@ from mtl_jax.export import author as authors
 from mtl_jax.inference import volumes
 from mtl_jax.models import multitask
 from mtl_jax.pipeline import preprocess
+from mtl_jax.study import drawing as drawings
 from mtl_jax.study import evaluate, runs, workdir
 from mtl_jax.train import checkpoint, parallel, step
 
@@ -65,10 +66,7 @@ class Description:
         """What all that it predicts depends on, but for the patient."""
         settings = {
             name: self.config.evaluate[name]
-            for name in (
-                *("contour_threshold", "largest_component", "mirror"),
-                "apply_possible_dose_mask",
-            )
+            for name in (*drawings.SETTINGS, "apply_possible_dose_mask")
         }
         drawing = None if self.drawing is None else self.drawing.basis
         return {"checkpoint": self.digest, "drawing": drawing, **settings}

@@ -14,24 +14,18 @@ import numpy as np
 
 from mtl_jax.core import records
 from mtl_jax.delivery import cases, model, statistics
-from mtl_jax.export import (
-    author as authors,
-)
-from mtl_jax.export import (
-    ct_images,
-    nifti,
-    openkbp_csv,
-    rtdose,
-    rtstruct,
-)
+from mtl_jax.export import author as authors
+from mtl_jax.export import ct_images, nifti, openkbp_csv, rtdose, rtstruct
 from mtl_jax.sources import dicom_values
 from mtl_jax.study import figures, shown
 
 STRUCTURES, DOSE, CT = "RS.dcm", "RD.dcm", "CT"
 PREVIEW, STATISTICS, EVALUATION = "preview.png", "statistics.json", "evaluation.csv"
 # What of a plan is looked at.
-PLAN = ("SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID")
-PLAN += ("FrameOfReferenceUID",)
+PLAN = (
+    *("SOPClassUID", "SOPInstanceUID"),
+    *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +77,15 @@ def _write_dicom(
     formats: Formats,
 ) -> float | None:
     """RS.dcm and RD.dcm, and the CT where its frame is invented; the dose's quantum."""
-    created, signed = datetime.datetime.now(), {"author": about.author}
+    created = datetime.datetime.now()
     if found.contours:
         rtstruct.write(
             folder / STRUCTURES,
             found.contours,
             case.reference,
             site=about.site,
+            author=about.author,
             created=created,
-            **signed,
         )
     if case.reference.invented:
         hu = case.patient.ct - np.float32(about.site.ct_offset_hu)
@@ -106,9 +100,9 @@ def _write_dicom(
         folder / DOSE,
         found.dose_gy,
         case.reference,
+        author=about.author,
         created=created,
         plan=plan,
-        **signed,
     )
     return rtdose.quantum_gy(found.dose_gy)
 

@@ -122,11 +122,7 @@ def training(
     `batch_size` does not fit the processes or the split.
     """
     indices = split.slice_indices(skip_empty_slices, leave_out)
-    if batch_size % process_count:
-        raise errors.ConfigError(
-            f"train.batch_size is {batch_size}, which {process_count} processes cannot "
-            f"share: give {errors.nearest_multiples(batch_size, process_count)}"
-        )
+    local = _share("train.batch_size", batch_size, process_count)
     if len(indices) < batch_size:
         raise errors.ConfigError(
             f"split {split.name} has {len(indices)} slices to train on, fewer than "
@@ -134,7 +130,6 @@ def training(
         )
     load = Loader(split.source, patient_of_slice(split), preprocess, augment)
     walk = shuffled(indices, seed)
-    local = batch_size // process_count
     first = process_index * local
 
     def read(step: int) -> records.Batch:
@@ -182,12 +177,7 @@ def evaluation(
     processes together, whose rows in order are the batch of one process alone.
     ConfigError if it does not fit the processes.
     """
-    if batch_size % process_count:
-        raise errors.ConfigError(
-            f"evaluate.batch_size is {batch_size}, which {process_count} processes "
-            f"cannot share: give {errors.nearest_multiples(batch_size, process_count)}"
-        )
-    local = batch_size // process_count
+    local = _share("evaluate.batch_size", batch_size, process_count)
     first = process_index * local
     load = Loader(split.source, patient_of_slice(split), preprocess, None)
     indices = split.slice_indices(False, leave_out)
@@ -197,6 +187,16 @@ def evaluation(
 
     order = grain.MapDataset.range(len(indices))
     return Evaluation(order.batch(batch_size).map(read))
+
+
+def _share(key: str, batch_size: int, process_count: int) -> int:
+    """The rows of each process; a ConfigError where they are not equally many."""
+    if batch_size % process_count:
+        raise errors.ConfigError(
+            f"{key} is {batch_size}, which {process_count} processes cannot share: "
+            f"give {errors.nearest_multiples(batch_size, process_count)}"
+        )
+    return batch_size // process_count
 
 
 def _read_ahead(batches: grain.MapDataset) -> Iterator[records.Batch]:

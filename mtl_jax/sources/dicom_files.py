@@ -109,7 +109,7 @@ def scan(folder: Path) -> Folder:
         plain = path.relative_to(folder).as_posix()
         hidden = identifiers.hide(plain)
         place = f" (file {numbers[path]} of {len(paths)} by path)"
-        return dicom_identifiers.printable(hidden) + place * (hidden != plain)
+        return errors.printable(hidden) + place * (hidden != plain)
 
     if damaged:
         raise errors.SourceError(

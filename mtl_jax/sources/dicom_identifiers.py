@@ -2,7 +2,7 @@
 
 Paths, ROI names and code strings are foreign text: they may hold a name, an id, a date
 or a UID. Such text goes through `Identifiers.hide` before a message shows it, and its
-control characters through `printable`.
+control characters through `errors.printable`.
 """
 
 import re
@@ -28,14 +28,6 @@ _DATE = (
     r"(?:0[1-9]|[12]\d|3[01])(?!\d)"
 )
 _PATTERN = re.compile(f"{_UID}|{_DATE}")
-
-
-def printable(text: str) -> str:
-    """`text` on one line: what a terminal obeys, or cannot encode, as an escape."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode()
-        for sign in text
-    )
 
 
 class Identifiers:

@@ -12,13 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import pydicom
 
-from mtl_jax.core import contour_geometry
-from mtl_jax.sources import (
-    dicom_files,
-    dicom_geometry,
-    dicom_identifiers,
-    dicom_values,
-)
+from mtl_jax.core import contour_geometry, errors
+from mtl_jax.sources import dicom_files, dicom_geometry, dicom_values
 
 KEYWORDS = (
     *("SOPInstanceUID", "ReferencedFrameOfReferenceSequence"),
@@ -139,7 +134,7 @@ def _roi(
     ]
     return Roi(
         name=name,
-        label=dicom_identifiers.printable(file.identifiers.hide(name)),
+        label=errors.printable(file.identifiers.hide(name)),
         kind=next((kind for kind in kinds if kind), ""),
         frame_uid=frame or (min(frames) if len(frames) == 1 else ""),
         contours=tuple(contours),

@@ -38,24 +38,16 @@ def write(
     with locks.held(folder.parent, "choose another folder", wait=True):
         for left in folder.parent.glob(f"{SCRATCH}*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
-        if not _is_written(folder, stamp):  # another process may have been faster
-            _write(folder, stamp, write_patient, patients, workers)
-
-
-def _write(
-    folder: Path,
-    stamp: dict[str, Any],
-    write_patient: Callable[..., None],
-    patients: Sequence[tuple[str, *tuple[Any, ...]]],
-    workers: int,
-) -> None:
-    with scratch(folder) as cohort:
-        tasks = ((cohort / inside, *asked) for inside, *asked in patients)
-        written = processes.in_order(write_patient, tasks, workers)
-        for _ in tqdm.tqdm(written, total=len(patients), desc="phantoms", unit="pt"):
-            pass
-        (cohort / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
-        cohort.rename(folder)
+        if _is_written(folder, stamp):
+            return  # another process was faster
+        with scratch(folder) as cohort:
+            tasks = ((cohort / inside, *asked) for inside, *asked in patients)
+            written = processes.in_order(write_patient, tasks, workers)
+            bar = tqdm.tqdm(written, total=len(patients), desc="phantoms", unit="pt")
+            for _ in bar:
+                pass
+            (cohort / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+            cohort.rename(folder)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,6 @@ BUILDERS = {
     "openkbp": "tfds_builders.openkbp.openkbp_dataset_builder",
     "prostate": "tfds_builders.prostate.prostate_dataset_builder",
 }
-PREEMPTED = 75
 # What a disk answers that is full, or not to be written to, or broken.
 UNWRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -80,7 +79,7 @@ def start(run: Callable[[], int]) -> None:
         logging.getLogger("mtl_jax").setLevel(logging.INFO)
         compilation.keep_programs()
         status = status_of(lambda: _together(run))
-        return distributed.leave(status, together=status in (0, PREEMPTED))
+        return distributed.leave(status, together=status in (0, stopping.STATUS))
 
     app.run(main, flags_parser=parse)
 
@@ -101,13 +100,13 @@ def status_of(run: Callable[[], int]) -> int:
             return run()
     except stopping.Stopped as signal:
         logger.warning("%s: stopped; the same command goes on from there", signal)
-        return PREEMPTED
+        return stopping.STATUS
     except errors.MtlError as error:
-        return _fail(str(error), 1)
+        return errors.tell(error, 1)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        return _fail(
+        return errors.tell(
             f"{error}: the disk is full, broken, or not to be written to; when that is "
             "mended, the same command goes on",
             1,
@@ -128,14 +127,16 @@ def parse(argv: list[str]) -> list[str]:
         if len(rest) > 1:
             raise flags.Error(f"unexpected arguments: {' '.join(rest[1:])}")
     except flags.Error as error:
-        sys.exit(_fail(f"{error}; see --help", 2))
+        sys.exit(errors.tell(f"{error}; see --help", 2))
     except AttributeError as error:  # an unknown --config.KEY
         given = [word.split("=")[0] for word in argv if word.startswith("--config.")]
         unknown = [key for key in (k[9:] for k in given) if key not in configs.KEYS]
         hints = [f"{key}{errors.nearest(key, configs.KEYS)}" for key in unknown]
-        sys.exit(_fail(f"unknown configuration key {', '.join(hints) or error}", 1))
+        sys.exit(
+            errors.tell(f"unknown configuration key {', '.join(hints) or error}", 1)
+        )
     except OSError as error:  # a configuration file that is missing or does not load
-        sys.exit(_fail(f"--config cannot be loaded: {error}", 1))
+        sys.exit(errors.tell(f"--config cannot be loaded: {error}", 1))
     return rest
 
 
@@ -244,8 +245,3 @@ def _dicom_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
     )
     refused = data.refused_patients
     return {"site": sites.get(config.site), "rules": rules, "refused": refused}
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"error: {errors.printable(message)}", file=sys.stderr)
-    return status

@@ -7,8 +7,6 @@ comes out was drawn from the CT alone.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import ml_collections
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, locks
+from mtl_jax.core import digests, errors, locks
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import predicted
 from mtl_jax.study import drawing, evaluate, runs, trained, workdir
@@ -125,14 +123,12 @@ def _bases(home: Path, finished: list[runs.Run]) -> list[dict[str, Any]]:
 
 def _basis(run: runs.Run) -> dict[str, Any]:
     """What contours depend on: network, data, and what is done after."""
-    settings, at_step = run.config.evaluate, trained.step(run)
+    at_step = trained.step(run)
     return {
         "step": at_step,
         "checkpoint": trained.digest(run, at_step),
         "data": run.data.fingerprint,
-        "contour_threshold": settings.contour_threshold,
-        "largest_component": settings.largest_component,
-        "mirror": settings.mirror,
+        **{name: run.config.evaluate[name] for name in drawing.SETTINGS},
     }
 
 
@@ -140,7 +136,7 @@ def _draw(
     run: runs.Run, basis: dict[str, Any], name: str, only: Sequence[int] | None
 ) -> dict[str, Path]:
     """A file for each patient of split `name`, or for those at the positions `only`."""
-    key = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
+    key = digests.of_json(basis)[:16]
     folder = run.workdir / "contours" / key / name
     patients = run.split(name).patients
     wanted = range(len(patients)) if only is None else only

@@ -15,6 +15,8 @@ from mtl_jax.train import checkpoint
 
 # Where a run notes what each of its `sources` drew with, in their order.
 BASES = "contours.json"
+# What of `evaluate` a network's contours depend on.
+SETTINGS = ("contour_threshold", "largest_component", "mirror")
 
 
 def fold_workdir(whole: Path, fold: int, folds: int) -> Path:
@@ -47,6 +49,5 @@ def checkpoint_of(
     basis = workdir.read_json(home / BASES)[0]
     folder = folders[0] / "checkpoints" / str(basis["step"])
     run = checkpoint.read_run(folder)
-    settings = ("contour_threshold", "largest_component", "mirror")
-    drew_with = {f"evaluate.{name}": basis[name] for name in settings}
+    drew_with = {f"evaluate.{name}": basis[name] for name in SETTINGS}
     return folder, run | {"config": run["config"] | drew_with}

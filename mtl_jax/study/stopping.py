@@ -11,6 +11,8 @@ from typing import Any
 
 from mtl_jax.train import distributed
 
+# With which a command ends that a signal stopped; the same one goes on from there.
+STATUS = 75
 # Where an exception leads nowhere, it is raised again so much later.
 AGAIN_S = 0.05
 

@@ -20,7 +20,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from mtl_jax.core import errors
+from mtl_jax.core import digests, errors
+from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class Checkpoints:
     ) -> None:
         """Save host `state` in the background; `score`: of its validation, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
-        item["weights_digest"] = digest({n: getattr(state, n) for n in WEIGHTS})
-        item["description_digest"] = _of_description(item)
+        item["weights_digest"] = digest(states.weights(state))
+        item["description_digest"] = digests.of_json(item)
         items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
         if self._drawing is not None:
             items["drawing"] = ocp.args.PyTreeSave(self._drawing)
@@ -289,14 +290,10 @@ def read_run(folder: Path) -> dict[str, Any]:
         run = json.loads((Path(folder) / "run" / "metadata").read_text())
         run["digest"]
         # Checkpoints of earlier versions have none.
-        if run.pop("description_digest", None) not in (None, _of_description(run)):
+        if run.pop("description_digest", None) not in (None, digests.of_json(run)):
             raise ValueError("it differs from its digest")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.CheckpointError(
             f"checkpoint {folder} is missing or damaged: its description cannot be read"
         ) from error
     return run
-
-
-def _of_description(run: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
