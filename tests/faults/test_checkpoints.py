@@ -5,26 +5,21 @@ import os
 import random
 import shutil
 
-import flax.struct
 import numpy as np
 import pytest
 
 from mtl_jax.core import errors
 from mtl_jax.train import checkpoint
+from tests.train import small_state
 
 FLIPS = 8  # in each file; the same ones each time
 
 
-@flax.struct.dataclass
-class State:
-    step: np.ndarray
-    params: dict
-    batch_stats: dict
-
-
 def make_state(step):
     kernel = np.random.default_rng(step).normal(size=2000).astype(np.float32)
-    return State(np.int32(step), {"kernel": kernel}, {"mean": np.zeros(3, np.float32)})
+    return small_state.State(
+        np.int32(step), {"kernel": kernel}, {"mean": np.zeros(3, np.float32)}
+    )
 
 
 KEYS = ("config", "ct_mean", "digest", "weights_digest", "step", "score")

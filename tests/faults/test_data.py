@@ -11,8 +11,8 @@ import pytest
 
 from mtl_jax.core import errors, workers
 from mtl_jax.datasets import examples, prepared
-from mtl_jax.pipeline import batches, preprocess
 from tests.faults import victims
+from tests.pipeline import conftest
 from tfds_builders import place
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 
@@ -92,40 +92,12 @@ def test_a_file_that_was_emptied_or_cut_off_is_named(built, copy, name, kept):
     assert outcome(copy, None, ("test",)) == "named"
 
 
-def training(split, new):
-    return batches.training(
-        split,
-        preprocess=new,
-        augment=None,
-        batch_size=4,
-        seed=0,
-        skip_empty_slices=True,
-        process_index=0,
-        process_count=1,
-    )
-
-
-@pytest.fixture
-def half_size(built):
-    site = built.site
-    return preprocess.Preprocess(
-        site=site,
-        structures=site.contoured,
-        beside_ct="none",
-        ct_values="stored",
-        ct_window=(-1024.0, 1500.0),
-        ct_mean=85.18,
-        ct_std=282.26,
-        prescription_gy=70.0,
-        image_size=(64, 64),
-        image_spacing_mm=7.812,
-    )
-
-
-def test_damage_that_comes_while_training_reads_is_named(copy, half_size):
+def test_damage_that_comes_while_training_reads_is_named(copy):
     """The threads that read ahead hand the error on."""
     data = prepared.open_directory(copy)
-    read = training(data.splits["train"], half_size).iterate(0)
+    half_size = conftest.make_preprocess(image_size=(64, 64), image_spacing_mm=7.812)
+    training = conftest.make_training(data.splits["train"], preprocess=half_size)
+    read = training.iterate(0)
     assert next(read)["mask"].all()
     (shard,) = copy.glob("*train*")
     content = bytearray(shard.read_bytes())

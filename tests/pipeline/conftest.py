@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import records, sites
-from mtl_jax.pipeline import preprocess
+from mtl_jax.pipeline import batches, preprocess
 
 SITE = sites.OPENKBP
 STRUCTURES = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
@@ -96,6 +96,20 @@ def make_preprocess(**changes: object) -> preprocess.Preprocess:
     return preprocess.Preprocess(**(values | changes))
 
 
+def make_training(split, **changes: object) -> batches.Training:
+    """`batches.training` of one process, in batches of 4, but for what is given."""
+    values: dict[str, object] = dict(
+        preprocess=make_preprocess(),
+        augment=None,
+        batch_size=4,
+        seed=0,
+        skip_empty_slices=True,
+        process_index=0,
+        process_count=1,
+    )
+    return batches.training(split, **(values | changes))
+
+
 @pytest.fixture
 def example(rng: np.random.Generator) -> records.Example:
     """One slice."""
@@ -118,6 +132,12 @@ def new_split(rng: np.random.Generator) -> Callable[..., FakeSplit]:
 def new_preprocess() -> Callable[..., preprocess.Preprocess]:
     """`make_preprocess`: the paper's, but for what is given."""
     return make_preprocess
+
+
+@pytest.fixture
+def new_training() -> Callable[..., batches.Training]:
+    """`make_training`, of a split."""
+    return make_training
 
 
 @pytest.fixture

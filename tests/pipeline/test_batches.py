@@ -22,20 +22,11 @@ CHANGES = augment.Augment(
 
 
 @pytest.fixture
-def training(split, new_preprocess):
+def training(split, new_training):
     """`batches.training` of a split of 12 slices, batches of 4."""
 
     def make(**changes) -> batches.Training:
-        given = dict(
-            preprocess=new_preprocess(),
-            augment=None,
-            batch_size=4,
-            seed=7,
-            skip_empty_slices=True,
-            process_index=0,
-            process_count=1,
-        )
-        return batches.training(changes.pop("split", split), **(given | changes))
+        return new_training(changes.pop("split", split), **({"seed": 7} | changes))
 
     return make
 

@@ -46,17 +46,10 @@ def test_every_voxel_comes_through(split, new_preprocess):
             )
 
 
-def test_training_takes_the_slices_that_show_a_body(split, new_preprocess):
-    training = batches.training(
-        split,
-        preprocess=new_preprocess(image_size=(128, 128)),
-        augment=None,
-        batch_size=4,
-        seed=0,
-        skip_empty_slices=True,
-        process_index=0,
-        process_count=1,
-    )
+def test_training_takes_the_slices_that_show_a_body(
+    split, new_preprocess, new_training
+):
+    training = new_training(split, preprocess=new_preprocess(image_size=(128, 128)))
     assert training.steps_per_epoch == 2
     seen = sorted(
         place

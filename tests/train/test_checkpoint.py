@@ -4,25 +4,20 @@ import json
 import logging
 from pathlib import Path
 
-import flax.struct
 import numpy as np
 import pytest
 
 from mtl_jax.core import errors
 from mtl_jax.train import checkpoint
-
-
-@flax.struct.dataclass
-class State:
-    step: np.ndarray
-    params: dict
-    batch_stats: dict
+from tests.train import small_state
 
 
 def make_state(step):
     values = np.arange(2000, dtype=np.float32) + step
     params = {"a": {"kernel": values}, "b": np.array(step, np.float32)}
-    return State(np.array(step, np.int32), params, {"a": {"mean": values[:4] * 2}})
+    return small_state.State(
+        np.array(step, np.int32), params, {"a": {"mean": values[:4] * 2}}
+    )
 
 
 def save(folder, scores):
@@ -52,7 +47,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_description(tmp_path):
     save(tmp_path / "c", [None])
     with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
         state, run = checkpoints.restore(make_state(0))
-    assert isinstance(state, State)
+    assert isinstance(state, small_state.State)
     np.testing.assert_array_equal(state.params["a"]["kernel"], np.arange(2000) + 1)
     assert int(state.step) == 1
     assert run["name"] == "run"
@@ -159,6 +154,8 @@ def test_the_network_that_draws_is_in_every_checkpoint(tmp_path):
 
 def test_another_network_is_an_error(tmp_path):
     save(tmp_path / "c", [None])
-    other = State(np.int32(0), {"a": {"kernel": np.zeros(3, np.float32)}}, {})
+    other = small_state.State(
+        np.int32(0), {"a": {"kernel": np.zeros(3, np.float32)}}, {}
+    )
     with pytest.raises(errors.CheckpointError, match="another network"):
         checkpoint.load(tmp_path / "c" / "1", other)
