@@ -58,10 +58,12 @@ $(BIN)/python:
 	    "name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# $(call install,[EXTRAS]): this checkout, in versions tested with the venv's Python.
+# $(call install,[EXTRAS]): this checkout, in versions tested with the venv's Python;
+# Apache Beam needs older ones of some packages.
 define install
 @echo "Installing into $(VENV) (a minute or two) ..."
-@$(BIN)/python -m pip install -qq --editable '.$(1)' --constraint constraints/$$( \
+@$(BIN)/python -m pip install -qq --editable '.$(1)' --constraint \
+  constraints/$(if $(findstring beam,$(1)),beam-)$$( \
   $(BIN)/python -c 'import sys; print("py311" if sys.version_info < (3, 12) else "newest")' \
 ).txt
 endef

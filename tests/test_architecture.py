@@ -48,7 +48,7 @@ DOORS = {
     "optax": NUMERICS,
     "tensorflow_datasets": ("mtl_jax.datasets", "tfds_builders"),
     "array_record": ("mtl_jax.datasets",),
-    "apache_beam": ("tfds_builders",),
+    "apache_beam": ("tfds_builders.beam",),
     "grain": ("mtl_jax.pipeline.batches",),
     "orbax": ("mtl_jax.train.checkpoint",),
     "clu.metric_writers": ("mtl_jax.train.writers",),

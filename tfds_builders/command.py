@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors
-from tfds_builders import patients
+from tfds_builders import beam, patients
 
 
 def make_parser(
@@ -32,6 +32,13 @@ def make_parser(
         type=int,
         default=2,
         help="processes that read patients (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--beam_pipeline_options",
+        metavar="NAME=VALUE,...",
+        help="build by Apache Beam (extra `beam`) with these options, for instance "
+        "runner=DirectRunner; --workers then has no effect "
+        "(docs/how-to/build-on-many-machines.md)",
     )
     parser.add_argument(
         "--overwrite",
@@ -59,6 +66,7 @@ def build(
         download_config=tfds.download.DownloadConfig(
             manual_dir=flags.manual_dir,
             download_mode=overwrite if flags.overwrite else keep,
+            beam_options=beam.options(flags.beam_pipeline_options),
             **download,
         )
     )

@@ -2,16 +2,13 @@
 
 A site's builder says what it reads; this one reads patients in `workers` processes,
 writes each as a run of slices, and keeps an index of them in the data set's metadata.
-Whatever the number of workers, and however the source is packed, the data set is the
-same.
+Whatever the number of workers, by Beam or not, and however the source is packed, the
+data set is the same.
 """
 
 import abc
 import contextlib
-import dataclasses
 import functools
-import hashlib
-import itertools
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +20,7 @@ import tqdm
 
 from mtl_jax.core import errors, records, sites, workers
 from mtl_jax.datasets import examples, splits
-from tfds_builders import place
+from tfds_builders import beam, place, written
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
@@ -37,6 +34,11 @@ class Location(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def is_folder(self) -> bool:
+        """Other processes can read its patients, from paths alone."""
+        ...
 
     def open(self) -> "Source": ...
 
@@ -88,7 +90,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         self.workers = workers
         self.downloads = self.manual_dir = Path()
         self._chosen: dict[str, tuple[str, ...]] = {}
-        self._written = Written(iter(()))
+        self._written = written.Written(iter(()))
 
     @abc.abstractmethod
     def locate(self, manual_dir: Path) -> Location | None:
@@ -230,10 +232,16 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                 )
                 for split in splits.SPLITS
             }
-            stacks = self._read(source, self._chosen)
-            self._written = Written(stack.enter_context(contextlib.closing(stacks)))
             origin = splits.Origin(location.fingerprint, source.description)
-            super()._download_and_prepare(dl_manager, download_config)
+            self._written = written.Written(iter(()))
+            if download_config is not None and beam.is_asked_for(download_config):
+                self._write_by_beam(location, source, download_config)
+            else:
+                stacks = self._read(source, self._chosen)
+                self._written = written.Written(
+                    stack.enter_context(contextlib.closing(stacks))
+                )
+                super()._download_and_prepare(dl_manager, download_config)
         if empty := [k for k, entries in self._written.entries.items() if not entries]:
             raise errors.DatasetError(
                 f"no patient of {', '.join(empty)} can be taken, all are refused; a "
@@ -260,14 +268,64 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Iterator[tuple[int, records.Example]]]]]:
         del dl_manager
-        size = self.PER_SHARD or PATIENTS_PER_SHARD
         return {
             split: [
-                functools.partial(
-                    self._written.shard, split, min(size, len(ids) - first)
-                )
-                for first in range(0, len(ids), size)
+                functools.partial(self._written.shard, split, len(ids))
+                for ids in shards
             ]
+            for split, shards in self._shards().items()
+        }
+
+    def _write_by_beam(
+        self, location: Location, source: Source, config: tfds.download.DownloadConfig
+    ) -> None:
+        """What TFDS's `_download_and_prepare` does, by the processes of a runner."""
+        if not location.is_folder:
+            raise errors.SourceError(
+                "with Beam each process reads patients' files by itself, not "
+                f"{location.description}: unpack it, and give the folder as manual_dir"
+            )
+        parts = self._shards()
+        names = {split: self._get_filename_template(split) for split in parts}
+        files = {
+            split: names[split].sharded_filepaths(len(ids))
+            for split, ids in parts.items()
+        }
+        shards = [
+            beam.Shard(Path(file).absolute(), {p: source.raw(split, p) for p in ids})
+            for split in parts
+            for ids, file in zip(parts[split], files[split], strict=True)
+        ]
+        read = functools.partial(written.attempt, type(self).READ, site=self.site)
+        writer = beam.make_writer(self.info.features, self._example_writer())
+        told = iter(beam.write(shards, read, writer, config))
+        infos = [
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[self._take_up(split, next(told)) for _ in files[split]],
+                num_bytes=sum(Path(file).stat().st_size for file in files[split]),
+                filename_template=names[split],
+            )
+            for split in parts
+        ]
+        self.info.set_splits(tfds.core.SplitDict(infos))
+
+    def _take_up(self, split: str, told: beam.Outcomes) -> int:
+        """Keep what the index needs of a shard's patients; their slices' number."""
+        slices = 0
+        for patient, outcome in told.items():
+            if isinstance(outcome, errors.MtlError):
+                self.refuse(patient, outcome)
+            else:
+                self._written.add(split, outcome.entry, outcome.digest)
+                slices += outcome.entry.slices
+        return slices
+
+    def _shards(self) -> dict[str, list[tuple[str, ...]]]:
+        """The patients of each shard, by split."""
+        size = self.PER_SHARD or PATIENTS_PER_SHARD
+        return {
+            split: [ids[first : first + size] for first in range(0, len(ids), size)]
             for split, ids in self._chosen.items()
         }
 
@@ -281,7 +339,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]
         tasks = ((read, source.raw(*patient), self.site) for patient in patients)
-        done = workers.in_order(_attempt, tasks, self.workers)
+        done = workers.in_order(written.attempt, tasks, self.workers)
         bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
         with contextlib.closing(done), bar:
             for (_, patient), stack in zip(patients, done, strict=True):
@@ -290,40 +348,3 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                     self.refuse(patient, stack)
                     stack = None
                 yield stack
-
-
-def _attempt(
-    read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
-) -> examples.Stack | errors.MtlError:
-    """A worker's task: the stack of what `raw` holds, or why there is none."""
-    try:
-        return examples.read_stack(read, raw, site)
-    except errors.MtlError as error:
-        return error
-
-
-class Written:
-    """What is kept of the patients while their slices are written, shard by shard."""
-
-    def __init__(self, stacks: Iterator[examples.Stack | None]) -> None:
-        self.entries: dict[str, list[examples.PatientEntry]] = {
-            split: [] for split in splits.SPLITS
-        }
-        self._stacks = stacks
-        self._digest = hashlib.sha256()
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all that was written."""
-        return self._digest.hexdigest()
-
-    def shard(self, split: str, count: int) -> Iterator[tuple[int, records.Example]]:
-        """Keys and examples of the next `count` patients, who are of `split`."""
-        entries = self.entries[split]
-        for stack in itertools.islice(self._stacks, count):
-            if stack is None:
-                continue
-            start = entries[-1].start + entries[-1].slices if entries else 0
-            entries.append(dataclasses.replace(stack.entry, start=start))
-            self._digest.update(stack.digest.encode())
-            yield from enumerate(examples.slices(stack), start=start)

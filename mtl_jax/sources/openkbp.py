@@ -44,12 +44,17 @@ class Location:
         """SHA-256 of the CSVs' paths and contents, or of the archives; reads it all."""
         total = hashlib.sha256()
         if self.folder is not None:
-            for part in openkbp_files.Folder(self.folder, "").contents():
+            for part in openkbp_files.Folder(self.folder, "").everything():
                 total.update(part)
         else:
             for digest in sorted(_file_digest(path) for path in self.archives):
                 total.update(digest)
         return total.hexdigest()
+
+    @property
+    def is_folder(self) -> bool:
+        """Its patients can be read from paths alone."""
+        return self.folder is not None
 
     def open(self) -> "Source":
         """Look into the folder or the archives."""
@@ -120,12 +125,15 @@ class Source:
         return tuple(name for name in openkbp_csv.SITE.names if name in handles)
 
     def raw(self, split: str, patient_id: str) -> openkbp_csv.RawPatient:
-        """The bytes of a patient's files, for `parse` in this or another process."""
+        """What `parse` takes, in this or another process.
+
+        Of an archive it holds the bytes; of a folder the paths.
+        """
         container, (folder, handles) = self._files[split, patient_id]
         return openkbp_csv.RawPatient(
             patient_id=patient_id,
             folder=folder,
-            files={name: container.read(handle) for name, handle in handles.items()},
+            files=container.contents(handles),
         )
 
     def read(self, split: str, patient_id: str) -> records.Patient:

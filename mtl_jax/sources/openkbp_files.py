@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -48,8 +48,8 @@ class Container(Protocol):
         """The files of each (split, patient id)."""
         ...
 
-    def read(self, handle: Any) -> bytes:
-        """The bytes of one file."""
+    def contents(self, handles: Mapping[str, Any]) -> Mapping[str, bytes]:
+        """The bytes of a patient's files, by the names of `handles`."""
         ...
 
     def close(self) -> None:
@@ -107,24 +107,45 @@ class Folder:
                     index.patients.setdefault(key, empty)
         return index.patients
 
-    def read(self, handle: Path) -> bytes:
-        try:
-            return handle.read_bytes()
-        except OSError as error:
-            raise errors.SourceError(
-                f"{handle.name} cannot be read: {error}"
-            ) from error
+    def contents(self, handles: Mapping[str, Path]) -> Mapping[str, bytes]:
+        return OnDisk(handles)
 
-    def contents(self) -> Iterator[bytes]:
+    def everything(self) -> Iterator[bytes]:
         """Path, size and bytes of every file, in an order of their own."""
         for (split, patient), (_, files) in sorted(self.patients().items()):
             for name, path in sorted(files.items()):
-                content = self.read(path)
+                content = _read(path)
                 yield f"{split}/{patient}/{name}.csv {len(content)}\n".encode()
                 yield content
 
     def close(self) -> None:
         pass
+
+
+class OnDisk(Mapping[str, bytes]):
+    """Bytes of files by name, read by the process that asks for them."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, name: str) -> bytes:
+        return _read(self._paths[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths  # without reading it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise errors.SourceError(f"{path.name} cannot be read: {error}") from error
 
 
 class _Archive:
@@ -133,6 +154,12 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.label = path.name
         self._path = path
+
+    def read(self, handle: Any) -> bytes:
+        raise NotImplementedError
+
+    def contents(self, handles: Mapping[str, Any]) -> Mapping[str, bytes]:
+        return {name: self.read(handle) for name, handle in handles.items()}
 
     def _damaged(self, error: BaseException, where: str = "") -> errors.SourceError:
         return errors.SourceError(

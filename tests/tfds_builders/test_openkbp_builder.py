@@ -241,3 +241,10 @@ def test_the_commands_status_says_how_it_went(tmp_path: pathlib.Path, capsys):
         with pytest.raises(SystemExit) as ended:
             command.main([wrong])
         assert ended.value.code == 2
+
+
+def test_without_beam_the_command_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    flags = [f"--manual_dir={DUMMY}", f"--data_dir={tmp_path}"]
+    assert command.main([*flags, "--beam_pipeline_options=runner=DirectRunner"]) == 1
+    assert "install the extra `beam`" in capsys.readouterr().err
