@@ -7,7 +7,9 @@ Exit status: 0 done; 1 bad input, or a patient that failed; 2 usage; 75 stopped.
 """
 
 import argparse
+import io
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -29,20 +31,20 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "ct_dir",
-        type=Path,
+        type=_path,
         nargs="+",
         help="a patient's folder (a DICOM CT series, or OpenKBP's CSV files), or a "
         "folder of such folders",
     )
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=_path,
         required=True,
         help="a working directory, its folder `checkpoints`, or one of the steps in it",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         default=Path("runs/predict"),
         help="where a folder for each patient goes (default: %(default)s)",
     )
@@ -61,8 +63,8 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     cohort_flags.add_options(parser)
     flags = parser.parse_args(arguments)
     cohort_flags.check(parser, flags)
-    out = flags.out.absolute()
-    if any(out.is_relative_to(folder.absolute()) for folder in flags.ct_dir):
+    out = Path(os.path.realpath(flags.out))
+    if any(out.is_relative_to(os.path.realpath(folder)) for folder in flags.ct_dir):
         parser.error("--out lies in a CT_DIR; choose a place outside of the patients'")
     return flags
 
@@ -84,20 +86,28 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reference_plan",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="the RT Plan that the dose is of; by default it is of none",
     )
     parser.add_argument(
         "--mapping",
-        type=Path,
+        type=_path,
         help="file that says which ROI is which structure, for --rtstruct and "
         "--reference",
     )
 
 
+def _path(text: str) -> Path:
+    """The path `text`; that of a variable that a script left empty is a mistake."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found nothing")
+    # Shells leave the ~ of --out=~/predicted as it is.
+    return Path(os.path.expanduser(text))
+
+
 def _place(text: str) -> cases.Place:
-    return cases.AUTO if text == cases.AUTO else Path(text)
+    return cases.AUTO if text == cases.AUTO else _path(text)
 
 
 def usage(
@@ -112,16 +122,20 @@ def usage(
         )
     if flags.rtstruct is not None and not needs:
         return f"the role {role.name} takes in no contours: leave --rtstruct out"
-    of_one = ("rtstruct", "reference", "reference_plan")
-    given = [name for name in of_one if isinstance(getattr(flags, name), Path)]
-    if given and len(patients) > 1:
-        return f"--{given[0]} is of one patient, and here are {len(patients)}"
+    for name in ("rtstruct", "reference", "reference_plan"):
+        place = getattr(flags, name)
+        if not isinstance(place, Path):
+            continue
+        if len(patients) > 1:
+            return f"--{name} is of one patient, and here are {len(patients)}"
+        if not place.exists():
+            return f"--{name} names a file or folder that is not there"
     return ""
 
 
 def run(flags: argparse.Namespace) -> int:
     """Predict what is not done; returns the exit status."""
-    about = model.describe(flags.checkpoint.expanduser())
+    about = model.describe(flags.checkpoint)
     patients = inputs.find(flags.ct_dir, flags.out)
     if wrong := usage(flags, about.role, patients):
         return errors.tell(wrong, 2)
@@ -141,6 +155,8 @@ def run(flags: argparse.Namespace) -> int:
 def main(arguments: list[str]) -> int:
     """The command; returns the exit status."""
     flags = parse_flags(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not be in its alphabet
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not absl_flags.FLAGS.is_parsed():
         absl_flags.FLAGS.mark_as_parsed()  # Grain asks for its flags, all as they are
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
@@ -155,7 +171,8 @@ def main(arguments: list[str]) -> int:
     except errors.MtlError as error:
         return errors.tell(error, 1)
     except OSError as error:  # its path may name a patient
-        return errors.tell(error.strerror or type(error).__name__, 1)
+        reason = error.strerror or type(error).__name__
+        return errors.tell(f"a file cannot be read or written ({reason})", 1)
 
 
 if __name__ == "__main__":

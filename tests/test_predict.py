@@ -1,8 +1,8 @@
 """`python -m mtl_jax.predict`, as a user calls it."""
 
 import json
+import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -10,87 +10,43 @@ import numpy as np
 import pydicom
 import pytest
 
-from mtl_jax import predict
 from mtl_jax.core import geometry
 from mtl_jax.delivery import model, outputs
 from mtl_jax.inference import volumes
-from mtl_jax.sources import openkbp_csv, phantom_dicom
+from mtl_jax.sources import openkbp_csv
 from mtl_jax.study import evaluate, training_data
 from tests.delivery import checkpoints, openkbp
+from tests.delivery import command as predicting
 from tests.sources import planted
 from tests.study import conftest as runs
 from tfds_builders.prostate import make_dummy_data
 
 # A study of tiny runs, made once for all tests.
 command, study = runs.command, runs.study
-
-IN_PELVIS = {"RS.dcm", "RD.dcm", "preview.png", "statistics.json"}
-
-
-@pytest.fixture(scope="session")
-def multi(tmp_path_factory):
-    """The working directory of a tiny network for the pelvis."""
-    home = tmp_path_factory.mktemp("multi")
-    return checkpoints.write(home, "multi", "prostate")
+multi, clinic, call = predicting.multi, predicting.clinic, predicting.call
+folders, IN_PELVIS = predicting.folders, predicting.IN_PELVIS
 
 
-@pytest.fixture
-def clinic(tmp_path):
-    """Three patients."""
-    for seed, name in enumerate(("a", "b", "c")):
-        phantom_dicom.write_patient(
-            tmp_path / "clinic" / name,
-            make_dummy_data.pelvis(seed),
-            patient_id=f"QX77{seed}",
-        )
-    return tmp_path / "clinic"
-
-
-@pytest.fixture
-def call(tmp_path, capsys):
-    """`call(checkpoint, *arguments)`: exit status, stdout and stderr."""
-
-    def call(checkpoint, *arguments):
-        flags = [f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}"]
-        try:
-            status = predict.main([*flags, *map(str, arguments)])
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return call
-
-
-def folders(place):
-    """What each patient's folder holds, by its name."""
-    return {
-        path.name: {inside.name for inside in path.iterdir()}
-        for path in sorted(place.iterdir())
-        if path.is_dir()
-    }
-
-
-def test_many_patients_and_what_is_done_is_skipped(call, multi, clinic, tmp_path):
-    status, out, err = call(multi, clinic)
+def test_odd_paths_are_taken_and_shown_plainly(call, multi, clinic, tmp_path):
+    name = "\udcff Ü 患 \x1b[31m"
+    (clinic / "a").rename(tmp_path / name)
+    out = tmp_path / f"out{name}"
+    status, shown, err = call(multi, tmp_path / name, f"--out={out}")
     assert status == 0, err
-    assert "3 of 3 patients in" in out and "network ready in" in out
-    found = folders(tmp_path / "out")
-    assert list(found.values()) == [IN_PELVIS] * 3
-    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.dcm")}
-    status, out, _ = call(multi, clinic)
-    assert status == 0
-    assert "3 of 3 patients were done before" in out and "network" not in out
-    ct = next((clinic / "b").glob("CT*"))
-    made = pydicom.dcmread(ct)
-    made.RescaleIntercept = int(made.RescaleIntercept) + 1
-    made.save_as(ct)
-    assert "2 of 3 patients were done before" in call(multi, clinic)[1]
-    changed = {p.parent.name for p, at in stamps.items() if p.stat().st_mtime_ns != at}
-    assert len(changed) == 1
-    # Other flags, and all of it again.
-    assert "done before" not in call(multi, clinic, "--nifti")[1]
-    assert "done before" not in call(multi, clinic, "--nifti", "--overwrite")[1]
-    assert folders(tmp_path / "out").keys() == found.keys()
+    assert r"out\udcff Ü 患 \x1b[31m" in shown and "\x1b" not in shown + err
+    assert list(folders(out).values()) == [IN_PELVIS]
+
+
+def test_an_out_that_the_terminal_has_no_letters_for(multi, clinic, tmp_path):
+    call = [sys.executable, "-m", "mtl_jax.predict", f"--checkpoint={multi}"]
+    done = subprocess.run(
+        [*call, f"--out={tmp_path / 'Ü'}", str(clinic / "a")],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"1 of 1 patients in" in done.stdout and r"/\xdc; who" in done.stdout
 
 
 def test_one_bad_patient_does_not_stop_the_rest(call, multi, clinic, tmp_path):
@@ -135,12 +91,16 @@ def test_the_figures_say_what_they_are_of(call, multi, clinic, tmp_path):
         ("multi", ["--reference_plan=x"], "is of one patient"),
         ("multi", ["--fill_gaps=-1"], "expected 0 or more"),
         ("multi", ["--out=CLINIC/out"], "--out lies in a CT_DIR"),
+        ("multi", ["--out=CLINIC/../link/out"], "--out lies in a CT_DIR"),
+        ("multi", ["--out="], "expected a path, found nothing"),
+        ("multi", [""], "expected a path, found nothing"),
     ],
 )
 def test_usage(call, multi, clinic, tmp_path, role, flags, message):
     home = multi
     if role != "multi":
         home = checkpoints.write(tmp_path / role, role, "prostate")
+    (tmp_path / "link").symlink_to(clinic)
     flags = [flag.replace("CLINIC", str(clinic)) for flag in flags]
     status, _, err = call(home, clinic, *flags)
     assert status == 2
@@ -204,6 +164,8 @@ def test_evaluation_against_the_patient_s_own_contours_and_dose(
     assert [str(row) for row in alone] == [str(row) for row in before]
     status, _, err = call(multi, clinic / "a", "--reference=auto")
     assert status == 1 and "no RTSTRUCT here" in err
+    status, _, err = call(multi, clinic / "a", f"--reference={tmp_path / 'gone'}")
+    assert status == 2 and "--reference names a file or folder that is not" in err
 
 
 def test_openkbp_in_the_challenge_s_files_or_as_dicom(call, tmp_path):
@@ -281,60 +243,3 @@ def test_the_same_as_the_study_s_own_predictions(call, command, study, tmp_path)
         saved = volumes.read(next((theirs / "predictions" / "test").glob("*.npz")))
         files = {path.name for path in found.iterdir()}
         assert ("dose.csv" in files) == (saved.dose_gy is not None)
-
-
-PROGRAM = """
-import os, signal, sys
-from mtl_jax.delivery import outputs
-from mtl_jax import predict
-
-draw, left = outputs._draw, int(sys.argv[1])
-
-def stopping(*arguments):
-    global left
-    draw(*arguments)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), int(sys.argv[2]))
-
-outputs._draw = stopping
-sys.exit(predict.main(sys.argv[3:]))
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_on_the_way(call, multi, clinic, tmp_path, number):
-    arguments = [f"--checkpoint={multi}", f"--out={tmp_path / 'out'}", str(clinic)]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "2", str(int(number)), *arguments],
-        capture_output=True,
-        text=True,
-    )
-    killed = number == signal.SIGKILL
-    assert done.returncode == (-9 if killed else 75), done.stderr
-    assert "Traceback" not in done.stderr
-    hidden = list((tmp_path / "out").glob(".*.partial"))
-    assert len(hidden) == killed
-    visible = {k: v for k, v in folders(tmp_path / "out").items() if k[0] != "."}
-    assert list(visible.values()) == [IN_PELVIS]
-    status, out, err = call(multi, clinic)
-    assert status == 0, err
-    assert "1 of 3 patients were done before" in out
-    assert list(folders(tmp_path / "out").values()) == [IN_PELVIS] * 3
-
-
-def test_two_at_once_in_one_place_are_refused(call, multi, clinic, tmp_path):
-    holder = (
-        "import pathlib, sys, time; from mtl_jax.core import locks\n"
-        "with locks.held(pathlib.Path(sys.argv[1]), ''): print(flush=True); input()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path / "out")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    other.stdout.readline()
-    status, _, err = call(multi, clinic)
-    other.communicate(b"\n")
-    assert status == 1
-    assert "give another --out" in err

@@ -74,9 +74,10 @@ def read_reference(
         SourceError: there are none, or they do not belong to the CT.
     """
     if one.kind == "openkbp":
-        folder = _elsewhere(place) or one.folder
-        found = openkbp_csv.parse(_raw(folder, one.patient_id, _OPENKBP_FILES))
-        return _as_site_stores(found, about)
+        raw = _raw(one.folder, one.patient_id, _OPENKBP_FILES)
+        if folder := _elsewhere(place):
+            raw = _on_this_ct(_raw(folder, one.patient_id, _OPENKBP_FILES), raw)
+        return _as_site_stores(openkbp_csv.parse(raw), about)
     return cohort_patient.read_patient(
         cohort_patient.Raw(
             one.folder,
@@ -133,6 +134,7 @@ def _dicom(
 
 
 _OPENKBP_FILES = (*openkbp_csv.REQUIRED, *openkbp_csv.SITE.names)
+_ABOUT_CT = (openkbp_csv.CT, openkbp_csv.SPACING)
 
 
 def _openkbp(one: inputs.Input, about: model.Description, contours: Place) -> Case:
@@ -140,11 +142,10 @@ def _openkbp(one: inputs.Input, about: model.Description, contours: Place) -> Ca
         raise errors.SourceError(
             "contours of an OpenKBP patient are in its own folder: give --rtstruct=auto"
         )
-    needed = (openkbp_csv.CT, openkbp_csv.SPACING)
-    names = [*needed, openkbp_csv.MASK]
+    names = [*_ABOUT_CT, openkbp_csv.MASK]
     if about.role.beside_ct in DRAWN_BY_HAND:
         names += openkbp_csv.SITE.names
-    found = openkbp_csv.parse(_raw(one.folder, one.patient_id, names), needed)
+    found = openkbp_csv.parse(_raw(one.folder, one.patient_id, names), _ABOUT_CT)
     patient = _as_site_stores(found, about)
     reference = ct_reference.invented(patient.grid, patient_id=one.patient_id)
     return Case(patient, reference, "", ())
@@ -166,6 +167,20 @@ def _raw(folder: Path, patient_id: str, names: Sequence[str]) -> openkbp_csv.Raw
                 f"{name}.csv cannot be read ({error.strerror})"
             ) from None
     return openkbp_csv.RawPatient(patient_id, patient_id, contents)
+
+
+def _on_this_ct(
+    reference: openkbp_csv.RawPatient, own: openkbp_csv.RawPatient
+) -> openkbp_csv.RawPatient:
+    """`reference` with the CT of `own`; a SourceError if it has another one."""
+    ct = {name: own.files[name] for name in _ABOUT_CT if name in own.files}
+    for name in ct:
+        if reference.files.get(name, ct[name]) != ct[name]:
+            raise errors.SourceError(
+                f"the reference has another {name}.csv than the patient: it is of "
+                "another patient; give this one's"
+            )
+    return dataclasses.replace(reference, files={**reference.files, **ct})
 
 
 def _as_site_stores(

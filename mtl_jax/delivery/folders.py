@@ -1,7 +1,7 @@
 """Folders that appear whole or not at all, in a place where one process works.
 
 A folder is filled under another name beside its final one. What a killed process left
-under such names is removed by the next.
+under such a name is removed by the next; nothing else in the place is touched.
 """
 
 import contextlib
@@ -28,15 +28,21 @@ def whole(folder: Path) -> Iterator[Path]:
             os.replace(folder, old)
         os.replace(partial, folder)
     finally:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        settle(folder)
 
 
-def remove_leftovers(place: Path) -> None:
-    """Remove what killed processes left in `place`; nobody may be at work there."""
-    for suffix in (PARTIAL, OLD):
-        for leftover in place.glob(f".*{suffix}"):
-            shutil.rmtree(leftover, ignore_errors=True)
+def settle(folder: Path) -> None:
+    """Remove what a killed process left beside `folder`; nobody may be at work there.
+
+    It is whole then: the new one, else the one before, if there was one.
+    """
+    partial, old = _beside(folder, PARTIAL), _beside(folder, OLD)
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    for leftover in (partial, old):
+        if leftover.is_file():
+            leftover.unlink()
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _beside(folder: Path, suffix: str) -> Path:

@@ -36,14 +36,19 @@ def find(given: Sequence[Path], out: Path) -> list[Input]:
     Raises:
         SourceError: the key file cannot be used.
     """
-    found = [pair for folder in given for pair in _patients(folder.absolute())]
-    folders = dict(found)
+    folders: dict[Path, Kind] = {}
+    for folder in given:
+        # A folder is one patient, by whatever links and `..` it is reached.
+        folders |= _patients(Path(os.path.realpath(folder)))
     ids = cohort_keys.ids(cohort_keys.place(out), map(str, folders))
     return [Input(path, kind, ids[str(path)]) for path, kind in folders.items()]
 
 
 def _patients(folder: Path) -> Iterator[tuple[Path, Kind]]:
-    csv = sorted({path.parent for path in folder.rglob(CT_CSV)}, key=_natural)
+    try:
+        csv = sorted({path.parent for path in folder.rglob(CT_CSV)}, key=_natural)
+    except OSError:  # said when its patient is read
+        csv = []
     for path in csv:
         yield path, "openkbp"
     for path in [] if csv else _dicom_patients(folder):
@@ -89,10 +94,11 @@ def fingerprint(one: Input, beside: Iterable[Path]) -> str:
 
 def _files(place: Path) -> list[Path]:
     """The file `place`, or all files below it in order, but for hidden ones."""
-    if place.is_file():
+    if os.path.isfile(place):  # where it cannot be looked at, Path.is_file raises
         return [place]
     found = []
     for root, folders, names in os.walk(place):
         folders[:] = [name for name in folders if name[0] != "."]
         found += [Path(root) / name for name in names if name[0] != "."]
-    return sorted(found)
+    # What is no file, a pipe say, would be waited for when it is opened.
+    return sorted(path for path in found if os.path.isfile(path))

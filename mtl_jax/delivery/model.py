@@ -102,9 +102,12 @@ def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
     folder = path / "checkpoints" if home else path
     found = checkpoint.steps(folder)
     if not found:
+        # A study's home has one for each role.
+        inside = sorted(one.parent.name for one in path.glob("*/checkpoints"))
+        such_as = f" ({', '.join(inside[:8])} in it)" if inside else ""
         raise errors.CheckpointError(
-            f"{path} holds no checkpoint: give a working directory, its folder "
-            "`checkpoints`, or one of the steps in that"
+            f"{path} holds no checkpoint: give a working directory{such_as}, its "
+            "folder `checkpoints`, or one of the steps in that"
         )
     if home and (home / "config.json").is_file():
         flat = workdir.read_json(home / "config.json")

@@ -28,9 +28,9 @@ def run(order: work.Order, patients: Sequence[inputs.Input], *, overwrite: bool)
 
     The caller holds `order.out`.
     """
-    folders.remove_leftovers(order.out)
     todo: Todo = {}
     for number, one in enumerate(patients, 1):
+        folders.settle(order.folder(one))
         basis = order.basis(one)
         if overwrite or not work.is_done(order, one, basis):
             todo[number] = (one, basis)
@@ -43,8 +43,9 @@ def run(order: work.Order, patients: Sequence[inputs.Input], *, overwrite: bool)
     if order.reference is not None:
         _print_scores(order, done)
     print(
-        f"{len(done)} of {len(patients)} patients in {order.out}; who they are: "
-        f"{cohort_keys.place(order.out).name}"
+        f"{len(done)} of {len(patients)} patients in "
+        f"{errors.printable(str(order.out))}; who they are: "
+        f"{errors.printable(cohort_keys.place(order.out).name)}"
     )
     return 1 if failed else 0
 
@@ -69,8 +70,8 @@ def _deliver(order: work.Order, todo: Todo, among: int) -> set[int]:
 
 
 def _say(kind: str, who: str, what: str) -> None:
-    """One line, past the progress bar."""
-    tqdm.write(f"{kind}: {who}: {what}", file=sys.stderr)
+    """One line, past the progress bar; what stands in files is foreign text."""
+    tqdm.write(errors.printable(f"{kind}: {who}: {what}"), file=sys.stderr)
 
 
 @contextlib.contextmanager

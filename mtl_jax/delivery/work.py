@@ -60,11 +60,21 @@ class Order:
 
 def is_done(order: Order, one: inputs.Input, basis: Mapping[str, Any]) -> bool:
     """Whether the patient's folder is what `deliver` would make of `basis`."""
-    path = order.folder(one) / outputs.STATISTICS
+    folder = order.folder(one)
     try:
-        return workdir.read_json(path)["basis"] == basis
+        said = workdir.read_json(folder / outputs.STATISTICS)
+        return said["basis"] == basis and _names(folder).issuperset(said["files"])
     except (errors.WorkdirError, KeyError, TypeError):
         return False
+
+
+def _names(folder: Path) -> set[str]:
+    """The files in `folder` and below."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def deliver(
@@ -109,6 +119,7 @@ def deliver(
             "warnings": warnings,
             "notes": list(case.notes),
             "seconds": clock.seconds,
+            "files": sorted(_names(folder)),
             "basis": basis,
         }
         workdir.write_json(statement, folder / outputs.STATISTICS)

@@ -64,6 +64,11 @@ class Location:
     rules: Rules
 
     @property
+    def is_folder(self) -> bool:
+        """Its patients can be read from paths alone."""
+        return True
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """Names of the patients' folders: foreign text, not for messages."""
         found = (path for path in self.folder.iterdir() if path.is_dir())
@@ -189,7 +194,7 @@ def locate(folder: Path, site: sites.Site, rules: Rules = USUAL) -> Location | N
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
-    location = Location(folder, site, rules)
+    location = Location(folder.absolute(), site, rules)
     files = (path for name in location.folders for path in _files(folder / name))
     if not any(dicom_files.may_be_dicom(path) for path in files):
         raise errors.SourceError(

@@ -29,7 +29,8 @@ def place(manual_dir: Path) -> Path:
     folder = Path(os.path.abspath(manual_dir))  # without `..`
     if not folder.name:
         raise errors.SourceError(
-            "the manual_dir is the root of the file system: give a folder in it"
+            "there is no place for the key file beside the root of the file system: "
+            "give a folder in it"
         )
     return folder.with_name(f"{folder.name}.keys.json")
 
@@ -112,6 +113,7 @@ def _write(
 
 def _unusable(error: OSError) -> errors.SourceError:
     return errors.SourceError(
-        f"the key file beside the manual_dir cannot be used ({error.strerror}); name "
-        f"another place in {VARIABLE}, outside data sets and working directories"
+        f"the key file, beside the manual_dir or predict's --out, cannot be used "
+        f"({error.strerror}); name another place in {VARIABLE}, outside data sets and "
+        "working directories"
     )

@@ -59,9 +59,8 @@ def choose(
         )
     if not axial:
         raise errors.SourceError(
-            "no axial CT images here; a patient's folder needs the CT series, an "
-            "RTSTRUCT and an RTDOSE. Found besides: "
-            f"{'; '.join(folder.notes) or 'nothing'}"
+            "no axial CT images here: look whether this is the patient's folder, and "
+            f"holds the CT. Found besides: {'; '.join(folder.notes) or 'nothing'}"
         )
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
@@ -79,8 +78,8 @@ def choose(
             f"{len(axial[uid])} images such as {axial[uid][0].name}" for uid in found
         )
         raise errors.SourceError(
-            f"{len(found)} CT series could be meant: {listed}; leave the one that the "
-            "structure set was drawn on, move the others away"
+            f"{len(found)} CT series could be meant: {listed}; leave the planning CT, "
+            "move the others away"
         )
     notes = [f"{f.name} is left out: a scout" for fs in scouts.values() for f in fs]
     if wanted and found[0] not in wanted:

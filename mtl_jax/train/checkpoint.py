@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # What a network predicts with; the rest of a state is for training.
 WEIGHTS = ("params", "batch_stats")
+# After an error, until the reading of other arrays has ended too.
+PENDING_S = 0.5
 
 
 def digest(tree: Any) -> str:
@@ -216,9 +220,10 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
         wanted = {"item": abstract, "restore_args": restore_args}
     try:
         handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
-        with ocp.Checkpointer(
-            handler, multiprocessing_options=_alone()
-        ) as checkpointer:
+        with (
+            _told_once(),
+            ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer,
+        ):
             found = checkpointer.restore(
                 item.absolute(),
                 args=ocp.args.PyTreeRestore(partial_restore=partly, **wanted),
@@ -237,6 +242,29 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
             "differ from their digest"
         )
     return found if like is None else _fitting(folder, found, like)
+
+
+@contextlib.contextmanager
+def _told_once() -> Iterator[None]:
+    """Keep TensorStore from printing hundreds of tracebacks after an error.
+
+    Orbax gives up at the first array that cannot be read, and closes its event loop;
+    the reading of each of the others then ends with "Event loop is closed".
+    """
+    usual = sys.unraisablehook
+
+    def rest(what: "sys.UnraisableHookArgs") -> None:
+        if str(what.exc_value) != "Event loop is closed":
+            usual(what)
+
+    sys.unraisablehook = rest
+    try:
+        yield
+    except Exception:
+        time.sleep(PENDING_S)
+        raise
+    finally:
+        sys.unraisablehook = usual
 
 
 def _fitting(folder: Path, found: Any, like: Any) -> Any:

@@ -136,3 +136,25 @@ def test_damage_is_told_without_the_folder_s_name(read, scan):
     with pytest.raises(errors.SourceError, match="cut off") as error:
         read(folder)
     assert "Zaphod" not in str(error.value)
+
+
+def test_a_reference_of_openkbp_is_of_the_same_ct(network, tmp_path):
+    (one,) = inputs.find([openkbp.write(tmp_path / "pt_7")], tmp_path / "out")
+    about = network("multi", "openkbp").about
+    other = shutil.copytree(one.folder, tmp_path / "reference")
+    lines = (other / "dose.csv").read_text().splitlines()
+    index, dose = lines[1].split(",")
+    lines[1] = f"{index},{float(dose) + 1}"
+    (other / "dose.csv").write_text("\n".join([*lines, ""]))
+    own, found = (
+        cases.read_reference(one, about, HOW, place) for place in (cases.AUTO, other)
+    )
+    assert (found.dose_gy - own.dose_gy).sum() == pytest.approx(1)
+    # The CT need not be there again; that of another patient may not.
+    (other / "ct.csv").rename(tmp_path / "ct.csv")
+    again = cases.read_reference(one, about, HOW, other)
+    np.testing.assert_array_equal(again.ct, own.ct)
+    lines = (tmp_path / "ct.csv").read_text().splitlines()[:-1]
+    (other / "ct.csv").write_text("\n".join([*lines, ""]))
+    with pytest.raises(errors.SourceError, match=r"another ct\.csv than the patient"):
+        cases.read_reference(one, about, HOW, other)

@@ -1,5 +1,7 @@
 """Folders appear whole or not at all, also where the process is killed."""
 
+import itertools
+import os
 import subprocess
 import sys
 
@@ -35,6 +37,32 @@ def test_after_an_error_all_is_as_it_was(tmp_path):
     assert names(target) == ["kept"]
 
 
+@pytest.mark.parametrize("which", [1, 2])
+def test_stopped_while_folders_change_places_one_is_left(tmp_path, monkeypatch, which):
+    target, replaced, count = tmp_path / "p1", os.replace, itertools.count(1)
+    with folders.whole(target) as folder:
+        (folder / "old").touch()
+
+    def replace(old, new):
+        replaced(old, new)
+        if next(count) == which:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt), folders.whole(target) as folder:
+        (folder / "new").touch()
+    assert names(tmp_path) == ["p1"]
+    assert names(target) == [{1: "old", 2: "new"}[which]]
+
+
+def test_a_file_in_the_place_of_a_folder_is_replaced(tmp_path):
+    (tmp_path / "p1").touch()
+    with folders.whole(tmp_path / "p1") as folder:
+        (folder / "new").touch()
+    assert names(tmp_path) == ["p1"]
+    assert names(tmp_path / "p1") == ["new"]
+
+
 KILLED = """
 import os, pathlib, signal, sys
 from mtl_jax.delivery import folders
@@ -58,7 +86,7 @@ with folders.whole(place / "p1") as folder:
 
 
 @pytest.mark.parametrize(
-    ("moment", "found"), [("filling", ["old"]), ("between", None), ("after", ["new"])]
+    ("moment", "found"), [("filling", "old"), ("between", "old"), ("after", "new")]
 )
 def test_killed_at_any_moment_nothing_half_written_has_a_final_name(
     tmp_path, moment, found
@@ -68,10 +96,10 @@ def test_killed_at_any_moment_nothing_half_written_has_a_final_name(
     done = subprocess.run([sys.executable, "-c", KILLED, moment, str(tmp_path)])
     assert done.returncode == -9
     assert any(name[0] == "." for name in names(tmp_path))  # there is something left
-    folders.remove_leftovers(tmp_path)
-    assert names(tmp_path) == ([] if found is None else ["p1"])
-    if found is not None:
-        assert names(tmp_path / "p1") == found
+    (tmp_path / ".config.old").mkdir()  # not ours
+    folders.settle(tmp_path / "p1")
+    assert names(tmp_path) == [".config.old", "p1"]
+    assert names(tmp_path / "p1") == [found]
     with folders.whole(tmp_path / "p1") as folder:
         (folder / "again").touch()
     assert names(tmp_path / "p1") == ["again"]

@@ -1,6 +1,7 @@
 """Which patients are in the folders that a user gives, and what they are called."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -20,7 +21,9 @@ def find(tmp_path):
 def test_a_patient_is_a_folder_with_anything_in_it(find, scan, tmp_path):
     folder = scan()
     assert find(folder) == [("dicom", folder)]
-    assert find(folder, folder) == [("dicom", folder)]
+    (tmp_path / "link").symlink_to(folder)
+    others = (tmp_path / "link", folder / ".." / folder.name)
+    assert find(folder, folder, *others) == [("dicom", folder)]
     # CT, contours and dose in folders of their own, and one folder about them all.
     for path in list(folder.iterdir()):
         place = folder / "study" / path.name[:2]
@@ -29,8 +32,10 @@ def test_a_patient_is_a_folder_with_anything_in_it(find, scan, tmp_path):
     assert find(folder) == [("dicom", folder / "study")]
     (folder / "note.txt").touch()
     assert find(folder) == [("dicom", folder)]
-    # What is not there is said when it is read.
-    assert find(tmp_path / "gone") == [("dicom", tmp_path / "gone")]
+    # What is not there, or cannot be, is said when it is read.
+    for gone in (tmp_path / "gone", tmp_path / ("x" * 300)):
+        assert find(gone) == [("dicom", gone)]
+        inputs.fingerprint(inputs.Input(gone, "dicom", "p0"), [])
 
 
 def test_folders_of_several_studies_are_patients_each(find, scan):
@@ -74,6 +79,7 @@ def test_the_fingerprint_is_of_contents_and_of_what_is_beside(scan, tmp_path):
     plan.write_bytes(b"1")
     known = {inputs.fingerprint(one, []), inputs.fingerprint(one, [plan])}
     (one.folder / ".hidden").write_bytes(b"1")
+    os.mkfifo(one.folder / "pipe.dcm")  # it would be waited for
     assert inputs.fingerprint(one, []) in known
     plan.write_bytes(b"2")
     known.add(inputs.fingerprint(one, [plan]))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +54,10 @@ def test_a_workdir_its_checkpoints_or_one_step(home):
     assert model.describe(folder).rules.contour_threshold == 0.5
     with pytest.raises(errors.CheckpointError, match="holds no checkpoint"):
         model.describe(home / "predictions")
+    (home.parent / "study").mkdir()
+    home.rename(home.parent / "study" / "multi")
+    with pytest.raises(errors.CheckpointError, match=r"directory \(multi in it\)"):
+        model.describe(home.parent / "study")
 
 
 def test_a_site_of_the_user_s_needs_no_file(home):
@@ -134,3 +140,20 @@ def test_damaged_weights_are_noticed(home):
     change_run(folder, lambda run: run.update(weights_digest="0"))
     with pytest.raises(errors.CheckpointError, match="damaged"):
         model.load(model.describe(folder))
+
+
+def test_of_damaged_arrays_one_error_is_told(home):
+    folder = home / "checkpoints" / "2"
+    largest = max((folder / "state" / "d").iterdir(), key=lambda p: p.stat().st_size)
+    content = largest.read_bytes()
+    largest.write_bytes(content[: len(content) // 2])
+    program = (
+        "import pathlib, sys; from mtl_jax.delivery import model\n"
+        "try: model.load(model.describe(pathlib.Path(sys.argv[1])))\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True
+    )
+    assert "cannot be read" in done.stdout
+    assert "closed" not in done.stderr and "Traceback" not in done.stderr

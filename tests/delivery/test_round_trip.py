@@ -97,6 +97,8 @@ def test_positions_make_no_difference(order, network, scan):
     ("role", "expected"),
     [
         ("multi", {"RS.dcm", "RD.dcm"}),
+        ("hps", {"RS.dcm", "RD.dcm"}),
+        ("mtan", {"RS.dcm", "RD.dcm"}),
         ("contour", {"RS.dcm"}),
         ("baseline", {"RD.dcm"}),
         ("seq_auto", {"RD.dcm"}),
