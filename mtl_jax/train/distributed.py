@@ -32,6 +32,8 @@ T = TypeVar("T")
 HEARTBEAT_S = 60
 # All processes have to come, and to leave, within these times of each other.
 COMING_S, LEAVING_S = 300, 60
+# One that fails waits so long for the others, which may have failed with it.
+ALONE_S = 5
 # The first process may build data or score patients while the others wait: a week.
 PATIENCE_MS = 7 * 24 * 3600 * 1000
 
@@ -66,20 +68,19 @@ def joined(
 def leave(status: int, *, together: bool) -> int:
     """`status`, with which this process ends.
 
-    Where others are at work it ends here and now, so that they notice soon; but
-    `together` with them, if they come in time.
+    All leave together, if the others come in time. If not, it ends here and now, so
+    that they notice soon; not much is waited for where `together` is not expected.
     """
     if count() == 1:
         return status
     sys.stdout.flush()
     sys.stderr.flush()
+    seconds = LEAVING_S if together else ALONE_S
     try:
-        if together:
-            _client().wait_at_barrier("mtl_jax/leave", LEAVING_S * 1000)
-            return status
+        _client().wait_at_barrier("mtl_jax/leave", seconds * 1000)
     except jax.errors.JaxRuntimeError:
-        pass
-    os._exit(status)
+        os._exit(status)
+    return status
 
 
 def start(
