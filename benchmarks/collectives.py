@@ -24,6 +24,18 @@ def count(text: str) -> dict[str, dict[str, int]]:
     return found
 
 
+def with_rank(text: str, rank: int) -> int:
+    """How many collectives in `text` have an array of `rank` dimensions in the result.
+
+    With 4, those that carry gradients of kernels.
+    """
+    ranks = [
+        {dims.count(",") + bool(dims) for _, dims in _SHAPE.findall(shape)}
+        for shape, _ in _CALL.findall(text)
+    ]
+    return sum(rank in found for found in ranks)
+
+
 def _bytes(dtype: str, dimensions: str) -> int:
     """Of an array; `dtype` is HLO's name, such as f32 or u8."""
     size = 1

@@ -155,7 +155,7 @@ class Run:
     def step(self) -> step.Step:
         config = self.config
         return step.Step(
-            network=make_network(config, self.backend.axis_name),
+            network=make_network(config, self.backend.axis_name, self.backend.platform),
             objective=objective.Objective(
                 tasks=self.role.tasks,
                 contour_head=config.model.contour_head,
@@ -302,14 +302,17 @@ class Run:
 
 
 def make_network(
-    config: ml_collections.ConfigDict, axis_name: str | None
+    config: ml_collections.ConfigDict, axis_name: str | None, platform: str = ""
 ) -> multitask.MultiTask:
-    """The network of a configuration; `axis_name` is the backend's."""
+    """The network of a configuration; `axis_name` and `platform` are the backend's.
+
+    Without a platform: that of JAX's first device.
+    """
     role, model = roles.get(config.role), dict(config.model)
     del model["pretrained"]
     rewritten = rewrites.PLAIN
     if model.pop("rewrites") == "auto":
-        rewritten = rewrites.for_platform(jax.default_backend())
+        rewritten = rewrites.for_platform(platform or jax.default_backend())
     return multitask.build_network(
         network=role.network,
         tasks=role.tasks,

@@ -26,6 +26,11 @@ class Backend(Protocol):
         """The axis that a step must add over itself; None: XLA does."""
         ...
 
+    @property
+    def platform(self) -> str:
+        """Of the devices: "cpu", "gpu" or "tpu"."""
+        ...
+
     def put_state(self, state: Any) -> Any:
         """A host tree, on every device."""
         ...
@@ -46,8 +51,12 @@ class Backend(Protocol):
         """`function(state, batch) -> sums over the batch`, compiled."""
         ...
 
+    def predictions(self, function: Callable) -> Callable:
+        """`function(state, image) -> arrays [B, ...]`, compiled."""
+        ...
+
     def by_slice(self, function: Callable) -> Callable:
-        """`function(state, image) -> arrays [B, ...]`, compiled; returns NumPy.
+        """`predictions` of an image [b, ...] of the host; returns NumPy.
 
         What comes out are the rows of all processes.
         """
@@ -64,6 +73,7 @@ class Jit:
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._spread = NamedSharding(mesh, PartitionSpec(AXIS))
         self._is_shared = not self._spread.is_fully_addressable
+        self.platform: str = devices[0].platform
 
     def put_state(self, state: Any) -> Any:
         return self._place(state, self._everywhere)
@@ -97,12 +107,15 @@ class Jit:
             out_shardings=self._everywhere,
         )
 
-    def by_slice(self, function: Callable) -> Callable:
-        compiled = jax.jit(
+    def predictions(self, function: Callable) -> Callable:
+        return jax.jit(
             function,
             in_shardings=(self._everywhere, self._spread),
             out_shardings=self._everywhere if self._is_shared else self._spread,
         )
+
+    def by_slice(self, function: Callable) -> Callable:
+        compiled = self.predictions(function)
         return lambda state, image: jax.device_get(
             compiled(state, self._place(image, self._spread))
         )
@@ -116,6 +129,7 @@ class Pmap:
     def __init__(self, devices: Sequence[jax.Device]):
         self._devices = list(devices)
         self._own = sum(d.process_index == jax.process_index() for d in devices)
+        self.platform: str = devices[0].platform
 
     def put_state(self, state: Any) -> Any:
         count = self._own
@@ -139,8 +153,11 @@ class Pmap:
     def sums(self, function: Callable) -> Callable:
         return jax.pmap(function, axis_name=AXIS, devices=self._devices)
 
+    def predictions(self, function: Callable) -> Callable:
+        return jax.pmap(function, axis_name=AXIS, devices=self._devices)
+
     def by_slice(self, function: Callable) -> Callable:
-        compiled = jax.pmap(function, axis_name=AXIS, devices=self._devices)
+        compiled = self.predictions(function)
 
         def call(state: Any, image: np.ndarray) -> Any:
             outputs = compiled(state, self._split(image))
@@ -180,8 +197,8 @@ def backend(
         ConfigError: fewer devices than asked for, or a batch they cannot share equally.
     """
     used = choose(devices)
-    _check_divides("train.batch_size", batch_size, len(used), accumulate)
-    _check_divides("evaluate.batch_size", evaluate_batch_size, len(used), 1)
+    check_divides("train.batch_size", batch_size, len(used), accumulate)
+    check_divides("evaluate.batch_size", evaluate_batch_size, len(used), 1)
     return BACKENDS[name](used)
 
 
@@ -211,7 +228,8 @@ def for_prediction(batch_size: int) -> tuple[Backend, int]:
     return Jit(found), -(-batch_size // len(found)) * len(found)
 
 
-def _check_divides(key: str, batch_size: int, devices: int, parts: int) -> None:
+def check_divides(key: str, batch_size: int, devices: int, parts: int) -> None:
+    """A ConfigError, with the nearest that can be, for a batch not to be shared out."""
     share = devices * parts
     if batch_size % share:
         raise errors.ConfigError(

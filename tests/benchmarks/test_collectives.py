@@ -23,6 +23,11 @@ def test_bytes_of_known_shapes():
     }
 
 
+def test_those_that_carry_an_array_of_some_rank():
+    found = [collectives.with_rank(TEXT, rank) for rank in (0, 1, 2, 4)]
+    assert found == [1, 2, 2, 0]
+
+
 def test_a_sum_over_devices_is_one_all_reduce_of_the_result():
     mesh = Mesh(np.asarray(jax.devices()), ("x",), axis_types=(AxisType.Auto,))
     spread = NamedSharding(mesh, PartitionSpec("x"))

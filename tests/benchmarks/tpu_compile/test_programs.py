@@ -1,0 +1,85 @@
+"""What is read of XLA's programs and errors; programs here are of the CPU."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.throughput import job
+from benchmarks.tpu_compile import command, programs
+from configs import demo
+from mtl_jax.models import rewrites
+from mtl_jax.study import runs
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("said", "sizes"),
+    [
+        (
+            "the total memory required for HLO temporaries (670.62G) exceeds available "
+            "HBM (15.75G).",
+            (670.62 * GIB, 15.75 * GIB),
+        ),
+        ("CompileTimeHbmOom: 512.0M exceeds available HBM (1.0G)", (GIB / 2, GIB)),
+        ("Used 17.42G of 15.75G hbm. Exceeded", (17.42 * GIB, 15.75 * GIB)),
+        ("something else", (None, None)),
+    ],
+)
+def test_sizes_in_the_compilers_errors(said: str, sizes: tuple):
+    assert programs.read_sizes(said) == sizes
+
+
+@pytest.fixture
+def config():
+    changed = demo.get_config("baseline")
+    changed.train.batch_size = changed.evaluate.batch_size = 4
+    return command.without_data(changed)
+
+
+@pytest.fixture
+def run(config, tmp_path) -> programs.Elsewhere:
+    no_data: Any = None
+    return programs.Elsewhere(config, no_data, tmp_path, devices=jax.devices()[:2])
+
+
+def test_shapes_are_those_of_a_batch(run):
+    expected = job.noise_batch(run.config, run.preprocess.channels)
+    found = programs.batch(run, 4)
+    assert {n: (x.shape, x.dtype) for n, x in found.items()} == {
+        n: (x.shape, x.dtype) for n, x in expected.items()
+    }
+
+
+@pytest.mark.parametrize("backend", ["jit", "pmap"])
+@pytest.mark.parametrize("part", ["train", "inference"])
+def test_the_steps_are_lowered_for_the_runs_devices(run, config, backend, part):
+    config = command.with_values(config, {"train.backend": backend})
+    run = programs.Elsewhere(config, run.data, run.workdir, devices=run.devices)
+    text = programs.lower(run, part).as_text()
+    assert "num_partitions = 2" in text or "num_replicas = 2" in text
+    # Only training gives its state back in the memory of the old one.
+    assert ("tf.aliasing_output" in text or "jax.buffer_donor" in text) == (
+        part == "train"
+    )
+
+
+def test_memory_of_a_program_worked_by_hand():
+    double = jax.jit(lambda x, y: (x + y, x * y), donate_argnums=0)
+    square = np.zeros((64, 64), np.float32)
+    found = programs.describe(double.lower(square, square).compile())
+    assert found["memory"]["arguments"] == 2 * square.nbytes
+    assert found["aliased"] == square.nbytes
+    # Two results, of which one lies where the first argument was; XLA adds a table.
+    assert 0 <= found["memory"]["results"] - square.nbytes <= 64
+    assert found["operations"] == 2 * square.size
+    assert found["collectives"] == {}
+
+
+def test_rewrites_are_chosen_for_the_devices_of_the_step(config):
+    chosen = command.with_values(config, {"model.rewrites": "auto"})
+    on = {p: runs.make_network(chosen, None, p) for p in ("", "cpu", "tpu")}
+    assert on[""].numerics.rewrites == on["cpu"].numerics.rewrites == rewrites.CPU
+    assert on["tpu"].numerics.rewrites == rewrites.ACCELERATOR

@@ -1,0 +1,91 @@
+"""Tables and suggestions from results that are made up."""
+
+import pytest
+
+from benchmarks.tpu_compile import report
+from configs import openkbp
+
+GIB = 2**30
+MEMORY = {"arguments": 1, "results": 0, "temporaries": 2, "code": 0.5, "sum": 3.5}
+
+
+@pytest.fixture
+def result() -> dict:
+    """One program that fits, on four chips of two devices each."""
+    program = {
+        "backend": "jit", "part": "train", "batch_size": 32, "fits": True,
+        "memory": {key: size * GIB for key, size in MEMORY.items()},
+        "with_kernels": 1, "operations": 5e9, "bytes": 1e9, "seconds": 61.2,
+        "collectives": {"all-reduce": {"count": 7, "bytes": 2_000_000}},
+        "roofline": {"bound": "memory", "images_per_second_per_chip": 123.4},
+    }  # fmt: skip
+    return {
+        "command": "it", "cores": 2, "chips": 4, "chip_bytes": 32 * GIB,
+        "available": 15 * GIB, "versions": {"jax": "1", "libtpu": "2"},
+        "batch_norms": 3, "programs": [program],
+    }  # fmt: skip
+
+
+def failed(part: str = "train", batch_size: int = 64, asked: float = 30.0) -> dict:
+    return {
+        "backend": "jit", "part": part, "batch_size": batch_size, "fits": False,
+        "asked": asked * GIB, "said": "no", "suggestions": ["this", "that"],
+    }  # fmt: skip
+
+
+def test_a_chip_of_two_devices_has_twice_what_a_device_has(result):
+    text = report.table(result)
+    assert "4 chips of 2 devices each, 32.00 GiB of HBM a chip" in text
+    assert "a program may use 30.00;" in text
+    row = "| jit, train | 32 | 2.00 | 4.00 | 1.00 | 7.00 | 10 | 2.0 | 123 | memory | "
+    assert row + "61 s |" in text
+    assert "| jit, train | 7 all-reduce | 1 | 2.000 |" in text
+    assert "3 batch normalisations" in text and "would be 8 in training" in text
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_may_help(result):
+    text = report.table(result | {"programs": [failed()]})
+    assert "| jit, train | 64 | does not fit |" in text
+    assert "does not fit: 60.00 of 30.00 GiB a chip. What may help:\n- this\n" in text
+    text = report.table(result | {"programs": [failed() | {"asked": None}]})
+    assert "does not fit: no." in text
+
+
+def test_the_search_says_how_near_it_came(result):
+    found = {"backend": "jit", "part": "train", "fits": 8, "too_large": 16}
+    text = report.table(result | {"largest": found | {"compilations": 6}})
+    assert "train: 8 fits, 16 does not (6 compilations)" in text
+
+
+def suggested(result: dict, change: dict | None = None, **row) -> dict[str, str]:
+    """What is suggested for a batch of 64 of the paper's run, and why."""
+    config = openkbp.get_config()
+    config.update(change or {})
+    config.train.batch_size = row.get("batch_size", 64)
+    lines = report.suggestions(config, failed(**row), result)
+    return dict(line.split(":", 1) for line in lines)
+
+
+def test_suggestions_can_be_shared_by_the_devices(result):
+    # Eight devices, twice the memory that there is, a tenth to be safe: 64 / 2.2 = 29.
+    assert list(suggested(result)) == [
+        "--config.model.remat=True",
+        "a --topology with more chips",
+        "--config.model.dtype=bfloat16",
+        "--config.train.accumulate=4",
+        "--config.train.batch_size=24",
+    ]
+
+
+def test_nothing_is_suggested_that_is_done_already(result):
+    change = {"model": {"remat": True, "dtype": "bfloat16"}}
+    found = suggested(result, change, asked=1000.0, batch_size=8)
+    assert list(found) == ["a --topology with more chips"]
+
+
+def test_predictions_do_not_depend_on_their_batch(result):
+    # They are gathered on every device, so that more of them would not help.
+    assert suggested(result, part="inference") == {
+        "--config.model.dtype=bfloat16": " half the bytes of an activation",
+        "--config.evaluate.batch_size=24": " a smaller batch; the same result",
+    }
