@@ -266,7 +266,10 @@ def from_first(function: Callable[[], T], like: Any) -> T:
 
 
 def gather(tree: Any) -> Any:
-    """Host arrays [b, ...] of all processes, one after the other [B, ...], at each."""
+    """Host arrays [b, ...] of all processes, one after the other [B, ...], at each.
+
+    Of an array that is spread over their devices: the whole.
+    """
     if count() == 1:
         return tree
     return multihost_utils.process_allgather(tree, tiled=True)

@@ -111,14 +111,21 @@ class Jit:
         return jax.jit(
             function,
             in_shardings=(self._everywhere, self._spread),
-            out_shardings=self._everywhere if self._is_shared else self._spread,
+            out_shardings=self._spread,
         )
 
     def by_slice(self, function: Callable) -> Callable:
         compiled = self.predictions(function)
-        return lambda state, image: jax.device_get(
-            compiled(state, self._place(image, self._spread))
-        )
+
+        def call(state: Any, image: np.ndarray) -> Any:
+            outputs = compiled(state, self._place(image, self._spread))
+            # Gathered by a program of its own: in the same one, XLA would gather the
+            # decoders' maps and compute the rest of the network everywhere.
+            return (
+                distributed.gather(outputs) if self._is_shared else self.host(outputs)
+            )
+
+        return call
 
 
 class Pmap:
