@@ -63,6 +63,12 @@ def run(flags: argparse.Namespace) -> int:
         raise errors.SourceError(
             f"the manual_dir is empty, or not a folder; {cohort_folder.WHAT_TO_PUT}"
         )
+    if location.loose:
+        print(
+            f"left out: {location.loose} DICOM files that lie directly in the "
+            f"manual_dir; {cohort_folder.WHAT_TO_PUT}",
+            file=sys.stderr,
+        )
     if flags.survey:
         mapping, failed = quality.survey(location, flags.workers)
         print(mapping, end="")

@@ -75,6 +75,12 @@ class Location:
         return tuple(sorted(path.name for path in found if path.name[0] != "."))
 
     @property
+    def loose(self) -> int:
+        """How many DICOM files lie beside the patients' folders, and are not read."""
+        files = (path for path in self.folder.iterdir() if path.is_file())
+        return sum(dicom_files.may_be_dicom(path) for path in files)
+
+    @property
     def description(self) -> str:
         """For messages; without the folder's name."""
         return f"DICOM of {len(self.folders)} patients, read for site {self.site.name}"

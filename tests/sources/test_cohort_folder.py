@@ -55,6 +55,17 @@ def test_mapping_and_splits_are_found_whatever_their_case(clinic):
         found.open()
 
 
+def test_files_beside_the_folders_are_said_to_be_left_out(clinic, capsys):
+    assert command.main([str(clinic), "--survey", "--workers=1"]) == 0
+    assert "left out" not in capsys.readouterr().err
+    for name in ("IM1", "IM2"):
+        shutil.copy(next(clinic.glob("one/*.dcm")), clinic / name)
+    assert command.main([str(clinic), "--survey", "--workers=1"]) == 0
+    said = capsys.readouterr()
+    assert "2 DICOM files that lie directly in the manual_dir" in said.err
+    assert "left out" not in said.out
+
+
 @pytest.mark.parametrize("inside", ["", "report", "one/report"])
 def test_a_report_in_the_manual_dir_is_refused(clinic, capsys, inside):
     there = sorted(clinic.rglob("*"))
