@@ -119,8 +119,7 @@ def suggestions(
             "--config.model.remat=True: the same result, from activations that are "
             "computed twice"
         )
-    if training:
-        found.append("a --topology with more chips: the same result")
+    found.append("a --topology with more chips: the same result")
     if config.model.dtype == "float32":
         found.append("--config.model.dtype=bfloat16: half the bytes of an activation")
     if training and (parts := parts_that_fit(config, devices, excess)):
@@ -129,10 +128,22 @@ def suggestions(
             "batch normalisation and Dice then see a part at a time"
         )
     unit = devices * (config.train.accumulate if training else 1)
-    if size := int(row["batch_size"] / excess) // unit * unit:
+    if size := halved(row["batch_size"], excess) // unit * unit:
         key, effect = ("train", "") if training else ("evaluate", "; the same result")
         found.append(f"--config.{key}.batch_size={size}: a smaller batch{effect}")
     return found
+
+
+def halved(size: int, excess: float) -> int:
+    """`size`, halved until it is `excess` times smaller.
+
+    A size just below is likely to fail: what does not grow with the batch, and what the
+    compiler can no longer put away, leave less room than the proportion says.
+    """
+    limit = size / excess
+    while size > limit:
+        size //= 2
+    return size
 
 
 def parts_that_fit(

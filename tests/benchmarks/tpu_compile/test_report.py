@@ -67,13 +67,14 @@ def suggested(result: dict, change: dict | None = None, **row) -> dict[str, str]
 
 
 def test_suggestions_can_be_shared_by_the_devices(result):
-    # Eight devices, twice the memory that there is, a tenth to be safe: 64 / 2.2 = 29.
+    # Eight devices, twice the memory that there is, a tenth to be safe: 64 / 2.2 = 29,
+    # and 16 is the half of a half.
     assert list(suggested(result)) == [
         "--config.model.remat=True",
         "a --topology with more chips",
         "--config.model.dtype=bfloat16",
         "--config.train.accumulate=4",
-        "--config.train.batch_size=24",
+        "--config.train.batch_size=16",
     ]
 
 
@@ -84,8 +85,8 @@ def test_nothing_is_suggested_that_is_done_already(result):
 
 
 def test_predictions_do_not_depend_on_their_batch(result):
-    # They are gathered on every device, so that more of them would not help.
     assert suggested(result, part="inference") == {
+        "a --topology with more chips": " the same result",
         "--config.model.dtype=bfloat16": " half the bytes of an activation",
-        "--config.evaluate.batch_size=24": " a smaller batch; the same result",
+        "--config.evaluate.batch_size=16": " a smaller batch; the same result",
     }
