@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import collectives
+from benchmarks import collectives, flag
 from benchmarks.throughput import machine
 from mtl_jax.core import files
 
@@ -43,17 +43,18 @@ class Case:
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What to measure, and how long."""
-
-    def numbers(text: str) -> list[int]:
-        return [int(part) for part in text.split(",")]
-
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.weak_scaling",
         description="Weak scaling over virtual devices and processes on loopback.",
     )
     add = parser.add_argument
-    add("--devices", type=numbers, default=[1, 2, 4, 8], help="of all processes")
-    add("--processes", type=numbers, default=[1, 2])
+    add(
+        "--devices",
+        type=flag.whole_numbers,
+        default=[1, 2, 4, 8],
+        help="of all processes",
+    )
+    add("--processes", type=flag.whole_numbers, default=[1, 2])
     add("--backends", default="jit,pmap", help="default: jit,pmap")
     add("--per_device", type=int, default=2, help="slices on each device (2)")
     add("--image_size", type=int, default=64, help="pixels, a multiple of 32 (64)")

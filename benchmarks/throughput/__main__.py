@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks import flag
 from benchmarks.throughput import cases, machine, measure, numbers, report
 from mtl_jax.core import errors, roles
 from mtl_jax.models import operations
@@ -36,24 +37,24 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("runs/throughput"), help="where results go")
     add(
         "--platform",
-        type=one_of("auto", *machine.PLATFORMS),
+        type=flag.one_of("auto", *machine.PLATFORMS),
         default=["auto"],
         help="auto (default: the fastest there is), cpu, cuda, tpu, or several",
     )
     add("--quick", action="store_true", help="fewer cases, modes and repeats")
-    add("--parts", type=one_of(*cases.PARTS), help="default: all")
+    add("--parts", type=flag.one_of(*cases.PARTS), help="default: all")
     add(
         "--networks",
-        type=one_of(*cases.ROLES),
+        type=flag.one_of(*cases.ROLES),
         help="default: single,ctan; --quick: single",
     )
     add(
         "--batch_sizes",
-        type=whole_numbers,
+        type=flag.whole_numbers,
         help="default: 8; on others than CPUs "
         "8,32,128. The first is that of the parts that read data",
     )
-    add("--image_sizes", type=whole_numbers, help="default: 128; multiples of 32")
+    add("--image_sizes", type=flag.whole_numbers, help="default: 128; multiples of 32")
     add(
         "--allocator",
         choices=[*cases.ALLOCATORS, "both"],
@@ -65,9 +66,13 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=["*"],
         help="patterns of FRAMEWORK/MODE, as ours/*,pytorch/*compile*",
     )
-    add("--repeats", type=positive, help="turns of each mode; default: 7")
-    add("--steps", type=positive, help="of a turn; default: 4, on others than CPUs 30")
-    add("--threads", type=positive, help="of both frameworks; default: all cores")
+    add("--repeats", type=flag.positive, help="turns of each mode; default: 7")
+    add(
+        "--steps",
+        type=flag.positive,
+        help="of a turn; default: 4, on others than CPUs 30",
+    )
+    add("--threads", type=flag.positive, help="of both frameworks; default: all cores")
     add(
         "--patience",
         type=float,
@@ -79,35 +84,6 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--cache_dir", type=Path, help="keeps compiled programs for other runs")
     add("--size", choices=["full", "tiny"], default="full", help="tiny: for tests")
     return parser.parse_args(arguments)  # fmt: skip
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not above 0")
-    return value
-
-
-def whole_numbers(text: str) -> list[int]:
-    """Whole numbers above 0, separated by commas."""
-    return [positive(part) for part in text.split(",")]
-
-
-def one_of(*known: str) -> Any:
-    """A parser of names separated by commas, which are all `known`."""
-
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"unknown {name!r}{errors.nearest(name, known)}; "
-                    f"known: {', '.join(known)}"
-                )
-        return names
-
-    return parse
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,11 @@ from typing import Any
 
 import ml_collections
 
+from benchmarks import flag
 from benchmarks.throughput import machine
 from benchmarks.tpu_compile import chips, fitting, programs, report
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, files
+from mtl_jax.core import files
 from mtl_jax.study import command
 from mtl_jax.train import parallel
 
@@ -33,27 +34,15 @@ def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]
     )
     add = parser.add_argument
     add("--topology", required=True, help="v5e:1x1, v5e:4x4, v4:2x2x1, v5p:2x2x2, ...")
-    add("--backends", type=_names(*parallel.BACKENDS), default=["jit", "pmap"])
-    add("--parts", type=_names(*PARTS), default=list(PARTS))
+    add(
+        "--backends",
+        type=flag.one_of(*parallel.BACKENDS),
+        default=["jit", "pmap"],
+    )
+    add("--parts", type=flag.one_of(*PARTS), default=list(PARTS))
     add("--bisect", action="store_true", help="search the largest batch that fits")
     add("--out", type=Path, default=Path("runs/tpu_compile"), help="where results go")
     return parser.parse_known_args(arguments)
-
-
-def _names(*known: str) -> Any:
-    """A parser of names separated by commas, all of them `known`."""
-
-    def names(text: str) -> list[str]:
-        found = text.split(",")
-        for name in found:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"unknown {name!r}{errors.nearest(name, known)}; "
-                    f"known: {', '.join(known)}"
-                )
-        return found
-
-    return names
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ The functions are those that `study.runs.Run` gives the training loop and predic
 with the same donation; their arguments are shapes, and nothing is computed.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -12,7 +13,7 @@ import re
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,14 @@ def read_sizes(message: str) -> tuple[float, float] | tuple[None, None]:
     return None, None
 
 
+@contextlib.contextmanager
+def make_run(target: Target, config: ml_collections.ConfigDict) -> Iterator[Elsewhere]:
+    """The run of `config` on the devices of `target`, in a folder for the while."""
+    no_data: Any = None
+    with tempfile.TemporaryDirectory(prefix="tpu-compile-") as folder:
+        yield Elsewhere(config, no_data, Path(folder), devices=target.devices)
+
+
 def compile_part(
     target: Target, config: ml_collections.ConfigDict, part: str
 ) -> dict[str, Any]:
@@ -118,9 +127,7 @@ def compile_part(
     Memory, operations and bytes are of one device. What does not fit has the bytes that
     it `asked` for, and nothing else.
     """
-    no_data: Any = None
-    with tempfile.TemporaryDirectory(prefix="tpu-compile-") as folder:
-        run = Elsewhere(config, no_data, Path(folder), devices=target.devices)
+    with make_run(target, config) as run:
         lowered = lower(run, part)
     sizes = {"train": config.train, "inference": config.evaluate}
     row: dict[str, Any] = {
@@ -208,9 +215,7 @@ def describe(compiled: Any) -> dict[str, Any]:
 
 def batch_norms(target: Target, config: ml_collections.ConfigDict) -> int:
     """How many batch normalisations the network has."""
-    no_data: Any = None
-    with tempfile.TemporaryDirectory(prefix="tpu-compile-") as folder:
-        run = Elsewhere(config, no_data, Path(folder), devices=target.devices)
+    with make_run(target, config) as run:
         return len(jax.tree.leaves(run.abstract_state().batch_stats)) // 2
 
 
