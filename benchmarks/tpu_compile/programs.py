@@ -125,7 +125,8 @@ def compile_part(
     """What XLA says of the "train" or the "inference" step of `config`.
 
     Memory, operations and bytes are of one device. What does not fit has the bytes that
-    it `asked` for, and nothing else.
+    it `asked` for, and nothing else. The compiler may accept a program whose parts add
+    up to more than there is: that does not fit either.
     """
     with make_run(target, config) as run:
         lowered = lower(run, part)
@@ -143,8 +144,13 @@ def compile_part(
             raise
         said = " ".join(str(error).split())[:400]
         return row | {"fits": False, "asked": read_sizes(said)[0], "said": said}
-    row |= {"fits": True, "seconds": time.perf_counter() - start}
-    return row | describe(compiled) | {"host_bytes": _host_bytes()}
+    seconds, found = time.perf_counter() - start, describe(compiled)
+    asked = found["memory"]["sum"]
+    if asked > target.available:
+        said = "arguments, results, temporaries and code together"
+        return row | {"fits": False, "asked": asked, "said": said}
+    row |= {"fits": True, "seconds": seconds}
+    return row | found | {"host_bytes": _host_bytes()}
 
 
 def lower(run: Elsewhere, part: str) -> Any:

@@ -12,8 +12,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-# Below this many channels a product is too narrow to beat the plain convolution.
+from mtl_jax.models import maps, winograd
+
+# Up to this many channels on either side a product is too narrow to beat XLA's kernel.
 NARROW = 32
+# Of a map with more values than these, what is multiplied leaves the cores' caches.
+LARGE = 2**20
 # Up to this many outputs are few.
 FEW = 4
 
@@ -58,39 +62,58 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """`conv` with a kernel of 1 x 1."""
-    return _times(x[:, ::stride, ::stride], kernel[0, 0]).astype(x.dtype)
+    return maps.times(x[:, ::stride, ::stride], kernel[0, 0]).astype(x.dtype)
+
+
+def conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`conv` with a kernel of 3 x 3 and a stride of 1 or 2."""
+    if stride == 1 and min(kernel.shape[2:]) <= NARROW:
+        return conv(x, kernel, stride)
+    return _conv3x3(x, kernel, stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`conv` with a kernel of 3 x 3 and a stride of 1 or 2."""
-    if stride == 1 and x.shape[-1] >= NARROW:
-        return _conv3x3(x, kernel)
-    return conv(x, kernel, stride)
-
-
-def _conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Of each row its share in the row above, its own and the one below."""
-    channels, features = kernel.shape[2:]
-    rows = kernel.transpose(1, 2, 0, 3).reshape(3 * channels, 3 * features)
-    taps = jnp.split(_times(_beside(x, 1), rows), 3, axis=-1)
-    return _gathered(*taps, axis=1).astype(x.dtype)
+def _conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    if stride == 2:
+        return conv(x, kernel, stride)
+    channels = x.shape[-1]
+    more_kernel_than_map = x.size < channels**2
+    if more_kernel_than_map or not _has_squares(x):
+        return _in_rows(x, kernel)
+    if x.size > LARGE:
+        return winograd.pairs(x, kernel)
+    return winograd.squares(x, kernel)
 
 
 def _conv3x3_forward(x: jax.Array, kernel: jax.Array, stride: int):
-    return conv3x3(x, kernel, stride), (x, kernel)
+    return _conv3x3(x, kernel, stride), (x, kernel)
 
 
 def _conv3x3_backward(stride: int, saved: tuple[jax.Array, jax.Array], dy: jax.Array):
     x, kernel = saved
     if stride == 2:
         dx = _strided_input_gradient(dy, kernel)
+    elif _has_squares(dy):
+        dx = winograd.input_gradient(dy, kernel)
     else:
-        dx = conv3x3(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1)
+        dx = _in_rows(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
     return dx, _weight_gradient(x, dy, stride)
 
 
-conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+_conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+def _has_squares(x: jax.Array) -> bool:
+    """In half precision the sums of pixels would be rounded before the products."""
+    return winograd.fits(x) and jnp.finfo(x.dtype).bits >= 32
+
+
+def _in_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Of each row its share in the row above, its own and the one below."""
+    channels, features = kernel.shape[2:]
+    rows = kernel.transpose(1, 2, 0, 3).reshape(3 * channels, 3 * features)
+    taps = jnp.split(maps.times(maps.beside(x, 1), rows), 3, axis=-1)
+    return maps.gathered(*taps, axis=1).astype(x.dtype)
 
 
 def _weight_gradient(x: jax.Array, dy: jax.Array, stride: int) -> jax.Array:
@@ -99,12 +122,14 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, stride: int) -> jax.Array:
 
     def taps(x: jax.Array, *dys: jax.Array) -> jax.Array:
         """[3, C, taps, F]: by column of the kernel, and by row."""
-        found = _sum_of_products(_beside(x, stride), jnp.concatenate(dys, axis=-1))
+        found = maps.sum_of_products(
+            maps.beside(x, stride), jnp.concatenate(dys, axis=-1)
+        )
         return found.reshape(3, channels, len(dys), features)
 
-    later = _moved(dy, -1, axis=1)
+    later = maps.moved(dy, -1, axis=1)
     if stride == 1:
-        kernel = taps(x, later, dy, _moved(dy, 1, axis=1))
+        kernel = taps(x, later, dy, maps.moved(dy, 1, axis=1))
     else:
         middle, outer = taps(x[:, ::2], dy), taps(x[:, 1::2], later, dy)
         kernel = jnp.concatenate([outer[:, :, :1], middle, outer[:, :, 1:]], axis=2)
@@ -115,7 +140,7 @@ def _strided_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
     """[B, h, w, F] to [B, 2h, 2w, C]; every pixel of dy reaches 3 x 3 of x."""
 
     def spread(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
-        return _interleaved(second, _moved(first, -1, axis) + third, axis)
+        return maps.interleaved(second, maps.moved(first, -1, axis) + third, axis)
 
     return _both_ways(_nine(dy, kernel.swapaxes(2, 3)), spread).astype(dy.dtype)
 
@@ -127,16 +152,16 @@ def upsampled_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
 
     def spread(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
-        even = _moved(first, 1, axis) + second + third
-        odd = first + second + _moved(third, -1, axis)
-        return _interleaved(even, odd, axis)
+        even = maps.moved(first, 1, axis) + second + third
+        odd = first + second + maps.moved(third, -1, axis)
+        return maps.interleaved(even, odd, axis)
 
     return _both_ways(_nine(x, kernel), spread).astype(x.dtype)
 
 
 def few_outputs_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`conv` with a kernel of 3 x 3, of which only sums are as wide as the input."""
-    return _both_ways(_nine(x, kernel), _gathered).astype(x.dtype)
+    return _both_ways(_nine(x, kernel), maps.gathered).astype(x.dtype)
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:
@@ -145,7 +170,7 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
     Of equal pixels the first one has the gradient, as in the plain form and in torch.
     """
     for axis in (2, 1):
-        before, even, odd = _neighbours(x, 2, axis, outside=-math.inf)
+        before, even, odd = maps.neighbours(x, 2, axis, outside=-math.inf)
         x = _first_largest(before, even) if size == 3 else even
         x = _first_largest(x, odd)
     return x
@@ -155,26 +180,6 @@ def _first_largest(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.where(first >= second, first, second)
 
 
-def _times(x: jax.Array, matrix: jax.Array) -> jax.Array:
-    """[..., C] times [C, F], added up in float32 at least."""
-    product = jax.lax.dot(
-        x.reshape(-1, x.shape[-1]), matrix, preferred_element_type=_exact(x.dtype)
-    )
-    return product.reshape(*x.shape[:-1], matrix.shape[-1])
-
-
-def _sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Over all pixels: [B, H, W, C] and [B, H, W, F] to [C, F]."""
-    pixels = ((0, 1, 2), (0, 1, 2))
-    return jax.lax.dot_general(
-        x, y, (pixels, ((), ())), preferred_element_type=_exact(x.dtype)
-    )
-
-
-def _exact(dtype: jnp.dtype) -> jnp.dtype:
-    return jnp.promote_types(dtype, jnp.float32)
-
-
 def _nine(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Every pixel times every tap: [B, H, W, C] and [3, 3, C, F] to [B, H, W, 3, 3, F].
 
@@ -182,46 +187,10 @@ def _nine(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     channels, features = kernel.shape[2:]
     taps = kernel.transpose(2, 1, 0, 3).reshape(channels, 9 * features)
-    return _times(x, taps).reshape(*x.shape[:-1], 3, 3, features)
+    return maps.times(x, taps).reshape(*x.shape[:-1], 3, 3, features)
 
 
 def _both_ways(taps: jax.Array, combine) -> jax.Array:
     """`combine` the three taps of [B, H, W, 3, 3, F] along W, then along H."""
     x = combine(*(taps[:, :, :, tap] for tap in range(3)), axis=2)
     return combine(*(x[:, :, :, tap] for tap in range(3)), axis=1)
-
-
-def _beside(x: jax.Array, stride: int) -> jax.Array:
-    """What a kernel's three columns see: [B, H, W, C] to [B, H, W / stride, 3 C]."""
-    return jnp.concatenate(_neighbours(x, stride, axis=2), axis=-1)
-
-
-def _neighbours(
-    x: jax.Array, stride: int, axis: int, outside: float = 0.0
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """At stride * i: the pixel before, the pixel, and the one after."""
-    if stride == 1:
-        return _moved(x, 1, axis, outside), x, _moved(x, -1, axis, outside)
-    even, odd = (jax.lax.slice_in_dim(x, first, None, stride, axis) for first in (0, 1))
-    return _moved(odd, 1, axis, outside), even, odd
-
-
-def _moved(x: jax.Array, by: int, axis: int, outside: float = 0.0) -> jax.Array:
-    """`x` shifted along `axis`; what comes in is `outside`."""
-    pads = [(0, 0, 0)] * x.ndim
-    pads[axis] = (by, -by, 0)
-    return jax.lax.pad(x, jnp.asarray(outside, x.dtype), pads)
-
-
-def _gathered(
-    first: jax.Array, second: jax.Array, third: jax.Array, axis: int
-) -> jax.Array:
-    """What a pixel has of the one before it, of itself, and of the one after it."""
-    return _moved(first, 1, axis) + second + _moved(third, -1, axis)
-
-
-def _interleaved(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
-    """Pixels of both by turns along `axis`, which becomes twice as long."""
-    shape = list(even.shape)
-    shape[axis] *= 2
-    return jnp.stack([even, odd], axis=axis + 1).reshape(shape)

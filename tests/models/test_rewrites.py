@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from jax.nn import initializers
 
-from mtl_jax.models import layers, multitask, rewrites
+from mtl_jax.models import layers, multitask, rewrites, winograd
 from tests.models import numerics
+
+# As narrow as products may be.
+WIDE = rewrites.NARROW + 1
 
 
 def draw(rng, *shape: int) -> jax.Array:
@@ -37,15 +40,63 @@ def float64():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("channels", [3, rewrites.NARROW])
-@pytest.mark.parametrize("features", [2, rewrites.NARROW])
-def test_3x3_convolution(rng, stride, channels, features):
+@pytest.mark.parametrize("channels", [3, WIDE])
+@pytest.mark.parametrize("features", [2, WIDE])
+@pytest.mark.parametrize("batch", [1, 2])  # 24 pixels for 33 channels, and 48
+def test_3x3_convolution(rng, stride, channels, features, batch):
     assert_equal_with_gradients(
         functools.partial(rewrites.conv, stride=stride),
         lambda x, kernel: rewrites.conv3x3(x, kernel, stride),
-        draw(rng, 2, 6, 4, channels),
+        draw(rng, batch, 6, 4, channels),
         draw(rng, 3, 3, channels, features),
     )
+
+
+@pytest.mark.parametrize("sides", [(3, 5), (4, 3), (1, 1)])
+def test_3x3_convolution_of_a_map_without_whole_squares(rng, sides):
+    assert_equal_with_gradients(
+        functools.partial(rewrites.conv, stride=1),
+        lambda x, kernel: rewrites.conv3x3(x, kernel, 1),
+        draw(rng, 8, *sides, WIDE),
+        draw(rng, 3, 3, WIDE, WIDE),
+    )
+
+
+@pytest.mark.parametrize("form", [winograd.squares, winograd.pairs])
+def test_fewer_products(rng, form):
+    x, kernel = draw(rng, 2, 8, 6, 5), draw(rng, 3, 3, 5, 7)
+    plain = functools.partial(rewrites.conv, stride=1)
+    assert_equal_with_gradients(plain, form, x, kernel)
+    np.testing.assert_allclose(
+        winograd.input_gradient(jnp.cos(plain(x, kernel)), kernel),
+        jax.vjp(plain, x, kernel)[1](jnp.cos(plain(x, kernel)))[0],
+        atol=1e-13,
+    )
+
+
+def test_each_form_is_taken_where_it_pays(rng, monkeypatch):
+    taken = []
+    for module, name in (
+        (winograd, "squares"),
+        (winograd, "pairs"),
+        (rewrites, "conv"),
+    ):
+        form = getattr(module, name)
+
+        def note(*arguments, name=name, form=form):
+            taken.append(name)
+            return form(*arguments)
+
+        monkeypatch.setattr(module, name, note)
+    wide = draw(rng, 3, 3, WIDE, WIDE)
+    for x, kernel in {
+        "squares": (draw(rng, 2, 6, 4, WIDE), wide),
+        "pairs": (draw(rng, 1, 180, 180, WIDE), wide),
+        "conv": (draw(rng, 2, 6, 4, WIDE), wide[..., : rewrites.NARROW]),
+        "rows: more kernel than map": (draw(rng, 1, 6, 4, WIDE), wide),
+    }.values():
+        rewrites.conv3x3(x, kernel, 1)
+    assert taken == ["squares", "pairs", "conv"]
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -126,7 +177,7 @@ def test_a_whole_network_and_its_gradient(build, random_variables, rng, chosen):
 
 
 def test_bfloat16_sums_are_as_exact_as_the_plain_form(rng):
-    x, kernel = draw(rng, 2, 8, 8, 64), draw(rng, 3, 3, 64, 32)
+    x, kernel = draw(rng, 2, 8, 8, 64), draw(rng, 3, 3, 64, 64)
     exact = rewrites.conv(x, kernel, 1)
     halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
 

@@ -1,5 +1,6 @@
 """What is read of XLA's programs and errors; programs here are of the CPU."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.throughput import job
-from benchmarks.tpu_compile import command, programs
+from benchmarks.tpu_compile import chips, command, programs
 from configs import demo
 from mtl_jax.models import rewrites
 from mtl_jax.study import runs
@@ -76,6 +77,18 @@ def test_memory_of_a_program_worked_by_hand():
     assert 0 <= found["memory"]["results"] - square.nbytes <= 64
     assert found["operations"] == 2 * square.size
     assert found["collectives"] == {}
+
+
+@pytest.mark.parametrize("part", ["train", "inference"])
+def test_what_adds_up_to_more_than_there_is_does_not_fit(config, part):
+    here, chip = jax.devices()[:1], chips.CHIPS["v5e"]
+    target = programs.Target("here", here, chip, chips=1, available=10 * GIB)
+    row = programs.compile_part(target, config, part)
+    needed = row["memory"]["sum"]
+    assert row["fits"]
+    target = dataclasses.replace(target, available=needed - 1)
+    row = programs.compile_part(target, config, part)
+    assert not row["fits"] and row["asked"] == needed and "memory" not in row
 
 
 def test_rewrites_are_chosen_for_the_devices_of_the_step(config):
