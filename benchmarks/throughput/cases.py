@@ -23,6 +23,10 @@ ALLOCATORS = ("default", "hugepages")
 # The role (core/roles) in which each network is measured: CT in.
 ROLES = {"single": "baseline", "hps": "hps", "mtan": "mtan", "ctan": "multi"}
 FLOAT32, BFLOAT16 = {"model.dtype": "float32"}, {"model.dtype": "bfloat16"}
+# XLA's other library for products on CPUs, which packs constant matrices beforehand.
+YNN = {
+    "XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT",
+}
 EPOCH = 1000  # steps after which the tasks' weights change, in both frameworks
 PRECISION = "JAX_DEFAULT_MATMUL_PRECISION"
 
@@ -68,6 +72,7 @@ class Mode:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     quick: bool = True  # is measured with --quick, too
     compared: bool = True  # False: a part of the work only, for which no ratio is given
+    frozen: bool = False  # ours: weights are constants, what hangs on them alone folded
 
     @property
     def label(self) -> str:
@@ -150,6 +155,8 @@ def inference_modes(platform: str) -> tuple[Mode, ...]:
     compiled = {"compile": "default", "channels_last": True}
     frozen = {"TORCHINDUCTOR_FREEZING": "1"}
     return (
+        Mode(OURS, "frozen", "float32", FLOAT32, frozen=True),
+        Mode(OURS, "frozen+ynn", "float32", FLOAT32, YNN, frozen=True, quick=False),
         Mode(PYTORCH, "frozen+compile+channels_last", "float32", compiled, frozen),
         Mode(
             PYTORCH, "bf16+frozen+compile+channels_last", "bfloat16",

@@ -57,11 +57,14 @@ def train(spec: job.Spec) -> job.Job:
 def inference(spec: job.Spec) -> job.Job:
     """Dose and probabilities of a batch that lies on the device."""
     run, state, batch = place(spec)
-    compiled, seconds = compile_it(jax.jit(run.step.predict), state, batch["image"])
+    predict, arguments = run.step.predict, (state, batch["image"])
+    if spec.mode.frozen:
+        predict, arguments = functools.partial(predict, state), (batch["image"],)
+    compiled, seconds = compile_it(jax.jit(predict), *arguments)
     held: list[Any] = [None]
 
     def step() -> None:
-        held[0] = compiled(state, batch["image"])
+        held[0] = compiled(*arguments)
 
     return make_job(
         step, lambda: held[0], compiled, seconds, run.config.train.batch_size

@@ -1,7 +1,7 @@
-"""The networks' operations in other forms: the same products, summed in another order.
+"""The networks' operations in other forms, equal to the plain ones to rounding.
 
-Equal to the plain forms to rounding, in value and gradients. Where they pay depends on
-the device, so `for_platform` chooses; docs/explanation/speed.md has the measurements.
+That holds for values and gradients. Where the forms pay depends on the device, so
+`for_platform` chooses; docs/explanation/speed.md has the measurements.
 Maps are [B, H, W, C], kernels [size, size, in, out]; all paddings are torch's.
 """
 
@@ -27,7 +27,7 @@ class Rewrites:
     """Which operations are computed in another form."""
 
     pointwise: bool  # 1x1 convolutions as one matrix product
-    spatial: bool  # 3x3: one product of three shifted maps; gradients too
+    spatial: bool  # 3x3: fewer products or a single one; gradients too
     upsampled: bool  # 3x3 over an enlarged map: nine products of the small one
     few_outputs: bool  # 3x3 to a few channels: nine products, then shifted sums
     pooling: bool  # maxima of pairs, whose gradient is a choice and no scatter
@@ -66,7 +66,10 @@ def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`conv` with a kernel of 3 x 3 and a stride of 1 or 2."""
+    """`conv` with a kernel of 3 x 3 and a stride of 1 or 2.
+
+    The form depends on the shapes and the type alone.
+    """
     if stride == 1 and min(kernel.shape[2:]) <= NARROW:
         return conv(x, kernel, stride)
     return _conv3x3(x, kernel, stride)
