@@ -29,7 +29,7 @@ def fits(x: jax.Array) -> bool:
 
 def squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution from 16 products a square."""
-    return _squares(x, _both_ways(kernel))
+    return _squares(x, _for_squares(kernel))
 
 
 def input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -37,7 +37,7 @@ def input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
 
     A kernel turned round has g0 and g2 in each other's place: so have the matrices.
     """
-    matrices, turned = _both_ways(kernel), (3, 1, 2, 0)
+    matrices, turned = _for_squares(kernel), (3, 1, 2, 0)
     return _squares(dy, [[matrices[i, j].T for j in turned] for i in turned])
 
 
@@ -47,7 +47,7 @@ def pairs(x: jax.Array, kernel: jax.Array) -> jax.Array:
     A map becomes twice as large on the way, where it is four times in `squares`.
     """
     channels, features = kernel.shape[2:]
-    matrices = _matrices(kernel, axis=1).transpose(1, 2, 0, 3)
+    matrices = _along(kernel, axis=1).transpose(1, 2, 0, 3)
     products = [
         maps.times(part, matrix.reshape(channels, 3 * features))
         for part, matrix in zip(_parts(x, W), matrices, strict=True)
@@ -70,13 +70,13 @@ def _squares(x: jax.Array, matrices: Iterable[Iterable[jax.Array]]) -> jax.Array
     )
 
 
-def _both_ways(kernel: jax.Array) -> jax.Array:
-    """[3, 3, C, F] to [4, 4, C, F]."""
-    return _matrices(_matrices(kernel, axis=0), axis=1)
+def _for_squares(kernel: jax.Array) -> jax.Array:
+    """[3, 3, C, F] to the matrices [4, 4, C, F], by row and by column."""
+    return _along(_along(kernel, axis=0), axis=1)
 
 
-def _matrices(kernel: jax.Array, axis: int) -> jax.Array:
-    """Three taps along `axis` to the four that products are made with."""
+def _along(kernel: jax.Array, axis: int) -> jax.Array:
+    """Three taps along `axis` to the four sums that products are made with."""
     first, middle, last = jnp.split(kernel, 3, axis)
     ends, middle = (first + last) / 2, middle / 2
     return jnp.concatenate([first, ends + middle, ends - middle, last], axis)
