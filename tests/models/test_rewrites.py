@@ -151,7 +151,7 @@ def test_max_pool_with_ties_and_below_zero(rng, size):
     )
 
 
-@pytest.mark.parametrize("chosen", [rewrites.CPU, rewrites.ACCELERATOR])
+@pytest.mark.parametrize("chosen", [rewrites.CPU, rewrites.TPU])
 def test_a_whole_network_and_its_gradient(build, random_variables, rng, chosen):
     # In float32 a small network doubles a rounding error at every layer.
     networks = [
@@ -197,7 +197,13 @@ def test_bfloat16_sums_are_as_exact_as_the_plain_form(rng):
 
 def test_every_platform_has_its_choice():
     assert rewrites.for_platform("cpu") == rewrites.CPU
-    assert rewrites.for_platform("tpu") == rewrites.for_platform("gpu")
+    assert rewrites.for_platform("tpu") == rewrites.TPU
+
+
+@pytest.mark.parametrize("platform", ["gpu", "cuda", "rocm"])
+def test_gpus_compute_the_plain_forms(platform):
+    # A strided 1x1 convolution as a product aborts XLA of jax 0.10 on GPUs.
+    assert rewrites.for_platform(platform) == rewrites.PLAIN
 
 
 def test_no_rewrite_changes_a_parameter(build, shapes):

@@ -20,7 +20,7 @@ AS_USERS_DO = {
     "xla_backend_optimization_level": 3,
     "xla_llvm_disable_expensive_passes": False,
 }
-REWRITES = pytest.mark.parametrize("chosen", [rewrites.CPU, rewrites.ACCELERATOR])
+REWRITES = pytest.mark.parametrize("chosen", [rewrites.CPU, rewrites.TPU])
 
 
 @pytest.fixture(scope="module")

@@ -95,4 +95,4 @@ def test_rewrites_are_chosen_for_the_devices_of_the_step(config):
     chosen = command.with_values(config, {"model.rewrites": "auto"})
     on = {p: runs.make_network(chosen, None, p) for p in ("", "cpu", "tpu")}
     assert on[""].numerics.rewrites == on["cpu"].numerics.rewrites == rewrites.CPU
-    assert on["tpu"].numerics.rewrites == rewrites.ACCELERATOR
+    assert on["tpu"].numerics.rewrites == rewrites.TPU
