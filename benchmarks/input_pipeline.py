@@ -26,7 +26,7 @@ import tqdm
 from configs import openkbp
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment, batches
-from mtl_jax.study import command, runs
+from mtl_jax.run import command, wiring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def list_measurements(
     data = config.data
     settings = dict(config.augment)
     settings.pop("enabled")
-    prepare = runs.make_preprocess(config, data)
+    prepare = wiring.make_preprocess(config, data)
     change = augment.Augment(site=prepare.site, ct_std=data.ct_std, **settings)
 
     def training(augmentation: augment.Augment | None) -> batches.Training:

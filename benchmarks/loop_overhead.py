@@ -22,7 +22,7 @@ from tqdm import tqdm
 from configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
-from mtl_jax.study import command, runs, workdir
+from mtl_jax.run import command, wiring, workdir
 from mtl_jax.train import checkpoint, loop, writers
 
 
@@ -47,12 +47,12 @@ def main() -> None:
         config, data_dir=flags.data_dir, manual_dir=flags.manual_dir
     )
     with tempfile.TemporaryDirectory() as folder:
-        run = runs.Run(configs.check(config), data, Path(folder))
+        run = wiring.Run(configs.check(config), data, Path(folder))
         workdir.claim(run.workdir, config, data.fingerprint)
         report(run, measure(run, steps=flags.steps, turns=flags.turns))
 
 
-def measure(run: runs.Run, *, steps: int, turns: int) -> dict[str, list[float]]:
+def measure(run: wiring.Run, *, steps: int, turns: int) -> dict[str, list[float]]:
     """Seconds of a bare step, a step of the loop, a checkpoint, and a picture."""
     state, _ = run.initial_state()
     update = run.backend.update(run.step.train)
@@ -75,7 +75,7 @@ def measure(run: runs.Run, *, steps: int, turns: int) -> dict[str, list[float]]:
     return seconds
 
 
-def save(run: runs.Run, placed: Any, folder: Path) -> float:
+def save(run: wiring.Run, placed: Any, folder: Path) -> float:
     """Seconds of one checkpoint, until it is on disk."""
     with checkpoint.Checkpoints(folder) as checkpoints:
         start = time.perf_counter()
@@ -85,7 +85,7 @@ def save(run: runs.Run, placed: Any, folder: Path) -> float:
         return time.perf_counter() - start
 
 
-def in_loop(run: runs.Run, state: Any, steps: int, folder: Path) -> float:
+def in_loop(run: wiring.Run, state: Any, steps: int, folder: Path) -> float:
     """Seconds of a step of the loop: a long run less a short one, by their difference.
 
     What a run does once is in both: compiling, the first slow steps, the checkpoint
@@ -96,7 +96,7 @@ def in_loop(run: runs.Run, state: Any, steps: int, folder: Path) -> float:
     return (long - short) / steps
 
 
-def once_through(run: runs.Run, state: Any, steps: int, folder: Path) -> float:
+def once_through(run: wiring.Run, state: Any, steps: int, folder: Path) -> float:
     """Seconds of a loop of `steps` steps, from when it asks for its second batch."""
     asked: list[float] = []
 
@@ -116,7 +116,7 @@ def once_through(run: runs.Run, state: Any, steps: int, folder: Path) -> float:
     return total
 
 
-def picture(run: runs.Run, placed: Any) -> float:
+def picture(run: wiring.Run, placed: Any) -> float:
     """Seconds of one picture, after the first of a run."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -129,7 +129,7 @@ def picture(run: runs.Run, placed: Any) -> float:
         return time.perf_counter() - start
 
 
-def report(run: runs.Run, seconds: dict[str, list[float]]) -> None:
+def report(run: wiring.Run, seconds: dict[str, list[float]]) -> None:
     """Print medians and spread, and the overhead of an epoch."""
     print("| | median, s | least | most |\n|---|---|---|---|")
     for name, values in seconds.items():

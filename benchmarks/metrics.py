@@ -25,13 +25,14 @@ import SimpleITK as sitk
 import tqdm
 from scipy import ndimage
 
-from mtl_jax.core import records, reporting, sites
-from mtl_jax.metrics import contours, dose, surface
-from mtl_jax.sources import openkbp, phantom
+from mtl_jax.core import records, reported_metrics, sites
+from mtl_jax.metrics import contour_metrics, dose_metrics, surface
+from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.phantom import head_and_neck
 
 SITE = sites.OPENKBP
 # The DVH metrics of the challenge's score, and its dose score.
-OFFICIAL = reporting.Template(
+OFFICIAL = reported_metrics.Template(
     patient=("dose_error",),
     dvh={
         s.name: sites.OPENKBP_OAR_DVH
@@ -80,9 +81,9 @@ def main() -> None:
 def find_patient(manual_dir: Path | None) -> records.Patient:
     """The first patient with all ten structures, or the one with most of them."""
     if manual_dir is None:
-        candidates = (phantom.make_patient(0, index) for index in range(20))
+        candidates = (head_and_neck.make_patient(0, index) for index in range(20))
         return fullest(candidates)
-    with openkbp.open_source(manual_dir) as source:
+    with provided_data.open_source(manual_dir) as source:
         found = [
             (len(source.contoured(split, patient)), split, patient)
             for split in ("test", "validation", "train")
@@ -151,8 +152,8 @@ def plain_scores(case: Case, *, once: bool = False) -> list[float]:
 
 
 def our_scores(case: Case) -> list[float]:
-    """The same from metrics/dose."""
-    values = dose.score(
+    """The same from metrics/dose_metrics."""
+    values = dose_metrics.score(
         case.reference_gy, case.predicted_gy, case.patient, SITE, OFFICIAL
     )
     return [value.error for value in values if not np.isnan(value.error)]
@@ -224,11 +225,13 @@ def distances_by_scipy(case: Case) -> list[float]:
 
 def everything(case: Case) -> list[float]:
     """All that the site reports: dose, DVH in both dialects, contours."""
-    template = reporting.default(SITE)
+    template = reported_metrics.default(SITE)
     patient = case.patient
-    values = dose.score(case.reference_gy, case.predicted_gy, patient, SITE, template)
+    values = dose_metrics.score(
+        case.reference_gy, case.predicted_gy, patient, SITE, template
+    )
     for name, drawn in case.drawn.items():
-        values += contours.score(
+        values += contour_metrics.score(
             name, drawn, patient.structures[name], patient.grid, template.contours[name]
         )
     return [value.error for value in values]

@@ -19,7 +19,7 @@ from configs import demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared
-from mtl_jax.study import command, results, runs, workdir
+from mtl_jax.run import command, results, wiring, workdir
 from mtl_jax.train import writers
 
 
@@ -81,7 +81,7 @@ def main() -> None:
 
 def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
     """Mean Dice on the test split, also of a prior map; first and last loss."""
-    run = runs.Run(configs.check(config), data, folder)
+    run = wiring.Run(configs.check(config), data, folder)
     workdir.claim(folder, config, data.fingerprint)
     run.train(lambda: False)
     rows = writers.read_json_lines(folder / "metrics.jsonl")

@@ -6,14 +6,14 @@ Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start ag
 """
 
 from mtl_jax.core import locks
-from mtl_jax.study import (
+from mtl_jax.evaluation import summary
+from mtl_jax.run import (
     command,
-    contours,
+    input_contours,
     model_card,
     results,
-    runs,
     stopping,
-    summary,
+    wiring,
     workdir,
 )
 from mtl_jax.train import distributed
@@ -25,9 +25,9 @@ def run() -> int:
     home = command.workdir(below=config.role)
     data = command.prepare(config)
     with distributed.at_first(locks.held(home, "choose another --workdir")):
-        drawn = contours.provide(config, data, home)
+        drawn = input_contours.provide(config, data, home)
         distributed.once(lambda: workdir.claim(home, config, data.fingerprint))
-        this = runs.Run(config, data, home, drawn)
+        this = wiring.Run(config, data, home, drawn)
         with stopping.noted() as asked:
             this.train(asked)
         distributed.once(lambda: str(model_card.write(this)))
@@ -39,7 +39,7 @@ def run() -> int:
     return 0
 
 
-def _draw(this: runs.Run) -> None:
+def _draw(this: wiring.Run) -> None:
     """The pictures, and the card that tells what the network is."""
     print(f"training curves: {results.curves(this)}")
     for split in this.config.evaluate.splits:

@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 from absl import flags
 
+from tests import commands
+
 jax.config.update("jax_num_cpu_devices", 4)
 # Arrays of different rank that meet without a reshape are a mistake.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -62,3 +64,21 @@ def write_as(tmp_path) -> Callable[[str], Callable[..., pathlib.Path]]:
         return write
 
     return write_as
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory):
+    """The command on three phantoms and one to test on; others must not change them."""
+    return commands.on_phantoms(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def study(command, tmp_path_factory):
+    """A whole study's folder and what it printed; copy it before you change it."""
+
+    def make(folder):
+        status, out, err = command.run(folder, **commands.STUDY)
+        assert status == 0, err
+        return out
+
+    return commands.once(tmp_path_factory, "study", make)

@@ -21,28 +21,31 @@ ARROWS = {
     "mtl_jax.models": ["core"],
     "mtl_jax.losses": ["core"],
     "mtl_jax.train": ["core", "models", "losses"],
-    "mtl_jax.inference": ["core", "pipeline.preprocess", "models", "train.checkpoint"],
+    "mtl_jax.inference": ["core", "pipeline.preprocess"],
     "mtl_jax.metrics": ["core"],
     "mtl_jax.export": ["core"],
+    "mtl_jax.evaluation": ["core", "datasets", "inference", "metrics"],
+    "mtl_jax.figures": ["core", "evaluation"],
+    "mtl_jax.report": ["core", "evaluation", "figures"],
     "tfds_builders": ["core", "sources", "datasets.examples", "datasets.splits"],
     "configs": [],
 }
-# A study stands on all of these.
-ARROWS["mtl_jax.study"] = [
+# A run stands on all of these; what compares runs, and each command, on a run.
+ARROWS["mtl_jax.run"] = [
     home.removeprefix("mtl_jax.") for home in ARROWS if home.startswith("mtl_jax.")
 ]
-ARROWS["mtl_jax.delivery"] = [*ARROWS["mtl_jax.study"], "study"]
+ARROWS["mtl_jax.study"] = [*ARROWS["mtl_jax.run"], "run"]
+ARROWS["mtl_jax.predict"] = ARROWS["mtl_jax.study"]
+ARROWS["mtl_jax.cohort"] = ["core", "sources", "datasets", "figures", "report"]
 # Flags and wiring: these may import everything, and nothing imports them.
-ENTRY_POINTS = ("mtl_jax.main", "mtl_jax.cohort", "mtl_jax.predict")
+ENTRY_POINTS = ("mtl_jax.main", "mtl_jax.cohort.__main__", "mtl_jax.predict.__main__")
 ENTRY_POINTS += ("mtl_jax.study.__main__", "tfds_builders.openkbp.__main__")
 ENTRY_POINTS += ("tfds_builders.prostate.__main__",)
 
 # A heavy library comes in by these doors alone.
-NUMERICS = ("mtl_jax.models", "mtl_jax.losses", "mtl_jax.train", "mtl_jax.inference")
-# Here a run is wired from its configuration, and its devices are written down.
-WIRING = ("mtl_jax.study.runs", "mtl_jax.study.workdir")
+NUMERICS = ("mtl_jax.models", "mtl_jax.losses", "mtl_jax.train")
 DOORS = {
-    "jax": (*NUMERICS, *WIRING, *ENTRY_POINTS),
+    "jax": (*NUMERICS, "mtl_jax.run", *ENTRY_POINTS),
     "jaxlib": NUMERICS,
     "flax": NUMERICS,
     "optax": NUMERICS,
@@ -54,7 +57,7 @@ DOORS = {
     "clu.metric_writers": ("mtl_jax.train.writers",),
     "clu.periodic_actions": ("mtl_jax.train.writers",),
     "tensorboardX": ("mtl_jax.train.writers",),
-    "matplotlib": ("mtl_jax.study.figures",),
+    "matplotlib": ("mtl_jax.figures",),
     "nibabel": ("mtl_jax.export",),
     "pydicom": ("mtl_jax.sources", "mtl_jax.export"),
     "tensorflow": (),
@@ -224,8 +227,8 @@ def test_files_and_functions_stay_small():
     long = []
     for name, path in SOURCES:
         lines = len(path.read_text(encoding="utf-8").split("\n")) - 1
-        if lines > 350:
-            long.append(f"{name}: {lines} lines, at most 350")
+        if lines > 500:
+            long.append(f"{name}: {lines} lines, at most 500")
         for node in ast.walk(parse(path)):
             if isinstance(node, ast.FunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors
-from tfds_builders import beam, patients
+from tfds_builders import beam, shared_builder
 
 
 def make_parser(
@@ -57,7 +57,7 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
 
 
 def build(
-    builder: patients.PatientBuilder, flags: argparse.Namespace, **download: Any
+    builder: shared_builder.PatientBuilder, flags: argparse.Namespace, **download: Any
 ) -> Path:
     """Build the data set, unless it is there and kept; returns where it is."""
     modes = tfds.download.GenerateMode

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from benchmarks.pytorch import networks
-from mtl_jax.models import multitask, rewrites
+from mtl_jax.models import multitask
+from mtl_jax.models.fast import rewrites
 
 STRUCTURES = 4
 STEPS = 5  # batches are drawn for so many

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks import flag
 from benchmarks.throughput import cases, machine, measure, numbers, report
 from mtl_jax.core import errors, roles
-from mtl_jax.models import operations
+from mtl_jax.models import operation_count
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -278,7 +278,7 @@ def count_operations(case: cases.Case) -> float | None:
     config = cases.config(case, cases.Mode(cases.OURS, "", ""))
     role = roles.get(config.role)
     logits = {"contours": len(config.data.structures), "dose": 1}
-    forward = operations.per_image(
+    forward = operation_count.per_image(
         config,
         role.network,
         tasks=len(role.tasks),
@@ -286,7 +286,7 @@ def count_operations(case: cases.Case) -> float | None:
         channels=1,
     )
     if case.part in ("train", "end_to_end"):
-        return operations.training_step(forward)
+        return operation_count.training_step(forward)
     return 2 * forward
 
 

@@ -15,7 +15,7 @@ from benchmarks.throughput import cases, job
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
 from mtl_jax.pipeline import batches
-from mtl_jax.study import command, runs
+from mtl_jax.run import command, wiring
 
 UNTIMED = 32  # batches until what was read ahead at the start is used up
 BATCHES = 50  # of a step of the pipeline alone
@@ -77,7 +77,7 @@ def predicting(
     """
     config, found = config_and_data(spec)
     split = found.splits["test"]
-    preprocess = runs.make_preprocess(config, config.data)
+    preprocess = wiring.make_preprocess(config, config.data)
     everyone = range(len(split.patients))
     grids = {index: entry.grid for index, entry in enumerate(split.patients)}
     order = itertools.cycle(everyone)

@@ -1,6 +1,6 @@
 """Our training step, inference and matrix products, as Jobs.
 
-The step is the one that `study.runs.Run` wires for `mtl_jax.main`; only its batches are
+The step is the one that `run.wiring.Run` wires for `mtl_jax.main`; only its batches are
 noise that lies on the device.
 """
 
@@ -16,10 +16,10 @@ import jax.numpy as jnp
 
 from benchmarks.throughput import cases, job
 from mtl_jax.core import config as configs
-from mtl_jax.study import runs
+from mtl_jax.run import wiring
 
 
-class WithoutData(runs.Run):
+class WithoutData(wiring.Run):
     """A run of which everything but the batches is there."""
 
     @functools.cached_property

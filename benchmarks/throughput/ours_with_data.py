@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import input_pipeline
 from benchmarks.throughput import data, job, ours
 from mtl_jax.core import config as configs
-from mtl_jax.study import runs
+from mtl_jax.run import wiring
 from mtl_jax.train import loop, parallel, writers
 
 
@@ -52,7 +52,7 @@ class Watched(parallel.Jit):
         return run
 
 
-class Run(runs.Run):
+class Run(wiring.Run):
     """A run whose loop is watched."""
 
     @functools.cached_property

@@ -14,7 +14,7 @@ from benchmarks.pytorch import training
 from benchmarks.throughput import data, job, theirs
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import batches
-from mtl_jax.study import runs
+from mtl_jax.run import wiring
 
 
 class Slices(torch_data.Dataset):
@@ -25,7 +25,7 @@ class Slices(torch_data.Dataset):
         self._load = batches.Loader(
             split.source,
             batches.patient_of_slice(split),
-            runs.make_preprocess(config, config.data),
+            wiring.make_preprocess(config, config.data),
             None,
         )
 

@@ -17,7 +17,7 @@ from benchmarks.throughput import machine
 from benchmarks.tpu_compile import chips, fitting, programs, report
 from mtl_jax.core import config as configs
 from mtl_jax.core import files
-from mtl_jax.study import command
+from mtl_jax.run import command
 from mtl_jax.train import parallel
 
 PARTS = ("train", "inference")

@@ -1,7 +1,7 @@
 """A run's steps, compiled for devices that are not here.
 
 In: a topology's name and a checked configuration. Out: what XLA says of the programs.
-The functions are those that `study.runs.Run` gives the training loop and predictions,
+The functions are those that `run.wiring.Run` gives the training loop and predictions,
 with the same donation; their arguments are shapes, and nothing is computed.
 """
 

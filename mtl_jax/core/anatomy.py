@@ -12,7 +12,7 @@ from mtl_jax.core import errors
 # Bits of core/records.Example.masks, less the one of the possible-dose mask.
 MOST_STRUCTURES = 15
 
-# What every site reports; core/reporting has the file that replaces it.
+# What every site reports; core/reported_metrics has the file that replaces it.
 CONTOUR_METRICS = ("dice", "hd100", "hd95", "surface_dice_2mm", "hd100_slices")
 DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy")
 

@@ -1,9 +1,12 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -19,3 +22,8 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def json_digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of values as JSON has them, names sorted."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

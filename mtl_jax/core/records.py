@@ -125,3 +125,11 @@ def check_batch(batch: Batch) -> Batch:
                 f"expected {np.dtype(dtype)} {shape}"
             )
     return batch
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedVolumes:
+    """A prediction as it was scored, on the patient's grid."""
+
+    dose_gy: np.ndarray | None = None  # [Z, Y, X] float32
+    contours: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # bool

@@ -3,7 +3,7 @@
 A site says which structures its data set stores (in the order of their bits), which of
 them the paper contours, the prescription that scales the dose, how stored CT values
 become Hounsfield units, and which metrics it reports (core/metric_names has their
-names, core/reporting the file that replaces them). A user's own is a file
+names, core/reported_metrics the file that replaces them). A user's own is a file
 (core/site_files), whose path stands for its name.
 """
 

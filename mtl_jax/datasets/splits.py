@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import digests, errors, records, sites
+from mtl_jax.core import errors, files, records, sites
 from mtl_jax.datasets import examples
 
 SPLITS = records.SPLITS
@@ -79,7 +79,7 @@ class Index:
                 for split, entries in self.patients.items()
             },
         }
-        return values | {"digest": digests.of_json(values)}
+        return values | {"digest": files.json_digest(values)}
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None, path: Path) -> "Index":
@@ -92,7 +92,7 @@ class Index:
             )
         values = dict(metadata)
         digest = values.pop("digest", None)  # data sets of earlier versions have none
-        if digest not in (None, digests.of_json(values)):
+        if digest not in (None, files.json_digest(values)):
             raise _damaged(path, "it differs from its digest")
         try:
             return cls._from_json(values, path)

@@ -8,7 +8,7 @@ import dataclasses
 
 import jax
 
-from mtl_jax.losses import contours, dose
+from mtl_jax.losses import contour_loss, dose_loss
 
 Sums = dict[str, dict[str, jax.Array]]
 
@@ -31,19 +31,19 @@ class Objective:
             logits = outputs["contours"]
             reference = batch["contours"].astype(logits.dtype)
             counts = (batch["present"] * batch["mask"][:, None]).astype(logits.dtype)
-            parts["contours"] = contours.dice_sums(
-                contours.probabilities(logits, self.contour_head),
+            parts["contours"] = contour_loss.dice_sums(
+                contour_loss.probabilities(logits, self.contour_head),
                 reference,
                 counts,
                 per_sample=self.dice_per_sample,
                 smooth=self.dice_smooth,
-            ) | contours.cross_entropy_sums(
+            ) | contour_loss.cross_entropy_sums(
                 logits, reference, counts, head=self.contour_head
             )
         if "dose" in self.tasks:
             predicted = outputs["dose"]
             counts = (batch["has_dose"] * batch["mask"]).astype(predicted.dtype)
-            parts["dose"] = dose.absolute_error(
+            parts["dose"] = dose_loss.absolute_error(
                 predicted, batch["dose"].astype(predicted.dtype), counts
             )
         return parts
@@ -52,16 +52,16 @@ class Objective:
         """The unweighted loss of each task, and the named parts they are made of."""
         by_task, parts = {}, {}
         if "contours" in self.tasks:
-            parts["dice"] = contours.dice_loss(
+            parts["dice"] = contour_loss.dice_loss(
                 sums["contours"], smooth=self.dice_smooth
             )
-            parts["cross_entropy"] = contours.cross_entropy(sums["contours"])
+            parts["cross_entropy"] = contour_loss.cross_entropy(sums["contours"])
             by_task["contours"] = (
                 self.dice_weight * parts["dice"]
                 + self.cross_entropy_weight * parts["cross_entropy"]
             )
         if "dose" in self.tasks:
-            by_task["dose"] = dose.mean_absolute_error(sums["dose"])
+            by_task["dose"] = dose_loss.mean_absolute_error(sums["dose"])
         return by_task, parts
 
     def slices(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -14,7 +14,7 @@ from mtl_jax.metrics import dvh
 
 
 class Cell(Protocol):
-    """An error of a metric of a structure, such as core/reporting.Value."""
+    """An error of a metric of a structure, such as core/reported_metrics.Value."""
 
     @property
     def structure(self) -> str: ...

@@ -14,7 +14,6 @@ import numpy as np
 from scipy import spatial
 
 from mtl_jax.core import errors, geometry
-from mtl_jax.metrics import overlap
 
 # A distance that equals a tolerance but for rounding is within it.
 _ROUNDING = 1e-9
@@ -80,7 +79,7 @@ def compare(
     else:
         directed = [np.full(np.count_nonzero(one), penalty) for one in borders]
     largest = max((float(d.max()) for d in directed if d.size), default=math.nan)
-    return Agreement(overlap.dice(a, b), directed[0], directed[1], largest, penalty)
+    return Agreement(dice(a, b), directed[0], directed[1], largest, penalty)
 
 
 def compare_volumes(
@@ -182,3 +181,9 @@ def _largest_by_slice(mask: np.ndarray, distances: np.ndarray) -> np.ndarray:
     counts = np.count_nonzero(mask, axis=(1, 2))
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return np.maximum.reduceat(distances, starts)
+
+
+def dice(predicted: np.ndarray, reference: np.ndarray) -> float:
+    """Volumetric Dice, 2 |A and B| / (|A| + |B|); NaN when both are empty."""
+    size = np.count_nonzero(predicted) + np.count_nonzero(reference)
+    return 2 * np.count_nonzero(predicted & reference) / size if size else float("nan")

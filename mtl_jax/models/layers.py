@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jax.nn import initializers
 
-from mtl_jax.models import rewrites
+from mtl_jax.models.fast import rewrites
 
 
 @dataclasses.dataclass(frozen=True)

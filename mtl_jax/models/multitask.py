@@ -12,7 +12,8 @@ from flax import linen as nn
 from flax import traverse_util
 
 from mtl_jax.core import errors
-from mtl_jax.models import attention, decoder, layers, resnet, rewrites
+from mtl_jax.models import attention, decoder, layers, resnet
+from mtl_jax.models.fast import rewrites
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}, trees of arrays
 

@@ -13,19 +13,12 @@ from pathlib import Path
 import ml_collections
 from absl import flags
 
-from mtl_jax.core import errors, locks, reporting, sites
+from mtl_jax.core import errors, locks, reported_metrics, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.study import (
-    cohort,
-    command,
-    evaluate,
-    gather,
-    outputs,
-    pages,
-    plan,
-    report,
-)
-from mtl_jax.study.tables import render
+from mtl_jax.evaluation import scoring
+from mtl_jax.report import page, render
+from mtl_jax.run import command
+from mtl_jax.study import plan, report_content, split_checks, study_files, study_results
 from mtl_jax.train import distributed
 
 logger = logging.getLogger("mtl_jax")
@@ -52,8 +45,8 @@ def run() -> int:
             "--dry_run names, and start the study in one, which takes them over"
         )
     if PRINT_METRICS.value:
-        template = evaluate.Rules.of(config).template
-        print(reporting.render(template, sites.get(config.site)), end="")
+        template = scoring.Rules.of(config).template
+        print(reported_metrics.render(template, sites.get(config.site)), end="")
         return 0
     home = command.workdir()
     seeds = plan.parse_seeds(SEEDS.value) if SEEDS.value else (config.seed,)
@@ -63,7 +56,7 @@ def run() -> int:
             print(f"{job.workdir}: {plan.state(job)}")
         return 0
     data = command.prepare(config)
-    members = cohort.inspect(data).require()
+    members = split_checks.inspect(data).require()
     with locks.held(home / "study", "choose another --workdir"):
         _compare(config, jobs, data, members, home)
     return 0
@@ -73,13 +66,13 @@ def _compare(
     config: ml_collections.ConfigDict,
     jobs: list[plan.Job],
     data: prepared.Prepared,
-    members: cohort.Cohort,
+    members: split_checks.Cohort,
     home: Path,
 ) -> None:
     """Finish the `jobs`, then write the results of each split."""
-    rules = evaluate.Rules.of(config)
+    rules = scoring.Rules.of(config)
     beside = {
-        name: gather.yardsticks_of(
+        name: study_results.yardsticks_of(
             data, name, config, home / "study" / name / "yardsticks"
         )
         for name in config.evaluate.splits
@@ -90,15 +83,15 @@ def _compare(
     shown = [job for job in jobs if not job.is_fold]
     for name in config.evaluate.splits:
         split = data.splits[name]
-        found = gather.Gathered(
+        found = study_results.Gathered(
             name, split, tuple(shown), beside[name], rules, data.fingerprint
         )
         _write(found, members, data, config, home / "study" / name)
 
 
 def _write(
-    gathered: gather.Gathered,
-    members: cohort.Cohort,
+    gathered: study_results.Gathered,
+    members: split_checks.Cohort,
     data: prepared.Prepared,
     config: ml_collections.ConfigDict,
     folder: Path,
@@ -109,20 +102,20 @@ def _write(
         f"{gathered.site.name}, cohort {config.data.cohort}: "
         f"{len(gathered.patients)} {kind} of the {gathered.name} split"
     )
-    tables = outputs.build_tables(gathered, words, config.seed)
-    pictures = outputs.draw_figures(gathered, folder / "figures")
+    tables = study_files.build_tables(gathered, words, config.seed)
+    pictures = study_files.draw_figures(gathered, folder / "figures")
     written = [
         *render.write_all(tables, folder / "tables"),
         *(picture.path for picture in pictures),
-        *outputs.draw_histograms(gathered, folder / "dvh"),
-        *outputs.write_submissions(gathered, folder / "submissions"),
+        *study_files.draw_histograms(gathered, folder / "dvh"),
+        *study_files.write_submissions(gathered, folder / "submissions"),
     ]
-    outputs.only(written, folder, ("tables", "figures", "dvh", "submissions"))
-    gather.write_rows(gathered, folder / "rows.csv")
+    study_files.only(written, folder, ("tables", "figures", "dvh", "submissions"))
+    study_results.write_rows(gathered, folder / "rows.csv")
     path = folder / "report.html"
     title = f"Contouring and dose prediction: {gathered.site.name}"
-    content = pages.study(gathered, members, data, tables, pictures, title)
-    report.write(content, path)
+    content = report_content.study(gathered, members, data, tables, pictures, title)
+    page.write(content, path)
     for table in tables:
         print(render.markdown(table))
     print(f"report: {path}")

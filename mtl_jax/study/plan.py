@@ -14,13 +14,13 @@ import ml_collections
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, locks, roles
 from mtl_jax.datasets import prepared
-from mtl_jax.study import (
-    contours,
-    drawing,
+from mtl_jax.run import (
+    contour_network,
+    input_contours,
     model_card,
     results,
-    runs,
     stopping,
+    wiring,
     workdir,
 )
 from mtl_jax.train import writers
@@ -46,11 +46,11 @@ class Job:
         """Whether it only draws contours for another run."""
         return self.config.data.left_out_fold[1] > 0
 
-    def run(self, data: prepared.Prepared) -> runs.Run:
+    def run(self, data: prepared.Prepared) -> wiring.Run:
         """The run on `data`; contours that it takes in are drawn if need be."""
-        drawn = contours.provide(self.config, data, self.workdir)
+        drawn = input_contours.provide(self.config, data, self.workdir)
         workdir.claim(self.workdir, self.config, data.fingerprint)
-        return runs.Run(self.config, data, self.workdir, drawn)
+        return wiring.Run(self.config, data, self.workdir, drawn)
 
 
 def jobs(
@@ -104,7 +104,7 @@ def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[J
     for fold in range(folds):
         own = _changed(config)
         own.data.left_out_fold = (fold, folds)
-        where = drawing.fold_workdir(whole, fold, folds)
+        where = contour_network.fold_workdir(whole, fold, folds)
         found.append(Job(configs.check(own), where))
     return found
 

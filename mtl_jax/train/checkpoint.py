@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from mtl_jax.core import digests, errors
+from mtl_jax.core import errors, files
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Checkpoints:
         """Save host `state` in the background; `score`: of its validation, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
         item["weights_digest"] = digest(states.weights(state))
-        item["description_digest"] = digests.of_json(item)
+        item["description_digest"] = files.json_digest(item)
         items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
         if self._drawing is not None:
             items["drawing"] = ocp.args.PyTreeSave(self._drawing)
@@ -162,6 +162,36 @@ class Checkpoints:
         shutil.move(self.folder / str(step), target)
         self._manager.reload()
         return target
+
+
+class NoCheckpoints(Checkpoints):
+    """Of a process that is not the first: keeps nothing, and knows of none."""
+
+    def __init__(self) -> None:
+        """There is no folder."""
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close."""
+
+    @property
+    def steps(self) -> list[int]:
+        """None."""
+        return []
+
+    def best_score(self) -> float:
+        """Infinite: nothing was validated."""
+        return float("inf")
+
+    def save(
+        self, step: int, state: Any, run: Mapping[str, Any], score: float | None
+    ) -> None:
+        """Leave it to the first process."""
+
+    def wait(self) -> None:
+        """There is nothing to wait for."""
+
+    def restore(self, like: Any) -> None:
+        """None; the first process hands out what it found."""
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
@@ -318,7 +348,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         run = json.loads((Path(folder) / "run" / "metadata").read_text())
         run["digest"]
         # Checkpoints of earlier versions have none.
-        if run.pop("description_digest", None) not in (None, digests.of_json(run)):
+        if run.pop("description_digest", None) not in (None, files.json_digest(run)):
             raise ValueError("it differs from its digest")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.CheckpointError(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax.losses import contours, weighting
+from mtl_jax.losses import contour_loss, weighting
 from mtl_jax.losses import objective as objectives
 from mtl_jax.models import multitask
 from mtl_jax.train import state as states
@@ -37,7 +37,7 @@ def predict(
     """As `outputs`, with the contours as probabilities [B, H, W, N]."""
     found = outputs(network, weights, image)
     if "contours" in found:
-        head = contours.probabilities(found["contours"], contour_head)
+        head = contour_loss.probabilities(found["contours"], contour_head)
         found |= {"contours": head}
     return found
 

@@ -8,7 +8,7 @@ import pytest
 
 from configs import prostate
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, reporting, site_files, sites
+from mtl_jax.core import errors, reported_metrics, site_files, sites
 
 LUNG = pathlib.Path(__file__).resolve().parents[2] / "configs" / "sites" / "lung.yaml"
 SMALL = """
@@ -50,7 +50,7 @@ def test_a_file_is_a_site(write):
     assert site.structure("Target").target_gy == 40.05
     # What networks contour makes the table of doses; all of it is reported.
     assert site.dose_table == (("Heart", "exact:D_mean"), ("Lung_L", "exact:V_17Gy"))
-    template = reporting.default(site)
+    template = reported_metrics.default(site)
     assert template.dvh["Target"] == ("exact:D_95",)
     assert template.patient == sites.DOSE_METRICS
 

@@ -10,7 +10,8 @@ from pyarrow import csv
 
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared
-from mtl_jax.study import cohort, training_data
+from mtl_jax.run import training_data
+from mtl_jax.study import split_checks
 
 SPLITS = ("train", "validation", "test")
 COUNTS = {"train": 40, "validation": 8, "test": 16}
@@ -93,7 +94,7 @@ def test_most_slices_show_a_body(openkbp_prepared: prepared.Prepared):
 
 
 def test_nobody_is_in_two_splits(openkbp_prepared: prepared.Prepared):
-    found = cohort.inspect(openkbp_prepared).require()
+    found = split_checks.inspect(openkbp_prepared).require()
     assert {name: found.counts[name]["patients"] for name in SPLITS} == COUNTS
 
 

@@ -10,7 +10,8 @@ from pydicom import dataelem
 
 from mtl_jax.core import geometry, sites
 from mtl_jax.export import author, ct_reference
-from mtl_jax.sources import dicom_files, dicom_series, phantom_dicom, phantom_pelvis
+from mtl_jax.sources.dicom import ct_series, headers
+from mtl_jax.sources.phantom import dicom_cohort, male_pelvis
 
 # Voxel centres at x 10, 13, ... 25, y -20, -18, ... -12, z 100, 105, 110, 115 mm.
 GRID = geometry.Grid((4, 5, 6), (5.0, 2.0, 3.0), (10.0, -20.0, 100.0))
@@ -30,16 +31,16 @@ def write_ct(
     # The phantom's own contours and dose, which are thrown away.
     first = np.zeros(grid.shape, bool)
     first[0, 0, 0] = True
-    pelvis = phantom_pelvis.Pelvis(grid, hu, {"Bladder": first}, grid, hu + 1001)
-    phantom_dicom.write_patient(folder, pelvis, patient_id="PT", position=position)
+    pelvis = male_pelvis.Pelvis(grid, hu, {"Bladder": first}, grid, hu + 1001)
+    dicom_cohort.write_patient(folder, pelvis, patient_id="PT", position=position)
     for path in folder.glob("R*.dcm"):
         path.unlink()
     return hu, sorted(folder.glob("CT.*.dcm"))
 
 
-def read_ct(folder: pathlib.Path) -> dicom_series.Series:
-    files, _ = dicom_series.choose(dicom_files.scan(folder))
-    return dicom_series.read(files)
+def read_ct(folder: pathlib.Path) -> ct_series.Series:
+    files, _ = ct_series.choose(headers.scan(folder))
+    return ct_series.read(files)
 
 
 def reference(folder: pathlib.Path) -> ct_reference.CtReference:

@@ -10,8 +10,8 @@ import pytest
 from mtl_jax.core import errors, sites
 from mtl_jax.export import openkbp_csv
 from mtl_jax.metrics import openkbp
-from mtl_jax.sources import openkbp as source
-from mtl_jax.sources import openkbp_csv as source_csv
+from mtl_jax.sources.openkbp import patient_csv as source_csv
+from mtl_jax.sources.openkbp import provided_data as source
 
 
 def some_dose(rng, voxels=2000):

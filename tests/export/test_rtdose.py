@@ -9,7 +9,8 @@ from pydicom import uid
 
 from mtl_jax.core import errors, geometry
 from mtl_jax.export import ct_reference, rtdose, rtstruct
-from mtl_jax.sources import dicom_files, dicom_patient, dicom_rtdose
+from mtl_jax.sources.dicom import headers, reader
+from mtl_jax.sources.dicom import rtdose as dicom_rtdose
 from tests.export import exported
 
 write = functools.partial(
@@ -125,7 +126,7 @@ def test_our_reader_gives_the_dose_back(tmp_path, grid, position):
     exported.write_ct(folder, grid, position)
     dose_gy, path = some_dose(grid), folder / "dose.dcm"
     write(path, dose_gy, exported.reference(folder))
-    (file,) = dicom_files.scan(folder).doses
+    (file,) = headers.scan(folder).doses
     read = dicom_rtdose.read(file)
     # Half a step, and what a float32 can tell apart.
     bound_gy = rtdose.quantum_gy(dose_gy) / 2 + np.spacing(dose_gy.max())
@@ -153,11 +154,11 @@ def test_a_prediction_is_not_read_as_a_patients_planned_dose(tmp_path):
     )
     write(folder / "dose.dcm", some_dose(exported.GRID), reference)
     with pytest.raises(errors.SourceError, match="PLAN_OVERVIEW"):
-        dicom_patient.read(folder, patient_id="one", site=exported.SITE)
+        reader.read(folder, patient_id="one", site=exported.SITE)
     # With the plan it was made for, it is.
     plan = a_plan(reference)
     write(folder / "dose.dcm", some_dose(exported.GRID), reference, plan=plan)
-    reading = dicom_patient.read(folder, patient_id="one", site=exported.SITE)
+    reading = reader.read(folder, patient_id="one", site=exported.SITE)
     found = reading.patient.dose_gy
     np.testing.assert_allclose(found, some_dose(exported.GRID), rtol=0, atol=7e-4)
 

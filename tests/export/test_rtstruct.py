@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, sites
 from mtl_jax.export import ct_reference, rtstruct
-from mtl_jax.sources import dicom_patient, phantom_pelvis
+from mtl_jax.sources.dicom import reader as dicom_reader
+from mtl_jax.sources.phantom import male_pelvis
 from tests.export import exported
 
 write = functools.partial(
@@ -153,7 +154,7 @@ def test_our_reader_gives_the_same_voxels_back(tmp_path, grid, position):
     exported.write_ct(folder, grid, position)
     masks = exported.some_masks(grid)
     write(folder / "contours.dcm", masks, exported.reference(folder))
-    reading = dicom_patient.read(folder, patient_id="one", site=exported.SITE)
+    reading = dicom_reader.read(folder, patient_id="one", site=exported.SITE)
     found = reading.patient.structures
     assert list(found) == [name for name, mask in masks.items() if mask.any()]
     for name, mask in found.items():
@@ -212,7 +213,7 @@ def paint(folder: pathlib.Path, fill) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("position", exported.POSITIONS)
 def test_other_libraries_fill_the_contours_alike(tmp_path, position):
-    pelvis = phantom_pelvis.make_pelvis(
+    pelvis = male_pelvis.make_pelvis(
         3, 1, shape=(12, 96, 128), spacing_mm=(14.0, 3.9, 3.1)
     )
     exported.write_ct(tmp_path / "ct", pelvis.grid, position)

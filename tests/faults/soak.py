@@ -28,7 +28,7 @@ import numpy as np
 
 from mtl_jax.core import files
 from mtl_jax.train import checkpoint, writers
-from tests.study import command as commands
+from tests import commands
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = ("contour", "seq_auto")

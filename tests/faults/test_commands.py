@@ -9,8 +9,8 @@ import numpy as np
 
 from mtl_jax.core import locks
 from mtl_jax.train import writers
+from tests import commands
 from tests.faults import soak
-from tests.study import command as commands
 
 
 def test_a_run_killed_while_it_builds_and_saves_ends_as_one_left_alone(

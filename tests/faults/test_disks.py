@@ -9,7 +9,8 @@ import pytest
 
 from mtl_jax.core import errors, locks, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.study import report, workdir
+from mtl_jax.report import content, page
+from mtl_jax.run import workdir
 from mtl_jax.train import checkpoint, writers
 from tests.faults import disks
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
@@ -91,15 +92,15 @@ def test_a_build_that_finds_no_room_leaves_nothing_behind(size):
 
 
 def test_a_report_that_finds_no_room_leaves_the_one_before():
-    study = report.Study(title="A study", site=sites.OPENKBP)
-    size = len(report.page.html(study))
+    study = content.Study(title="A study", site=sites.OPENKBP)
+    size = len(page.html(study))
     with disks.small(4 * size) as folder:
         path = folder / "report.html"
-        report.write(study, path)
+        page.write(study, path)
         before = path.read_bytes()
         longer = dataclasses.replace(study, summary="x" * (4 * size))
         with pytest.raises(OSError) as raised:
-            report.write(longer, path)
+            page.write(longer, path)
         assert raised.value.errno in FULL
         assert path.read_bytes() == before
         assert [each.name for each in folder.iterdir()] == [path.name]

@@ -10,10 +10,11 @@ import pytest
 
 from configs import demo
 from mtl_jax.core import config as configs
+from mtl_jax.evaluation import scoring
+from mtl_jax.run import command, wiring
 from mtl_jax.study import __main__ as study
-from mtl_jax.study import command, evaluate, runs
 from mtl_jax.train import checkpoint, distributed, writers
-from tests.study import command as commands
+from tests import commands
 from tests.train import together
 
 # One task: what is compiled and traced seven times is small.
@@ -83,7 +84,7 @@ class Together:
         return checkpoint.steps(self.workdir / "checkpoints")[-1]
 
     def evaluation(self):
-        return evaluate.read_csv(self.workdir / "evaluation" / "test.csv")
+        return scoring.read_csv(self.workdir / "evaluation" / "test.csv")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_the_first_losses_are_those_of_one_process(story):
     config.train.devices = 1
     folder = this.command.data_dir
     data = command.prepare_in(configs.check(config), data_dir=folder, manual_dir=None)
-    run = runs.Run(config, data, this.workdir)
+    run = wiring.Run(config, data, this.workdir)
     state = run.backend.put_state(run.initial_state()[0])
     update = run.backend.update(run.step.train)
     found = [row["loss/total"] for row in this.rows()]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax.losses import contours, dose, objective
+from mtl_jax.losses import contour_loss, dose_loss, objective
 
 
 def make_objective(**changes):
@@ -35,19 +35,19 @@ def make_batch(rng, *, size=4, side=4, structures=3):
 def test_dose_loss_is_the_mean_absolute_error_of_the_slices_that_count():
     predicted = jnp.asarray([[[[1.0]], [[2.0]]], [[[9.0]], [[9.0]]]])
     reference = jnp.zeros_like(predicted)
-    sums = dose.absolute_error(predicted, reference, jnp.asarray([1.0, 0.0]))
-    assert float(dose.mean_absolute_error(sums)) == 1.5
+    sums = dose_loss.absolute_error(predicted, reference, jnp.asarray([1.0, 0.0]))
+    assert float(dose_loss.mean_absolute_error(sums)) == 1.5
 
 
 def test_dice_loss_worked_by_hand():
     # Overlap 0.5 + 1; sizes 0.5 + 1 + 0.5 and 1 + 1.
     predicted = jnp.asarray([0.5, 1.0, 0.0, 0.5]).reshape(1, 2, 2, 1)
     reference = jnp.asarray([1.0, 1.0, 0.0, 0.0]).reshape(1, 2, 2, 1)
-    sums = contours.dice_sums(
+    sums = contour_loss.dice_sums(
         predicted, reference, jnp.ones((1, 1)), per_sample=False, smooth=0.0
     )
     # 1 - 2 * 1.5 / (2 + 2)
-    assert float(contours.dice_loss(sums, smooth=0.0)) == pytest.approx(0.25)
+    assert float(contour_loss.dice_loss(sums, smooth=0.0)) == pytest.approx(0.25)
 
 
 def test_dice_over_the_batch_is_not_the_mean_over_samples():
@@ -55,10 +55,10 @@ def test_dice_over_the_batch_is_not_the_mean_over_samples():
     reference = jnp.asarray([1.0, 1.0, 1.0, 0.0]).reshape(2, 1, 2, 1)
     loss = {}
     for per_sample in (False, True):
-        sums = contours.dice_sums(
+        sums = contour_loss.dice_sums(
             predicted, reference, jnp.ones((2, 1)), per_sample=per_sample, smooth=0.0
         )
-        loss[per_sample] = float(contours.dice_loss(sums, smooth=0.0))
+        loss[per_sample] = float(contour_loss.dice_loss(sums, smooth=0.0))
     assert loss[False] == pytest.approx(1 - 2 * 2 / 6)
     assert loss[True] == pytest.approx((0 + 1) / 2)
 
@@ -80,10 +80,10 @@ def test_cross_entropy_equals_torch(head):
         expected = torch.nn.functional.cross_entropy(
             torch.from_numpy(logits).movedim(-1, 1), torch.from_numpy(labels)
         )
-    sums = contours.cross_entropy_sums(
+    sums = contour_loss.cross_entropy_sums(
         jnp.asarray(logits), jnp.asarray(reference), jnp.ones((2, 3)), head=head
     )
-    assert float(contours.cross_entropy(sums)) == pytest.approx(
+    assert float(contour_loss.cross_entropy(sums)) == pytest.approx(
         float(expected), rel=1e-6
     )
 
@@ -113,10 +113,12 @@ def test_an_absent_structure_contributes_no_gradient(head, per_sample):
 def test_softmax_treats_an_absent_structure_as_background():
     # Two structures, the second absent; voxel labelled background: -log(p0 + p2).
     logits = jnp.log(jnp.asarray([0.5, 0.3, 0.2])).reshape(1, 1, 1, 3)
-    sums = contours.cross_entropy_sums(
+    sums = contour_loss.cross_entropy_sums(
         logits, jnp.zeros((1, 1, 1, 2)), jnp.asarray([[1.0, 0.0]]), head="softmax"
     )
-    assert float(contours.cross_entropy(sums)) == pytest.approx(-np.log(0.7), rel=1e-6)
+    assert float(contour_loss.cross_entropy(sums)) == pytest.approx(
+        -np.log(0.7), rel=1e-6
+    )
 
 
 def test_padding_and_missing_plans_change_nothing():

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtl_jax.core import geometry, records, reporting, sites
-from mtl_jax.metrics import dose, openkbp
-from mtl_jax.sources import openkbp as source
+from mtl_jax.core import geometry, records, reported_metrics, sites
+from mtl_jax.metrics import dose_metrics, openkbp
+from mtl_jax.sources.openkbp import provided_data as source
 
 SITE = sites.OPENKBP
 OARS = [s.name for s in SITE.structures if s.target_gy is None]
@@ -49,8 +49,8 @@ def test_metrics_follow_the_reference_structures():
 
 
 def test_the_score_is_made_of_the_official_metrics_only():
-    def value(structure: str, metric: str, error: float) -> reporting.Value:
-        return reporting.Value(structure, metric, "Gy", 0.0, error, error)
+    def value(structure: str, metric: str, error: float) -> reported_metrics.Value:
+        return reported_metrics.Value(structure, metric, "Gy", 0.0, error, error)
 
     values = [
         value("", "dose_error", 9.0),
@@ -118,7 +118,7 @@ def guess(files: dict[str, bytes]) -> np.ndarray:
 def test_scores_of_all_real_test_patients_are_the_challenges(
     openkbp_sample: pathlib.Path,
 ):
-    template = reporting.default(SITE)
+    template = reported_metrics.default(SITE)
     theirs, table, errors, cells = [], [], [], []
     with source.open_source(openkbp_sample) as patients:
         for patient_id in patients.patients["test"]:
@@ -132,7 +132,7 @@ def test_scores_of_all_real_test_patients_are_the_challenges(
             patient = source.parse(raw)
             assert patient.dose_gy is not None
             ours = np.moveaxis(predicted, 2, 0)[::-1].astype(np.float32)
-            values = dose.score(patient.dose_gy, ours, patient, SITE, template)
+            values = dose_metrics.score(patient.dose_gy, ours, patient, SITE, template)
             (own,) = [v.error for v in values if v.metric == "dose_error"]
             errors.append(own)
             cells += openkbp.dvh_errors(values, SITE)

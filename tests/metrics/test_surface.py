@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial import distance
 
 from mtl_jax.core import errors
-from mtl_jax.metrics import overlap, surface
+from mtl_jax.metrics import surface
 
 SPACING = (2.5, 3.9, 3.9)
 SHAPE = (24, 30, 28)
@@ -50,7 +50,7 @@ def test_a_box_shifted_by_voxels_is_its_shift_away():
             shifted = np.roll(reference, voxels, axis)
             found = surface.compare(shifted, reference, SPACING)
             assert found.hd100 == pytest.approx(voxels * mm, abs=1e-12)
-            assert found.dice == overlap.dice(shifted, reference)
+            assert found.dice == surface.dice(shifted, reference)
 
 
 @settings(deadline=None, max_examples=40)

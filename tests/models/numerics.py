@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from mtl_jax.models import layers, rewrites
+from mtl_jax.models import layers
+from mtl_jax.models.fast import rewrites
 
 PLAIN = layers.Numerics(
     jnp.dtype("float32"),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.nn import initializers
 
-from mtl_jax.models import layers, rewrites
+from mtl_jax.models import layers
+from mtl_jax.models.fast import rewrites
 from tests.models import numerics
 
 torch = pytest.importorskip("torch")

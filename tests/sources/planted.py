@@ -11,7 +11,8 @@ import zlib
 
 import pydicom
 
-from mtl_jax.sources import cohort_keys, phantom_dicom
+from mtl_jax.sources.clinical import pseudonyms
+from mtl_jax.sources.phantom import dicom_cohort
 from tfds_builders.prostate import make_dummy_data
 
 FOLDERS = {
@@ -39,7 +40,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     """The cohort with its mapping file and splits."""
     for number, name in enumerate(FOLDERS):
         patient = folder / name
-        phantom_dicom.write_patient(
+        dicom_cohort.write_patient(
             patient,
             make_dummy_data.pelvis(number),
             patient_id=f"QX77812{number}",
@@ -119,4 +120,4 @@ def _unpacked(content: bytes):
 
 def key_file(folder: pathlib.Path) -> pathlib.Path:
     """Where the cohort's key file is."""
-    return cohort_keys.place(folder)
+    return pseudonyms.place(folder)

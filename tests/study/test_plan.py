@@ -7,7 +7,8 @@ import pytest
 from configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors
-from mtl_jax.study import drawing, plan, runs
+from mtl_jax.run import contour_network, wiring
+from mtl_jax.study import plan
 
 HOME = pathlib.Path("runs/openkbp")
 
@@ -48,7 +49,7 @@ def test_cross_fitted_contours_need_a_run_for_each_fold():
     ]
     assert [job.is_fold for job in found] == [False, True, True, False, False]
     assert tuple(found[2].config.data.left_out_fold) == (1, 2)
-    sources = drawing.sources(found[3].config, found[3].workdir)
+    sources = contour_network.sources(found[3].config, found[3].workdir)
     assert sources == [job.workdir for job in found[:3]]
     # Whoever takes none in is the same run as without folds.
     assert found[4].config.data.contour_folds == 0
@@ -78,10 +79,10 @@ class FakeData:
 
 def test_each_patient_is_left_out_of_one_fold():
     folds = [job for job in jobs("seq_auto", contour_folds=2) if job.is_fold]
-    out = [runs.Run(job.config, FakeData(), job.workdir).left_out for job in folds]
+    out = [wiring.Run(job.config, FakeData(), job.workdir).left_out for job in folds]
     assert out == [(0, 2, 4), (1, 3)]
     whole = jobs("contour")[0]
-    assert runs.Run(whole.config, FakeData(), whole.workdir).left_out == ()
+    assert wiring.Run(whole.config, FakeData(), whole.workdir).left_out == ()
 
 
 @pytest.mark.parametrize("text", ["", "a", "0,,1", "-1", "1.5"])

@@ -9,9 +9,10 @@ import pytest
 
 from mtl_jax.core import config as configs
 from mtl_jax.datasets import prepared
+from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
-from mtl_jax.study import contours, evaluate, runs, trained, workdir
-from tests.study import command as commands
+from mtl_jax.run import input_contours, trained, wiring, workdir
+from tests import commands
 
 SETTINGS = commands.STUDY
 STEPS = SETTINGS["train__steps"]
@@ -115,7 +116,7 @@ class WithoutMasks:
 def run_in(home, role, data, drawn=None):
     config = configs.unflatten(workdir.read_json(home / role / "config.json"))
     config.data.contours_from = ""
-    return runs.Run(configs.check(config), data, home / role, drawn or {})
+    return wiring.Run(configs.check(config), data, home / role, drawn or {})
 
 
 def drawn_and_predicted(finished, data, home):
@@ -124,7 +125,7 @@ def drawn_and_predicted(finished, data, home):
         shutil.copytree(finished / role, home / role)
     shutil.rmtree(home / "contour" / "contours")
     config = run_in(home, "seq_auto", data).config
-    drawn = contours.provide(config, data, home / "seq_auto")
+    drawn = input_contours.provide(config, data, home / "seq_auto")
     run = run_in(home, "seq_auto", data, drawn)
     masks = {
         (split, patient): np.load(path)
@@ -193,6 +194,6 @@ def test_what_was_deleted_is_made_again_and_what_is_old_goes(command, study, tmp
 
 
 def test_the_evaluation_names_both_variants(study):
-    rows = evaluate.read_csv(study[0] / "multi/evaluation/test.csv")
+    rows = scoring.read_csv(study[0] / "multi/evaluation/test.csv")
     found = {row.variant for row in rows}
-    assert found == {"", evaluate.WITHOUT_MASK, evaluate.LARGEST}
+    assert found == {"", scoring.WITHOUT_MASK, scoring.LARGEST}

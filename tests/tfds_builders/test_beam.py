@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.sources import cohort_folder, phantom_dicom
+from mtl_jax.sources.clinical import patient_folders
+from mtl_jax.sources.phantom import dicom_cohort
 from tfds_builders import beam
 from tfds_builders.openkbp import __main__ as command
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
@@ -65,7 +66,7 @@ def assert_same(one: prepared.Prepared, two: prepared.Prepared) -> None:
     ],
 )
 def test_the_shards_hold_the_same_examples(tmp_path, monkeypatch, options):
-    monkeypatch.setattr("tfds_builders.patients.PATIENTS_PER_SHARD", 1)
+    monkeypatch.setattr("tfds_builders.shared_builder.PATIENTS_PER_SHARD", 1)
     here = openkbp(tmp_path / "here", beam_options=None)
     assert len(list(here.path.glob("*train*"))) == 2
     assert_same(here, openkbp(tmp_path / "beam", beam_options=options))
@@ -78,7 +79,7 @@ def clinic(tmp_path_factory) -> pathlib.Path:
     rows = ["patient,split"]
     for number in range(14):
         made = dummy_pelvises.pelvis(number)
-        phantom_dicom.write_patient(folder / f"n{number}", made, patient_id=f"{number}")
+        dicom_cohort.write_patient(folder / f"n{number}", made, patient_id=f"{number}")
         split = {12: "validation", 13: "test"}.get(number, "train")
         rows.append(f"n{number},{split}")
     next((folder / "n5").glob("RS.*")).unlink()
@@ -87,7 +88,7 @@ def clinic(tmp_path_factory) -> pathlib.Path:
 
 
 def prostate(data_dir: pathlib.Path, manual_dir, beam_options, **settings):
-    rules = cohort_folder.Rules(salt="a salt that is known")
+    rules = patient_folders.Rules(salt="a salt that is known")
     builder = prostate_dataset_builder.Builder(
         data_dir=data_dir, rules=rules, site=sites.PROSTATE, **settings
     )

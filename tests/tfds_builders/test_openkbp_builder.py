@@ -103,7 +103,7 @@ def test_workers_and_packing_change_nothing(tmp_path: pathlib.Path):
 
 
 def test_shards_hold_whole_patients_in_order(tmp_path: pathlib.Path, monkeypatch):
-    monkeypatch.setattr("tfds_builders.patients.PATIENTS_PER_SHARD", 1)
+    monkeypatch.setattr("tfds_builders.shared_builder.PATIENTS_PER_SHARD", 1)
     built = prepare(tmp_path, DUMMY)
     shards = sorted(path.name for path in built.path.glob("*train*"))
     assert shards == [f"openkbp-train.array_record-0000{i}-of-00002" for i in (0, 1)]

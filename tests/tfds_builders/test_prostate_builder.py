@@ -14,8 +14,9 @@ from configs import prostate, prostate_demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.sources import cohort_folder, cohort_keys, dicom_patient
-from mtl_jax.study import command as study_command
+from mtl_jax.run import command as study_command
+from mtl_jax.sources.clinical import patient_folders, pseudonyms
+from mtl_jax.sources.dicom import reader
 from tests.sources import planted
 from tfds_builders.openkbp import openkbp_dataset_builder
 from tfds_builders.prostate import __main__ as command
@@ -44,7 +45,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def folder_of(manual_dir: pathlib.Path) -> dict[str, str]:
-    return json.loads(cohort_keys.place(manual_dir).read_text())["patients"]
+    return json.loads(pseudonyms.place(manual_dir).read_text())["patients"]
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_what_is_read_otherwise_is_another_source(dummy, tmp_path):
     first = prepare(tmp_path, dummy)
     (dummy / "one" / ".DS_Store").write_text("what a file browser leaves behind")
     assert prepare(tmp_path, dummy).fingerprint == first.fingerprint
-    filled = cohort_folder.Rules(dicom_patient.Options(fill_gaps=2))
+    filled = patient_folders.Rules(reader.Options(fill_gaps=2))
     with pytest.raises(errors.DatasetError, match="was built from DICOM of 4 patients"):
         prepare(tmp_path, dummy, rules=filled)
     (dummy / "splits.csv").write_text("patient,split\none,train\ntwo,test\n")
@@ -167,7 +168,7 @@ def test_the_key_file_lies_apart_and_is_its_owners(dummy, tmp_path, monkeypatch)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(folder_of(dummy).values()) == ["four", "one", "three", "two"]
     elsewhere = tmp_path / "safe" / "keys.json"
-    monkeypatch.setenv(cohort_keys.VARIABLE, str(elsewhere))
+    monkeypatch.setenv(pseudonyms.VARIABLE, str(elsewhere))
     prepare(tmp_path / "other", dummy)
     assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o600
     # Another salt: other ids.
@@ -221,7 +222,7 @@ def test_an_exception_nobody_thought_of_tells_no_path(secret, tmp_path, monkeypa
     def fail(folder, **_):
         raise ValueError(f"{folder} is odd")
 
-    monkeypatch.setattr(dicom_patient, "read", fail)
+    monkeypatch.setattr(reader, "read", fail)
     with pytest.raises(errors.SourceError, match=r"ValueError in .* line") as raised:
         prepare(tmp_path / "data", secret, refused="error")
     assert not planted.leaks(str(raised.value))

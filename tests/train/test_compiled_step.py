@@ -8,7 +8,8 @@ import re
 import jax
 import pytest
 
-from mtl_jax.models import multitask, rewrites
+from mtl_jax.models import multitask
+from mtl_jax.models.fast import rewrites
 from mtl_jax.train import state as states
 
 BATCH, SIDE = 5, 32

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from mtl_jax.datasets import prepared
-from mtl_jax.sources import openkbp
+from mtl_jax.sources.openkbp import provided_data
 from tfds_builders import command
 from tfds_builders.openkbp import openkbp_dataset_builder
 
@@ -21,7 +21,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "Builds the data set openkbp from the challenge's files.",
         "folder with the challenge's provided-data, unpacked or as archives; "
         "default: downloads/manual in the data_dir; with nothing there, the public "
-        f"archive is downloaded ({openkbp.PUBLIC_ARCHIVE})",
+        f"archive is downloaded ({provided_data.PUBLIC_ARCHIVE})",
     )
     parser.add_argument(
         "--cohort",

@@ -9,14 +9,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager, util
 
 from mtl_jax.core import errors, sites
-from mtl_jax.sources import openkbp
-from tfds_builders import patients
+from mtl_jax.sources.openkbp import provided_data
+from tfds_builders import shared_builder
 
 # Where the public archive is downloaded from, if not from openkbp.PUBLIC_ARCHIVE.
 URL_VARIABLE = "MTL_JAX_OPENKBP_URL"
 
 
-class Builder(patients.PatientBuilder):
+class Builder(shared_builder.PatientBuilder):
     """OpenKBP: 340 head-and-neck patients with CT, contours and dose."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -31,18 +31,20 @@ class Builder(patients.PatientBuilder):
         tfds.core.BuilderConfig(name="phantom", description="Generated patients."),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "paper"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = openkbp.WHAT_TO_PUT
+    MANUAL_DOWNLOAD_INSTRUCTIONS = provided_data.WHAT_TO_PUT
 
     SITE = sites.OPENKBP
     PLANE = (128, 128)
     HOMEPAGE = "https://github.com/ababier/open-kbp"
-    READ = staticmethod(openkbp.parse)
+    READ = staticmethod(provided_data.parse)
 
-    def locate(self, manual_dir: Path) -> openkbp.Location | None:
-        return openkbp.locate(manual_dir)
+    def locate(self, manual_dir: Path) -> provided_data.Location | None:
+        return provided_data.locate(manual_dir)
 
-    def download(self, dl_manager: tfds.download.DownloadManager) -> openkbp.Location:
-        url = os.environ.get(URL_VARIABLE, openkbp.PUBLIC_ARCHIVE)
+    def download(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> provided_data.Location:
+        url = os.environ.get(URL_VARIABLE, provided_data.PUBLIC_ARCHIVE)
         try:
             if not self._is_downloaded(url):
                 _check_answer(url)
@@ -51,14 +53,14 @@ class Builder(patients.PatientBuilder):
             raise errors.DatasetError(
                 f"what {url} sent has another checksum than checksums.tsv beside the "
                 f"builder has for it, so it is not what was tested: {error}. If it is "
-                f"right all the same, {openkbp.WHAT_TO_PUT}"
+                f"right all the same, {provided_data.WHAT_TO_PUT}"
             ) from error
         except (util.DownloadError, requests.RequestException) as error:
             raise errors.DatasetError(
                 f"there is nothing in {self.manual_dir}, and {url} cannot be "
-                f"downloaded ({error}); {openkbp.WHAT_TO_PUT}"
+                f"downloaded ({error}); {provided_data.WHAT_TO_PUT}"
             ) from error
-        location = openkbp.archive(path, origin=url)
+        location = provided_data.archive(path, origin=url)
         try:
             location.open().close()
         except errors.SourceError as error:
@@ -67,7 +69,7 @@ class Builder(patients.PatientBuilder):
             path.with_name(f"{path.name}.INFO").unlink()
             raise errors.DatasetError(
                 f"what {url} sent is not the archive ({error}); it was deleted: try "
-                f"again, or {openkbp.WHAT_TO_PUT}"
+                f"again, or {provided_data.WHAT_TO_PUT}"
             ) from error
         return location
 

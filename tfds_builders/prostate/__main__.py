@@ -11,7 +11,7 @@ import sys
 
 from mtl_jax.core import sites
 from mtl_jax.datasets import prepared
-from mtl_jax.sources import cohort_flags, cohort_folder
+from mtl_jax.sources.clinical import patient_folders, reading_flags
 from tfds_builders import command
 from tfds_builders.prostate import prostate_dataset_builder
 
@@ -24,7 +24,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "folder with one folder a patient, and perhaps mapping.yaml and splits.csv; "
         "default: downloads/manual in the data_dir",
     )
-    cohort_flags.add(parser)
+    reading_flags.add(parser)
     parser.add_argument(
         "--refused",
         choices=("skip", "error"),
@@ -33,7 +33,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "(default: %(default)s)",
     )
     flags = command.parse(parser, arguments)
-    cohort_flags.check(parser, flags)
+    reading_flags.check(parser, flags)
     return flags
 
 
@@ -41,7 +41,7 @@ def build(flags: argparse.Namespace) -> prepared.Prepared:
     """The data set that the flags ask for."""
     builder = prostate_dataset_builder.Builder(
         site=sites.get(flags.site),
-        rules=cohort_folder.Rules(cohort_flags.options(flags)),
+        rules=patient_folders.Rules(reading_flags.options(flags)),
         refused=flags.refused,
         data_dir=flags.data_dir,
         workers=flags.workers,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax.core import geometry
-from mtl_jax.sources import phantom_dicom, phantom_pelvis
+from mtl_jax.sources.phantom import dicom_cohort, male_pelvis
 
 FOLDER = Path(__file__).parent / "dummy_data"
 SPLITS = {"one": "train", "two": "validation", "three": "test", "four": "train"}
@@ -38,7 +38,7 @@ BOXES = {
 }
 
 
-def pelvis(seed: int) -> phantom_pelvis.Pelvis:
+def pelvis(seed: int) -> male_pelvis.Pelvis:
     """A body of boxes, with chance values in CT and dose."""
     rng = np.random.default_rng(seed)
     structures = {}
@@ -48,13 +48,13 @@ def pelvis(seed: int) -> phantom_pelvis.Pelvis:
     tissue = rng.integers(-50, 80, GRID.shape)
     ct = np.where(structures["External"], tissue, -1000).astype(np.float32)
     dose = rng.uniform(0, 62, DOSE_GRID.shape).astype(np.float32)
-    return phantom_pelvis.Pelvis(GRID, ct, structures, DOSE_GRID, dose)
+    return male_pelvis.Pelvis(GRID, ct, structures, DOSE_GRID, dose)
 
 
 def write(folder: Path) -> None:
     """Write the cohort into `folder`."""
     for seed, name in enumerate(SPLITS):
-        phantom_dicom.write_patient(
+        dicom_cohort.write_patient(
             folder / name,
             pelvis(seed),
             patient_id=f"PHANTOM-{name}",

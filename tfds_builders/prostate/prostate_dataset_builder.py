@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Literal
 import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors, sites
-from mtl_jax.sources import cohort_folder, cohort_patient
-from tfds_builders import patients
+from mtl_jax.sources.clinical import dicom_patient, patient_folders
+from tfds_builders import shared_builder
 
 logger = logging.getLogger("mtl_jax")
 
 
-class Builder(patients.PatientBuilder):
+class Builder(shared_builder.PatientBuilder):
     """Patients of a clinic: CT, contours and dose from folders of DICOM files."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -29,19 +29,19 @@ class Builder(patients.PatientBuilder):
         tfds.core.BuilderConfig(name="phantom", description="Generated patients."),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "own"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = cohort_folder.WHAT_TO_PUT
+    MANUAL_DOWNLOAD_INSTRUCTIONS = patient_folders.WHAT_TO_PUT
 
     SITE = sites.PROSTATE
     PLANE = (None, None)
     # A planning CT with its masks and dose has some 300 MB in memory.
     PER_SHARD = 1
     HOMEPAGE = "https://doi.org/10.1088/1361-6560/adb23d"
-    READ = staticmethod(cohort_patient.read_patient)
+    READ = staticmethod(dicom_patient.read_patient)
 
     def __init__(
         self,
         *,
-        rules: cohort_folder.Rules = cohort_folder.USUAL,
+        rules: patient_folders.Rules = patient_folders.USUAL,
         refused: Literal["skip", "error"] = "skip",
         **kwargs: Any,
     ) -> None:
@@ -51,17 +51,17 @@ class Builder(patients.PatientBuilder):
         self.refusals: dict[str, str] = {}
         super().__init__(**kwargs)
 
-    def locate(self, manual_dir: Path) -> cohort_folder.Location | None:
-        cohort_folder.check_apart(Path(self.data_path), manual_dir, "data_dir")
-        return cohort_folder.locate(manual_dir, self.site, self.rules)
+    def locate(self, manual_dir: Path) -> patient_folders.Location | None:
+        patient_folders.check_apart(Path(self.data_path), manual_dir, "data_dir")
+        return patient_folders.locate(manual_dir, self.site, self.rules)
 
     def download(
         self, dl_manager: tfds.download.DownloadManager
-    ) -> cohort_folder.Location:
+    ) -> patient_folders.Location:
         del dl_manager
         raise errors.DatasetError(
             "there is nothing in the manual_dir, and of this site no public archive: "
-            f"{cohort_folder.WHAT_TO_PUT}"
+            f"{patient_folders.WHAT_TO_PUT}"
         )
 
     def refuse(self, patient_id: str, error: errors.MtlError) -> None:

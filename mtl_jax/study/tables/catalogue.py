@@ -8,8 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from mtl_jax.core import sites
 from mtl_jax.metrics import openkbp
+from mtl_jax.report import render
 from mtl_jax.study import published
-from mtl_jax.study.tables import contours, dose, measures, render, scores, significance
+from mtl_jax.study.tables import (
+    contour_tables,
+    dose_tables,
+    measures,
+    score_tables,
+    significance,
+)
 
 
 def build(
@@ -46,7 +53,7 @@ def build(
 
 
 def _dose(study: measures.Study, seed: int) -> list[render.Table]:
-    keys, others = dose.keys_of_table(study), dose.keys_of_others(study)
+    keys, others = dose_tables.keys_of_table(study), dose_tables.keys_of_others(study)
     paper = published.load().table(study.site.name, "dvh")
     name = f"table{paper.number}" if paper else "dvh"
     number = f"Table {paper.number}: " if paper else ""
@@ -54,7 +61,7 @@ def _dose(study: measures.Study, seed: int) -> list[render.Table]:
     families = _families(study, keys, ("seq_auto", "baseline"), seed)
     if keys:
         made.append(
-            dose.table(
+            dose_tables.table(
                 study,
                 keys,
                 name=name,
@@ -82,7 +89,7 @@ def _dose(study: measures.Study, seed: int) -> list[render.Table]:
         )
     if others:
         made.append(
-            dose.table(
+            dose_tables.table(
                 study,
                 others,
                 name=f"{name}-others",
@@ -113,7 +120,7 @@ def _families(
 
 
 def _contours(study: measures.Study, seed: int) -> list[render.Table]:
-    metrics = contours.metrics_of(study)
+    metrics = contour_tables.metrics_of(study)
     if not metrics:
         return []
     paper = published.load().table(study.site.name, "dice")
@@ -123,10 +130,10 @@ def _contours(study: measures.Study, seed: int) -> list[render.Table]:
         family
         for metric in metrics
         for family in _families(
-            study, contours.keys_of(study, metric), ("contour",), seed
+            study, contour_tables.keys_of(study, metric), ("contour",), seed
         )
     ]
-    main = [metric for metric in metrics if metric in contours.PAPER_METRICS]
+    main = [metric for metric in metrics if metric in contour_tables.PAPER_METRICS]
     others = [metric for metric in metrics if metric not in main]
     made = []
     for which, chosen, title in (
@@ -135,7 +142,7 @@ def _contours(study: measures.Study, seed: int) -> list[render.Table]:
     ):
         if chosen:
             made.append(
-                contours.table(
+                contour_tables.table(
                     study,
                     chosen,
                     name=name + which,
@@ -147,11 +154,11 @@ def _contours(study: measures.Study, seed: int) -> list[render.Table]:
     if families:
         title = f"{number}tests of Multi-Automated against DL-Baseline"
         made.append(_contour_tests(study, families, f"{name}-tests-contour", title))
-    for variant in contours.variants_of(study):
+    for variant in contour_tables.variants_of(study):
         made.append(
-            contours.table(
+            contour_tables.table(
                 study,
-                contours.metrics_of(study, variant),
+                contour_tables.metrics_of(study, variant),
                 name=f"{name}-{variant}",
                 title=f"Agreement of contours, variant {variant} (not in the paper)",
                 variant=variant,
@@ -167,7 +174,7 @@ def _contour_tests(
     title: str,
 ) -> render.Table:
     labels = {
-        key: (key.structure, contours.metric_title(key.metric))
+        key: (key.structure, contour_tables.metric_title(key.metric))
         for family in families
         for key in family.found
     }
@@ -186,16 +193,18 @@ def _contour_tests(
 
 
 def _scores(study: measures.Study, seed: int) -> list[render.Table]:
-    models = [m for m in study.doing("dose") if scores.DOSE in m.keys]
+    models = [m for m in study.doing("dose") if score_tables.DOSE in m.keys]
     if not models:
         return []
     name, title, score = "dose", "Error of the dose in the whole patient", "Dose error"
     if openkbp.applies(study.site):
         name, title, score = "openkbp", "Official OpenKBP scores", "Dose score"
-    made = [scores.table(study, name=name, title=title)]
-    pairs = [(m, y) for m in models for y in study.yardsticks_with([scores.DOSE])]
+    made = [score_tables.table(study, name=name, title=title)]
+    pairs = [(m, y) for m in models for y in study.yardsticks_with([score_tables.DOSE])]
     tested = [
-        significance.family([scores.DOSE], *pair, seed=seed, comparisons=len(pairs))
+        significance.family(
+            [score_tables.DOSE], *pair, seed=seed, comparisons=len(pairs)
+        )
         for pair in pairs
     ]
     if tested:
@@ -204,7 +213,7 @@ def _scores(study: measures.Study, seed: int) -> list[render.Table]:
                 f"{name}-tests",
                 f"{score}: tests against the yardsticks (not in the paper)",
                 tested,
-                {scores.DOSE: ("whole patient", "dose error")},
+                {score_tables.DOSE: ("whole patient", "dose error")},
                 [
                     f"{study.cohort}.",
                     *significance.definitions(tested[0], of="the dose error"),

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from mtl_jax.core import roles
+from mtl_jax.report import render
 from mtl_jax.study import published
-from mtl_jax.study.tables import measures, render
+from mtl_jax.study.tables import measures
 
 BETTER, WORSE, BEATEN = "†", "‡", "§"
 

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 
 from mtl_jax.core import errors, roles, sites
-from mtl_jax.metrics import contours, openkbp
-from mtl_jax.study import evaluate
+from mtl_jax.evaluation import scoring
+from mtl_jax.metrics import contour_metrics, openkbp
 
-Rows = Sequence[evaluate.Row]
+Rows = Sequence[scoring.Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Method:
 
     name: str
     label: str
-    seeds: tuple[dict[Key, tuple[evaluate.Row, ...]], ...]
+    seeds: tuple[dict[Key, tuple[scoring.Row, ...]], ...]
 
     @classmethod
     def of(cls, name: str, label: str, seeds: Sequence[Rows]) -> "Method":
@@ -101,8 +101,8 @@ class Method:
         ]
         return dataclasses.replace(
             _measure(by_seed),
-            missed=notes.count(contours.MISSED),
-            false_positive=notes.count(contours.FALSE_POSITIVE),
+            missed=notes.count(contour_metrics.MISSED),
+            false_positive=notes.count(contour_metrics.FALSE_POSITIVE),
         )
 
     def official_dvh(self, site: sites.Site, variant: str = "") -> Measure:
@@ -133,9 +133,9 @@ def _official(key: Key, site: sites.Site) -> bool:
     return key.metric in openkbp.dvh_names(site.structure(key.structure))
 
 
-def _by_key(name: str, rows: Rows) -> dict[Key, tuple[evaluate.Row, ...]]:
+def _by_key(name: str, rows: Rows) -> dict[Key, tuple[scoring.Row, ...]]:
     """`rows` by key, each in the order of the patients."""
-    found: dict[Key, list[evaluate.Row]] = defaultdict(list)
+    found: dict[Key, list[scoring.Row]] = defaultdict(list)
     for row in rows:
         found[Key(row.structure, row.metric, row.variant)].append(row)
     for key, several in found.items():
@@ -191,7 +191,7 @@ class Study:
             site: where structures, their order and their TG-263 names come from.
             cohort: whose patients these are, in words, for captions.
             dose_table: metrics by structure that make the rows of the dose table, in
-                this order (core/reporting); None: the site's own.
+                this order (core/reported_metrics); None: the site's own.
 
         Raises:
             ConfigError: a role that does not exist.

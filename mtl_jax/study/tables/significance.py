@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mtl_jax.metrics import statistics
-from mtl_jax.study.tables import cells, measures, render
+from mtl_jax.metrics import paired_tests
+from mtl_jax.report import render
+from mtl_jax.study.tables import cells, measures
 
 MARKS = {"better": cells.BETTER, "worse": cells.WORSE}
 
@@ -23,7 +24,7 @@ class Family:
     method: measures.Method
     against: measures.Method
     comparisons: int  # that a p-value is corrected for
-    found: dict[measures.Key, statistics.Comparison]
+    found: dict[measures.Key, paired_tests.Comparison]
 
     def mark(self, key: measures.Key) -> str:
         """† where the method is significantly better, ‡ where it is worse."""
@@ -46,7 +47,7 @@ def family(
     the same `seed`, so that a row does not depend on which other rows a table has.
     """
     found = {
-        key: statistics.compare(
+        key: paired_tests.compare(
             method.measure(key).by_patient,
             against.measure(key).by_patient,
             rng=np.random.default_rng(seed),
@@ -88,8 +89,8 @@ def definitions(one: Family, *, of: str) -> list[str]:
         "for the hypothesis that it is worse; corrected: times the "
         f"{one.comparisons} comparisons (Bonferroni), at most 1, each direction on its "
         "own.",
-        f"Result: by the corrected p, below {statistics.ALPHA}. Interval: percentile "
-        f"bootstrap over the patients, {statistics.RESAMPLES} resamples; with few "
+        f"Result: by the corrected p, below {paired_tests.ALPHA}. Interval: percentile "
+        f"bootstrap over the patients, {paired_tests.RESAMPLES} resamples; with few "
         "patients it is too narrow. Wilcoxon: signed-rank test, one-sided, not "
         "corrected.",
     ]
@@ -124,7 +125,7 @@ def table(
 
 
 def _row(
-    label: tuple[str, str], unit: str, one: Family, result: statistics.Comparison
+    label: tuple[str, str], unit: str, one: Family, result: paired_tests.Comparison
 ) -> tuple[render.Cell, ...]:
     verdict = result.verdict(one.comparisons)
     shown = f"{verdict}: {result.note}" if result.note else verdict
@@ -137,7 +138,7 @@ def _row(
         return render.Cell(value, note="none" if missing else "")
 
     corrected = (
-        statistics.bonferroni(value, one.comparisons)
+        paired_tests.bonferroni(value, one.comparisons)
         for value in (result.p_better, result.p_worse)
     )
     return (

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.throughput import __main__ as command
 from benchmarks.throughput import cases
-from mtl_jax.models import operations
+from mtl_jax.models import operation_count
 
 
 def count(network, part="inference"):
@@ -28,9 +28,9 @@ def test_a_training_step_is_three_forward_passes():
 
 def test_a_bottleneck_by_hand():
     # 4 pixels: 8 -> 2 (16 each), 3x3 2 -> 2 (36), 2 -> 8 (16), projection 8 -> 8 (64).
-    assert operations.bottleneck(8, 2, 4, stride=1, first=True) == 4 * 132
+    assert operation_count.bottleneck(8, 2, 4, stride=1, first=True) == 4 * 132
     # With a stride, the first convolution sees four times the pixels.
-    assert operations.bottleneck(8, 2, 1, stride=2, first=False) == 64 + 36 + 16
+    assert operation_count.bottleneck(8, 2, 1, stride=2, first=False) == 64 + 36 + 16
 
 
 @pytest.mark.parametrize("network", ["single", "ctan"])

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.throughput import job
 from benchmarks.tpu_compile import chips, command, programs
 from configs import demo
-from mtl_jax.models import rewrites
-from mtl_jax.study import runs
+from mtl_jax.models.fast import rewrites
+from mtl_jax.run import wiring
 
 GIB = 2**30
 
@@ -93,6 +93,6 @@ def test_what_adds_up_to_more_than_there_is_does_not_fit(config, part):
 
 def test_rewrites_are_chosen_for_the_devices_of_the_step(config):
     chosen = command.with_values(config, {"model.rewrites": "auto"})
-    on = {p: runs.make_network(chosen, None, p) for p in ("", "cpu", "tpu")}
+    on = {p: wiring.make_network(chosen, None, p) for p in ("", "cpu", "tpu")}
     assert on[""].numerics.rewrites == on["cpu"].numerics.rewrites == rewrites.CPU
     assert on["tpu"].numerics.rewrites == rewrites.TPU

@@ -1,0 +1,1 @@
+"""The command that reports what a folder of DICOM patients holds."""

@@ -1,0 +1,1 @@
+"""Predicted volumes to figures of a patient and of a split, beside yardsticks."""

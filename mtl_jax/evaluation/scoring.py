@@ -1,0 +1,306 @@
+"""Scores predictions of a split against its patients: a table, and its summary.
+
+The reference's structures serve for both doses; everything is on the CT's own grid.
+Patients are the unit: a metric's mean and spread are over the patients that have it.
+"""
+
+import csv
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from mtl_jax.core import files, records, reported_metrics, sites
+from mtl_jax.inference import postprocess, volumes
+from mtl_jax.metrics import contour_metrics, dose_metrics, openkbp
+
+WITH_MASK, WITHOUT_MASK = "with_possible_dose_mask", "without_possible_dose_mask"
+CONTOUR_UNITS = ("1", "mm", "px")
+LARGEST, ALL_PIECES = "largest_component", "all_components"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of `evaluation/<split>.csv`; NaN where there is no value."""
+
+    patient: str
+    structure: str  # "" for the whole patient
+    metric: str
+    unit: str
+    reference: float
+    prediction: float
+    error: float
+    note: str = ""
+    variant: str = ""  # "": scored as configured; else what was done otherwise
+
+    @property
+    def value(self) -> float:
+        """What is summarised: a contour metric itself, of a dose metric the error."""
+        return self.prediction if self.unit in CONTOUR_UNITS else self.error
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a prediction goes through before it is scored, and what is reported."""
+
+    site: sites.Site
+    template: reported_metrics.Template
+    contour_threshold: float
+    apply_possible_dose_mask: bool
+    largest_component: bool
+
+    @classmethod
+    def of(
+        cls, config: ml_collections.ConfigDict, site: sites.Site | None = None
+    ) -> "Rules":
+        """The rules of a configuration; a ConfigError if its metrics file is wrong.
+
+        `site` where the configuration's may be a file that is not here.
+        """
+        site, settings = site or sites.get(config.site), config.evaluate
+        template = reported_metrics.default(site)
+        if settings.metrics:
+            template = reported_metrics.read(Path(settings.metrics).expanduser(), site)
+        return cls(
+            site,
+            _with_headlines(template, site),
+            settings.contour_threshold,
+            settings.apply_possible_dose_mask,
+            settings.largest_component,
+        )
+
+    def doses(
+        self, patient: records.Patient, dose_gy: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """`dose_gy` by variant; two where the possible-dose mask is known."""
+        if patient.possible_dose_mask is None:
+            return {"": dose_gy}
+        masked = np.where(patient.possible_dose_mask, dose_gy, np.float32(0))
+        if self.apply_possible_dose_mask:
+            return {"": masked, WITHOUT_MASK: dose_gy}
+        return {"": dose_gy, WITH_MASK: masked}
+
+    def contours(
+        self, prediction: volumes.Prediction
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Masks by variant and structure; none of a role that draws no contours."""
+        masks = postprocess.masks(prediction, threshold=self.contour_threshold)
+        return self.variants(masks)
+
+    def variants(
+        self, masks: Mapping[str, np.ndarray]
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """The same of `masks` that a threshold gave."""
+        if not masks:
+            return {}
+        masks, largest = dict(masks), postprocess.largest_of(masks)
+        if self.largest_component:
+            return {"": largest, ALL_PIECES: masks}
+        return {"": masks, LARGEST: largest}
+
+    def shown(
+        self, patient: records.Patient, prediction: volumes.Prediction
+    ) -> records.PredictedVolumes:
+        """`prediction` as it is scored as configured, and nothing beyond."""
+        dose_gy = prediction.dose_gy
+        if dose_gy is not None:
+            dose_gy = self.doses(patient, dose_gy)[""]
+        return records.PredictedVolumes(dose_gy, self.drawn(prediction))
+
+    def drawn(self, prediction: volumes.Prediction) -> dict[str, np.ndarray]:
+        """Masks by structure, as configured."""
+        masks = postprocess.masks(prediction, threshold=self.contour_threshold)
+        return postprocess.largest_of(masks) if self.largest_component else masks
+
+
+def _with_headlines(
+    template: reported_metrics.Template, site: sites.Site
+) -> reported_metrics.Template:
+    """`template`, and in any case what scores and rankings are made of."""
+    dvh = template.dvh
+    if openkbp.applies(site):
+        dvh = {
+            name: _joined(dvh.get(name, ()), openkbp.dvh_names(site.structure(name)))
+            for name in site.names
+        }
+    return dataclasses.replace(
+        template,
+        patient=_joined(template.patient, ("dose_error",)),
+        dvh=dvh,
+        contours={
+            name: _joined(metrics, ("dice",))
+            for name, metrics in template.contours.items()
+        },
+    )
+
+
+def _joined(first: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *then)))
+
+
+def score(
+    patient: records.Patient, prediction: volumes.Prediction, rules: Rules
+) -> list[Row]:
+    """All metrics of one patient, of all variants."""
+    drawn = rules.contours(prediction)
+    return score_arrays(patient, prediction.dose_gy, drawn, rules)
+
+
+def score_arrays(
+    patient: records.Patient,
+    dose_gy: np.ndarray | None,
+    drawn: Mapping[str, Mapping[str, np.ndarray]],
+    rules: Rules,
+) -> list[Row]:
+    """As `score`, of a dose [Z, Y, X] and of masks by variant and structure."""
+    values: list[tuple[str, reported_metrics.Value]] = []
+    if dose_gy is not None and patient.dose_gy is not None:
+        for variant, one_gy in rules.doses(patient, dose_gy).items():
+            values += [
+                (variant, value)
+                for value in dose_metrics.score(
+                    patient.dose_gy, one_gy, patient, rules.site, rules.template
+                )
+            ]
+    for variant, masks in drawn.items():
+        for name, mask in masks.items():
+            metrics = rules.template.contours.get(name, ())
+            reference = patient.structures.get(name)
+            values += [
+                (variant, value)
+                for value in contour_metrics.score(
+                    name, mask, reference, patient.grid, metrics
+                )
+            ]
+    return [
+        Row(patient.patient_id, *value, variant=variant) for variant, value in values
+    ]
+
+
+@dataclasses.dataclass
+class PatientScore:
+    """The headline numbers of one patient."""
+
+    dose_error_gy: float | None = None
+    dice: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def mean_dice(self) -> float:
+        """Over the structures that have one; NaN where none has."""
+        return float(np.mean(list(self.dice.values()))) if self.dice else math.nan
+
+    @property
+    def rank(self) -> float:
+        """Lower is better: the dose error, or what the mean Dice lacks of 1."""
+        if self.dose_error_gy is not None:
+            return self.dose_error_gy
+        return 1 - (self.mean_dice if self.dice else 0.0)
+
+
+def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
+    """The headline numbers of each patient in `rows`."""
+    by_patient: dict[str, PatientScore] = defaultdict(PatientScore)
+    for row in rows:
+        if row.variant:
+            continue
+        mine = by_patient[row.patient]
+        if row.metric == "dose_error":
+            mine.dose_error_gy = row.error
+        elif row.metric == "dice" and not math.isnan(row.prediction):
+            mine.dice[row.structure] = row.prediction
+    return dict(by_patient)
+
+
+def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
+    """Mean, standard deviation and n over the patients of each metric and structure.
+
+    Doses are summarised by their absolute error, contours by the metric's value. With
+    them the mean Dice and the dose error, which for OpenKBP are the official scores
+    (all DVH cells pooled); and the same of each other variant.
+    """
+    of_variant: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        of_variant[row.variant].append(row)
+    found = {name: _summary(several, site) for name, several in of_variant.items()}
+    summary = {"patients": len({row.patient for row in rows})}
+    return summary | found.pop("", {"metrics": {}}) | {"variants": found}
+
+
+def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if not math.isnan(row.error):
+            name = f"{row.metric}/{row.structure}" if row.structure else row.metric
+            values[name].append(row.value)
+    metrics = {
+        name: {
+            "mean": float(np.mean(several)),
+            "std": float(np.std(several, ddof=1)) if len(several) > 1 else None,
+            "n": len(several),
+        }
+        for name, several in values.items()
+    }
+    summary: dict[str, Any] = {"metrics": metrics}
+    if "dose_error" in values:
+        name = "openkbp_dose_score" if openkbp.applies(site) else "dose_error"
+        summary[name] = openkbp.dose_score(values["dose_error"])
+        if cells := openkbp.dvh_errors(rows, site):
+            summary["openkbp_dvh_score"] = openkbp.dvh_score(cells)
+    dices = [m["mean"] for name, m in metrics.items() if name.startswith("dice/")]
+    if dices:
+        summary["mean_dice"] = float(np.mean(dices))
+        summary["missed"] = sum(
+            r.metric == "dice" and r.note == contour_metrics.MISSED for r in rows
+        )
+    return summary
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write `rows` in long form, whole or not at all."""
+    write_runs_csv([((), rows)], path, ())
+
+
+def write_runs_csv(
+    runs: Iterable[tuple[Sequence[object], Sequence[Row]]],
+    path: Path,
+    columns: Sequence[str],
+) -> None:
+    """Write the rows of several runs, with what they are in `columns` before them."""
+    with files.whole(path) as partial, partial.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*columns, *(field.name for field in dataclasses.fields(Row))])
+        for beginning, rows in runs:
+            for row in rows:
+                values = dataclasses.astuple(row)
+                cells = [
+                    "" if isinstance(v, float) and math.isnan(v) else v for v in values
+                ]
+                table.writerow([*beginning, *cells])
+
+
+def read_csv(path: Path) -> list[Row]:
+    """The rows that `write_csv` wrote."""
+
+    def number(text: str) -> float:
+        return float(text) if text else math.nan
+
+    with path.open(newline="") as file:
+        return [
+            Row(
+                patient=row["patient"],
+                structure=row["structure"],
+                metric=row["metric"],
+                unit=row["unit"],
+                reference=number(row["reference"]),
+                prediction=number(row["prediction"]),
+                error=number(row["error"]),
+                note=row["note"],
+                variant=row["variant"],
+            )
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,124 @@
+"""Training curves: losses, the tasks' weights (DWA) and the bottleneck's gammas."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib import axes, figure
+
+from mtl_jax.core import errors
+from mtl_jax.figures import colours, sheet
+
+Rows = Sequence[Mapping[str, float]]
+STYLES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
+
+
+def draw(path: Path, rows: Rows) -> None:
+    """Draw a run's losses by task; weights and gammas where there are several tasks.
+
+    Args:
+        path: where the PNG goes.
+        rows: lines of `metrics.jsonl`.
+    """
+    tasks = _tasks([rows])
+    gammas = [task for task in tasks if _has(rows, f"gamma/{task}")]
+    panels = 1 + (len(tasks) > 1) + bool(gammas)
+    drawing = figure.Figure(figsize=(4.6 * panels, 3.2), layout="constrained")
+    losses, *others = drawing.subplots(1, panels, squeeze=False)[0]
+    for task, colour in zip(tasks, colours.SERIES, strict=False):
+        _loss(losses, rows, task, colour, task, f"{task}, validation")
+    for axis, kind in zip(others, ("weight", "gamma"), strict=False):
+        for task, colour in zip(tasks, colours.SERIES, strict=False):
+            curve = _curve(rows, f"{kind}/{task}")
+            axis.plot(*curve, color=colour, lw=1.2, label=task)
+    _finish(losses, "Loss", scale="log")
+    for axis, title in zip(others, ("Weight of the task", "Gamma"), strict=False):
+        _finish(axis, title)
+    sheet.write(drawing, path)
+
+
+def draw_comparison(path: Path, runs: Mapping[str, Rows]) -> None:
+    """Draw several runs over each other: a panel a task's loss, weights and gammas.
+
+    Args:
+        path: where the PNG goes.
+        runs: lines of `metrics.jsonl`, by the run's label.
+    """
+    tasks = _tasks(runs.values())
+    several = {
+        kind: [
+            label
+            for label, rows in runs.items()
+            if sum(_has(rows, f"{kind}/{task}") for task in tasks) > 1
+        ]
+        for kind in ("weight", "gamma")
+    }
+    kinds = [kind for kind, labels in several.items() if labels]
+    count = len(tasks) + len(kinds)
+    drawing = figure.Figure(figsize=(4.6 * min(count, 2), 3.2 * -(-count // 2)),
+                            layout="constrained")  # fmt: skip
+    panels = list(drawing.subplots(-(-count // 2), min(count, 2), squeeze=False).flat)
+    for axis, task in zip(panels, tasks, strict=False):
+        for (label, rows), colour in zip(runs.items(), _endless(), strict=False):
+            if _has(rows, f"loss/{task}"):
+                _loss(axis, rows, task, colour, label, "_hidden")
+        _finish(axis, f"Loss: {task} (circles: validation)", scale="log")
+    for axis, kind in zip(panels[len(tasks) :], kinds, strict=False):
+        for (label, rows), colour in zip(runs.items(), _endless(), strict=False):
+            for task, style in zip(tasks, STYLES, strict=False):
+                if label in several[kind] and _has(rows, f"{kind}/{task}"):
+                    axis.plot(*_curve(rows, f"{kind}/{task}"), color=colour, lw=1.2,
+                              ls=style, label=f"{label}, {task}")  # fmt: skip
+        _finish(axis, "Weight of the task" if kind == "weight" else "Gamma")
+    for axis in panels[count:]:
+        axis.set_visible(False)
+    sheet.write(drawing, path)
+
+
+def _loss(
+    axis: axes.Axes, rows: Rows, task: str, colour: str, label: str, validation: str
+) -> None:
+    axis.plot(*_curve(rows, f"loss/{task}"), color=colour, lw=1.2, label=label)
+    axis.plot(
+        *_curve(rows, f"validation/loss/{task}"), color=colour, lw=1.2, ls="--",
+        marker="o", ms=3.5, label=validation,
+    )  # fmt: skip
+
+
+def _finish(axis: axes.Axes, title: str, *, scale: str = "linear") -> None:
+    axis.set(yscale=scale, title=title, xlabel="step")
+    axis.grid(True, which="both", lw=0.3, alpha=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+
+
+def _tasks(runs: Iterable[Rows]) -> list[str]:
+    """All tasks that some row has a weight of."""
+    tasks = {
+        key.removeprefix("weight/")
+        for rows in runs
+        for row in rows
+        for key in row
+        if key.startswith("weight/")
+    }
+    if not tasks:
+        raise errors.RecordError(
+            "no training curves to draw: no row of metrics.jsonl has a 'weight/TASK'; "
+            "train for at least one log interval"
+        )
+    return sorted(tasks)
+
+
+def _has(rows: Rows, key: str) -> bool:
+    return any(key in row for row in rows)
+
+
+def _curve(rows: Rows, key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the rows that have `key`."""
+    having = [row for row in rows if key in row]
+    return [row["step"] for row in having], [row[key] for row in having]
+
+
+def _endless() -> Iterable[str]:
+    """The series' colours, again and again."""
+    while True:
+        yield from colours.SERIES

@@ -1,0 +1,1 @@
+"""One run: wired, trained, resumed, evaluated; its working directory and model card."""

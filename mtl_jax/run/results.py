@@ -1,0 +1,163 @@
+"""What a trained run is worth: predictions of a split, their scores, a picture.
+
+In: a Run with checkpoints. Out: `predictions/` and `evaluation/` of its workdir.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import trange
+
+from mtl_jax.core import config as configs
+from mtl_jax.core import reported_metrics, roles
+from mtl_jax.datasets import prepared
+from mtl_jax.evaluation import scoring, yardsticks
+from mtl_jax.figures import prediction_figure, training_curves
+from mtl_jax.inference import volumes
+from mtl_jax.run import trained, wiring, workdir
+from mtl_jax.train import distributed, writers
+
+# Rows of each yardstick, by its name.
+Yardsticks = Mapping[str, Sequence[scoring.Row]]
+
+
+def evaluate_split(
+    run: wiring.Run, name: str, beside: Yardsticks | None = None
+) -> dict[str, Any]:
+    """Predict and score split `name`; writes predictions and evaluation files.
+
+    `beside` are the yardsticks' rows, by name, if they are known from another run.
+    """
+    began = time.monotonic()
+    folder = run.workdir / "evaluation"
+    for stale in (folder / f"{name}.json", folder / f"{name}.png"):
+        if distributed.is_first():
+            stale.unlink(missing_ok=True)  # a stop on the way leaves none of it
+    rules = scoring.Rules.of(run.config)
+    split = run.split(name)
+    rows = []
+    for index, prediction in trained.predictions(run, name):
+        if not distributed.is_first():
+            continue  # it has done its share of the slices
+        patient = split.volume(index)
+        path = prediction_path(run.workdir, name, patient.patient_id)
+        volumes.save(prediction, path)
+        rows += scoring.score(patient, prediction, rules)
+
+    def finish() -> dict[str, Any]:
+        theirs = beside
+        if theirs is None:
+            structures, tasks = run.config.data.structures, run.role.tasks
+            train = run.split("train")
+            theirs = score_yardsticks(train, split, rules, structures, tasks)
+        summary = _basis(run, name) | scoring.summarise(rows, run.site)
+        summary["yardsticks"] = {
+            each: scoring.summarise(own, run.site) for each, own in theirs.items()
+        }
+        for each, own in theirs.items():
+            scoring.write_csv(own, folder / "yardsticks" / name / f"{each}.csv")
+        scoring.write_csv(rows, rows_path(run.workdir, name))
+        summary["seconds"] = time.monotonic() - began
+        workdir.write_json(summary, folder / f"{name}.json")
+        return summary
+
+    return distributed.once(finish)
+
+
+def _basis(run: wiring.Run, name: str) -> dict[str, Any]:
+    """What an evaluation depends on, apart from the data that its run is bound to."""
+    settings = configs.flatten(run.config.evaluate)
+    del settings["splits"], settings["batch_size"]  # these change no result
+    if run.config.evaluate.metrics:
+        template = scoring.Rules.of(run.config).template
+        settings["metrics"] = reported_metrics.render(template, run.site)
+    at_step = trained.step(run)
+    return {
+        "split": name,
+        "step": at_step,
+        "checkpoint": trained.digest(run, at_step),
+        "settings": settings,
+    }
+
+
+def is_current(run: wiring.Run, name: str) -> bool:
+    """Whether split `name` was evaluated, whole, as the run is now."""
+    path = run.workdir / "evaluation" / f"{name}.json"
+    needed = [path, rows_path(run.workdir, name)]
+    for entry in run.data.splits[name].patients:
+        needed.append(prediction_path(run.workdir, name, entry.patient_id))
+    if not all(each.exists() for each in needed):
+        return False
+    found, basis = workdir.read_json(path), _basis(run, name)
+    return {key: found.get(key) for key in basis} == basis
+
+
+def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
+    """The yardsticks that do one of `tasks`."""
+    return {
+        name: rows
+        for name, rows in beside.items()
+        if yardsticks.TABLE[name].task in tasks
+    }
+
+
+def prediction_path(home: Path, name: str, patient_id: str) -> Path:
+    """Where in a workdir the prediction for a patient of split `name` is."""
+    return home / "predictions" / name / f"{patient_id}.npz"
+
+
+def rows_path(home: Path, name: str) -> Path:
+    """Where in a workdir the evaluation's rows of split `name` are."""
+    return home / "evaluation" / f"{name}.csv"
+
+
+def score_yardsticks(
+    train: prepared.Split,
+    split: prepared.Split,
+    rules: scoring.Rules,
+    structures: Sequence[str],
+    tasks: Collection[roles.Task],
+) -> Yardsticks:
+    """Rows of the yardsticks that do one of `tasks`, made from `train`, on `split`."""
+    made = yardsticks.fit(train, rules.site, structures, on=split)
+    fitting = {n: one for n, one in made.items() if yardsticks.TABLE[n].task in tasks}
+    rows: dict[str, list[scoring.Row]] = {name: [] for name in fitting}
+    progress = trange(len(split.patients), desc=f"yardsticks, {split.name}", unit="pt")
+    for index in progress if fitting else ():
+        patient = split.volume(index)
+        for name, yardstick in fitting.items():
+            rows[name] += scoring.score(patient, yardstick.predict(patient), rules)
+    return rows
+
+
+def curves(run: wiring.Run) -> Path:
+    """Draw the losses and weights over the steps; where they are."""
+    path = run.workdir / "evaluation" / "training.png"
+    rows = writers.read_json_lines(run.workdir / "metrics.jsonl")
+    training_curves.draw(path, rows)
+    return path
+
+
+def picture(run: wiring.Run, name: str) -> Path:
+    """Draw the patient of split `name` in the middle of the ranking; where it is."""
+    scores = scoring.scores(scoring.read_csv(rows_path(run.workdir, name)))
+    chosen = sorted(scores, key=lambda patient: scores[patient].rank)[len(scores) // 2]
+    ids = [entry.patient_id for entry in run.split(name).patients]
+    patient = run.split(name).volume(ids.index(chosen))
+    prediction = volumes.read(prediction_path(run.workdir, name, chosen))
+    shown = scoring.Rules.of(run.config).shown(patient, prediction)
+    path = run.workdir / "evaluation" / f"{name}.png"
+    prediction_figure.draw(
+        path,
+        patient,
+        site=run.site,
+        contours=shown.contours or None,
+        dose_gy=shown.dose_gy,
+        dice=scores[chosen].dice,
+        mae_gy=scores[chosen].dose_error_gy,
+        title=f"{run.role.paper_name or run.role.name}, patient {chosen}",
+        rows=3,
+    )
+    return path

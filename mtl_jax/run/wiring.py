@@ -1,0 +1,352 @@
+"""One run, from a checked configuration to evaluated predictions.
+
+Everything is wired here: the parts below know nothing of each other or of the
+configuration.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from clu import parameter_overview
+
+from mtl_jax.core import config as configs
+from mtl_jax.core import errors, roles, sites
+from mtl_jax.datasets import prepared
+from mtl_jax.losses import objective
+from mtl_jax.models import multitask, pretrained
+from mtl_jax.models.fast import rewrites
+from mtl_jax.pipeline import augment, batches, predicted_contours, preprocess
+from mtl_jax.run import contour_network, training_data, workdir
+from mtl_jax.train import checkpoint, distributed, parallel, step, writers
+from mtl_jax.train import loop as loops
+from mtl_jax.train import state as states
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run on prepared data, in its working directory."""
+
+    config: ml_collections.ConfigDict
+    data: prepared.Prepared
+    workdir: Path
+    # Files by split and patient; only of a role that takes in drawn contours.
+    contours: Mapping[str, Mapping[str, Path]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def role(self) -> roles.Role:
+        return roles.get(self.config.role)
+
+    @property
+    def site(self) -> sites.Site:
+        return sites.get(self.config.site)
+
+    @functools.cached_property
+    def preprocess(self) -> preprocess.Preprocess:
+        """As configured; fitted statistics are taken once and kept in the workdir."""
+        return make_preprocess(self.config, self.statistics)
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, Any]:
+        """How the CT is normalised, and where that comes from."""
+        return distributed.once(self._statistics)
+
+    def _statistics(self) -> dict[str, Any]:
+        path = self.workdir / "statistics.json"
+        data = self.config.data
+        if path.exists():
+            return workdir.read_json(path)
+        mean, std, origin = data.ct_mean, data.ct_std, "given by the configuration"
+        if data.statistics == "fitted":
+            mean, std = preprocess.fit_statistics(
+                self.split("train"),
+                site=self.site,
+                ct_values=data.ct_values,
+                ct_window=tuple(data.ct_window),
+            )
+            origin = f"fitted on the training split of {self.data.fingerprint}"
+        statistics = {
+            "ct_mean": mean,
+            "ct_std": std,
+            "ct_values": data.ct_values,
+            "ct_window": list(data.ct_window),
+            "origin": origin,
+        }
+        workdir.write_json(statistics, path)
+        return statistics
+
+    def split(self, name: str) -> prepared.Split:
+        """The split called `name`; a DatasetError if the data set has none."""
+        if name not in self.data.splits:
+            raise errors.DatasetError(
+                f"the data set has no {name} split, only "
+                f"{', '.join(self.data.splits)}; build it from a source that has one"
+            )
+        if self.role.beside_ct == "predicted":
+            return predicted_contours.attach(
+                self.data.splits[name], self.contours[name]
+            )
+        return self.data.splits[name]
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Positions of the training patients that this run is not trained on."""
+        fold, folds = self.config.data.left_out_fold
+        patients = len(self.split("train").patients) if folds else 0
+        return tuple(i for i in range(patients) if i % folds == fold)
+
+    def evaluation_batches(
+        self, name: str, leave_out: Collection[int] = ()
+    ) -> batches.Evaluation:
+        return batches.evaluation(
+            self.split(name),
+            preprocess=self.preprocess,
+            batch_size=self.config.evaluate.batch_size,
+            leave_out=leave_out,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    @functools.cached_property
+    def training_batches(self) -> batches.Training:
+        config = self.config
+        return batches.training(
+            self.split("train"),
+            preprocess=self.preprocess,
+            augment=self._augment(),
+            batch_size=config.train.batch_size,
+            seed=config.seed,
+            skip_empty_slices=config.data.skip_empty_slices,
+            leave_out=self.left_out,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def _augment(self) -> augment.Augment | None:
+        settings = dict(self.config.augment)
+        if not settings.pop("enabled"):
+            return None
+        return augment.Augment(
+            site=self.site, ct_std=self.preprocess.ct_std, **settings
+        )
+
+    @functools.cached_property
+    def schedule(self) -> configs.Schedule:
+        return configs.Schedule.of(self.config, self.training_batches.steps_per_epoch)
+
+    @functools.cached_property
+    def backend(self) -> parallel.Backend:
+        train = self.config.train
+        return parallel.backend(
+            train.backend,
+            devices=train.devices,
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            evaluate_batch_size=self.config.evaluate.batch_size,
+        )
+
+    @functools.cached_property
+    def step(self) -> step.Step:
+        config = self.config
+        return step.Step(
+            network=make_network(config, self.backend.axis_name, self.backend.platform),
+            objective=objective.Objective(
+                tasks=self.role.tasks,
+                contour_head=config.model.contour_head,
+                **config.loss,
+            ),
+            transform=states.optimizer(**config.optimizer),
+            dwa_temperature=config.dwa.temperature,
+            dwa_interval=self.schedule.dwa_interval,
+            accumulate=config.train.accumulate,
+            log_every=self.schedule.log_every,
+            axis_name=self.backend.axis_name,
+        )
+
+    def initial_state(self) -> tuple[states.TrainState, str]:
+        """The host state before the first step, and what the encoder started from."""
+        variables = multitask.initialise(
+            self.step.network, self.config.seed, self.preprocess.channels
+        )
+        variables, note = pretrained.load(variables, self.config.model.pretrained)
+        return jax.device_get(self._as_state(variables)), note
+
+    def _as_state(self, variables: Any) -> states.TrainState:
+        return states.create(
+            variables,
+            self.step.transform,
+            tasks=len(self.role.tasks),
+            metrics=self.step.metrics,
+        )
+
+    def abstract_state(self) -> states.TrainState:
+        """Shapes and types of the state, without computing it."""
+        return jax.eval_shape(
+            self._as_state,
+            multitask.shapes(self.step.network, self.preprocess.channels),
+        )
+
+    @property
+    def in_checkpoint(self) -> dict[str, Any]:
+        """What makes a checkpoint enough on its own."""
+        return {
+            "config": configs.flatten(self.config),
+            "statistics": self.statistics,
+            "site": sites.to_json(self.site),
+            "structures": list(self.config.data.structures),
+            "data_fingerprint": self.data.fingerprint,
+            "training_data": self._training_data(),
+        } | ({"drawing": self._drawing[1]} if self._drawing else {})
+
+    def _training_data(self) -> dict[str, Any]:
+        """What it is trained on, in figures; taken once and kept in the workdir."""
+        path = self.workdir / "training_data.json"
+        if path.exists():
+            return workdir.read_json(path)
+        about = training_data.describe(self.data.splits["train"], self.left_out)
+        workdir.write_json(about, path)
+        return about
+
+    @functools.cached_property
+    def _drawing(self) -> tuple[Any, dict[str, Any]] | None:
+        """Weights and description of the network whose contours it takes in."""
+        found = contour_network.checkpoint_of(self.config, self.workdir)
+        if found is None:
+            return None
+        folder, about = found
+        network = make_network(configs.unflatten(about["config"]), None)
+        weights = checkpoint.load_weights(folder, multitask.shapes(network, 1))
+        return weights, about | {"weights_digest": checkpoint.digest(weights)}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the working directory holds the last step's checkpoint."""
+        folder = self.workdir / "checkpoints"
+        found = distributed.once(lambda: checkpoint.steps(folder))
+        return bool(found) and found[-1] >= self.schedule.steps
+
+    # What a run does.
+
+    def train(self, stop: Callable[[], bool]) -> bool:
+        """Train from the newest checkpoint to the end; False if stopped before."""
+        like = self.abstract_state()
+        with self._open_checkpoints() as checkpoints:
+            state: states.TrainState = distributed.from_first(
+                lambda: self._begin(checkpoints, like), like
+            )
+            first = int(state.step)
+            if first >= self.schedule.steps:
+                logger.info("already trained for %d steps", first)
+                return True
+            writer = writers.NoWriter()
+            if distributed.is_first():
+                writer = writers.open_writers(self.workdir, resume_step=first)
+            with contextlib.closing(writer):
+                self._describe(state, writer)
+                state = loops.train(self.loop(checkpoints, stop), state, writer)
+        return int(state.step) >= self.schedule.steps
+
+    def _open_checkpoints(self) -> checkpoint.Checkpoints:
+        if not distributed.is_first():
+            return checkpoint.NoCheckpoints()
+        weights = self._drawing and self._drawing[0]
+        return checkpoint.Checkpoints(self.workdir / "checkpoints", weights)
+
+    def _begin(
+        self, checkpoints: checkpoint.Checkpoints, like: states.TrainState
+    ) -> states.TrainState:
+        """The newest checkpoint's state, or a new one; the workdir notes the start."""
+        restored = checkpoints.restore(like)
+        if restored is None:
+            state, note = self.initial_state()
+        else:
+            state, note = restored[0], "restored from a checkpoint"
+        workdir.note_start(self.workdir, step=int(state.step), pretrained=note)
+        return state
+
+    def _describe(self, state: states.TrainState, writer: Any) -> None:
+        """The network's parameters and what will happen, for log and TensorBoard."""
+        overview = parameter_overview.get_parameter_overview(state.params)
+        writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
+        logger.info(
+            "%s: %s, %s parameters; %d steps of %d slices, %d steps an epoch",
+            self.role.name,
+            self.role.network,
+            f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
+            self.schedule.steps,
+            self.config.train.batch_size,
+            self.schedule.epoch_steps,
+        )
+
+    def loop(
+        self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]
+    ) -> loops.Loop:
+        colours = [self.site.structure(n).colour for n in self.config.data.structures]
+        return loops.Loop(
+            step=self.step,
+            backend=self.backend,
+            schedule=self.schedule,
+            batches_from=self.training_batches.iterate,
+            validation=lambda: self.evaluation_batches("validation"),
+            checkpoints=checkpoints,
+            run=self.in_checkpoint if distributed.is_first() else {},
+            picture=functools.partial(writers.picture, colours=colours, slices=4),
+            stop=stop,
+        )
+
+
+def make_network(
+    config: ml_collections.ConfigDict, axis_name: str | None, platform: str = ""
+) -> multitask.MultiTask:
+    """The network of a configuration; `axis_name` and `platform` are the backend's.
+
+    Without a platform: that of JAX's first device.
+    """
+    role, model = roles.get(config.role), dict(config.model)
+    del model["pretrained"]
+    rewritten = rewrites.PLAIN
+    if model.pop("rewrites") == "auto":
+        rewritten = rewrites.for_platform(platform or jax.default_backend())
+    return multitask.build_network(
+        network=role.network,
+        tasks=role.tasks,
+        structures=len(config.data.structures),
+        dtype=jnp.dtype(model.pop("dtype")),
+        axis_name=axis_name,
+        fast_variance=True,
+        rewritten=rewritten,
+        **model,
+    )
+
+
+def make_preprocess(
+    config: ml_collections.ConfigDict,
+    statistics: Mapping[str, Any],
+    site: sites.Site | None = None,
+) -> preprocess.Preprocess:
+    """Preprocessing as configured, with `ct_mean` and `ct_std` of `statistics`.
+
+    `site` where the configuration's may be a file that is not here.
+    """
+    data = config.data
+    return preprocess.Preprocess(
+        site=site or sites.get(config.site),
+        structures=tuple(data.structures),
+        beside_ct=roles.get(config.role).beside_ct,
+        ct_values=data.ct_values,
+        ct_window=tuple(data.ct_window),
+        ct_mean=statistics["ct_mean"],
+        ct_std=statistics["ct_std"],
+        prescription_gy=data.prescription_gy,
+        image_size=tuple(data.image_size),
+        image_spacing_mm=data.image_spacing_mm,
+    )

@@ -1,0 +1,1 @@
+"""A folder of clinical patients: who they are, who is in which split."""

@@ -1,0 +1,131 @@
+"""One patient of a DICOM cohort, ready for a data set.
+
+Goes in: a Raw, which a worker process can be handed. Comes out: what `dicom_patient`
+reads there, with whole Hounsfield units and the possible-dose mask of a clinical plan:
+the voxels inside the body that the dose grid reaches. The body is the ROI of type
+EXTERNAL, or else the largest piece of the CT above -500 HU, holes in its slices filled.
+"""
+
+import contextlib
+import dataclasses
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from mtl_jax.core import contour_geometry, errors, geometry, records, sites
+from mtl_jax.sources.dicom import reader, rtstruct
+
+BODY_HU = -500.0
+# What a data set can store.
+_INT16 = np.iinfo(np.int16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """Where a patient is, and how it is to be read."""
+
+    folder: Path
+    patient_id: str
+    site: sites.Site
+    mapping: Mapping[str, str | None]
+    options: reader.Options
+    beside: Path | None = None  # where its contours and dose are, if not in `folder`
+
+
+def read(raw: Raw) -> reader.Reading:
+    """The patient of `raw`, and how it came about.
+
+    Raises:
+        SourceError, RecordError, ConfigError: why it is refused.
+    """
+    with guarded():
+        reading = reader.read(
+            raw.folder,
+            patient_id=raw.patient_id,
+            site=raw.site,
+            mapping=raw.mapping,
+            options=raw.options,
+            beside=raw.beside,
+        )
+        return _completed(reading, raw)
+
+
+def read_patient(raw: Raw) -> records.Patient:
+    """The patient alone."""
+    return read(raw).patient
+
+
+def structure_set(raw: Raw) -> rtstruct.StructureSet:
+    """The structure set that `read` takes; a SourceError as there."""
+    with guarded():
+        return reader.read_structure_set(raw.folder)
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Of an exception not ours tell kind and place: its text may name a path."""
+    try:
+        yield
+    except errors.MtlError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise errors.SourceError(
+            f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}:"
+            " a mistake of ours, or a file that nobody thought of; please report it"
+        ) from None
+
+
+def _completed(reading: reader.Reading, raw: Raw) -> reader.Reading:
+    patient = reading.patient
+    ct, told = as_stored(patient.ct)
+    notes = [*reading.notes, *told]
+    possible = patient.possible_dose_mask
+    if possible is not None:
+        external = _external(reading.structure_set, patient.grid)
+        if external is None:
+            external = body(ct - np.float32(raw.site.ct_offset_hu))
+            notes.append("no ROI of type EXTERNAL: the body is taken from the CT")
+        possible = possible & external
+    patient = dataclasses.replace(patient, ct=ct, possible_dose_mask=possible)
+    patient = records.check_patient(patient, raw.site.names)
+    return dataclasses.replace(reading, patient=patient, notes=tuple(notes))
+
+
+def as_stored(ct: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """CT values [Z, Y, X] float32 as a data set stores them: whole, 16 bits; notes."""
+    whole = np.rint(ct)
+    kept = np.clip(whole, _INT16.min, _INT16.max)
+    clipped = np.count_nonzero(whole != kept)
+    told = f"CT voxels beyond 16 bits, taken as the largest: {clipped}"
+    return kept, [told] if clipped else []
+
+
+def _external(found: rtstruct.StructureSet, grid: geometry.Grid) -> np.ndarray | None:
+    """The only ROI of type EXTERNAL as a mask; None without one that can be used."""
+    rois = [roi for roi in found.rois if _is_external(roi, found)]
+    if len(rois) != 1:
+        return None
+    try:
+        mask, _ = contour_geometry.to_mask(rois[0].contours, grid)
+    except errors.GeometryError:
+        return None
+    return mask if mask.any() else None
+
+
+def _is_external(roi: rtstruct.Roi, among: rtstruct.StructureSet) -> bool:
+    same_frame = len({one.frame_uid for one in among.rois}) == 1
+    return roi.kind.upper() == "EXTERNAL" and bool(roi.contours) and same_frame
+
+
+def body(hu: np.ndarray) -> np.ndarray:
+    """The largest piece of `hu` [Z, Y, X] above -500 HU, holes in its slices filled."""
+    pieces, count = ndimage.label(hu > BODY_HU)
+    if not count:
+        return np.zeros(hu.shape, bool)
+    sizes = np.bincount(pieces.ravel())
+    found = pieces == 1 + np.argmax(sizes[1:])
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in found])

@@ -1,0 +1,45 @@
+"""Flags of the commands that read a folder of patients, and what they ask for."""
+
+import argparse
+
+from mtl_jax.sources.dicom import reader
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The site, and what is not done unless it is asked for."""
+    parser.add_argument(
+        "--site",
+        default="prostate",
+        help="a site of ours, or the path of a site file (default: %(default)s)",
+    )
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is not done unless it is asked for."""
+    for name, words in (
+        ("allow_missing", "patients without an ROI for a contoured structure"),
+        ("allow_frame_mismatch", "contours and dose in another frame than the CT's"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=f"take {words}")
+    parser.add_argument(
+        "--fill_gaps",
+        type=int,
+        default=0,
+        help="fill up to so many slices between two contours (default: %(default)s)",
+    )
+
+
+def check(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
+    """Exit with status 2 if one of these flags is out of range."""
+    if flags.fill_gaps < 0:
+        parser.error(f"--fill_gaps is {flags.fill_gaps}, expected 0 or more")
+
+
+def options(flags: argparse.Namespace) -> reader.Options:
+    """How a patient is read."""
+    return reader.Options(
+        allow_frame_mismatch=flags.allow_frame_mismatch,
+        allow_missing=flags.allow_missing,
+        fill_gaps=flags.fill_gaps,
+    )

@@ -1,0 +1,1 @@
+"""Clinical DICOM-RT files to Patients."""

@@ -1,0 +1,281 @@
+"""A CT series to Hounsfield units on a canonical grid.
+
+Goes in: headers of CT files, by series. Comes out: one Series, float32 [z, y, x] from
+the feet to the head, rows to posterior and columns to the left however the patient lay.
+What is no regular stack of axial slices is refused: nothing is guessed or resampled.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mtl_jax.core import errors, geometry
+from mtl_jax.sources.dicom import headers, orientation, pixels
+
+AIR_HU = -1024.0
+SAME_MM = 0.01  # two slices this near are at one position
+SIDEWAYS_MM = 0.05  # slices are stacked straight within this
+UNEVEN = 0.01  # part of the spacing by which gaps may differ
+# Air is near -1000 HU; with more than this at the first percentile there is none.
+WITHOUT_AIR_HU = -850.0
+
+Files = tuple[headers.File, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """A CT on its grid."""
+
+    grid: geometry.Grid
+    hu: np.ndarray  # [Z, Y, X] float32
+    files: Files  # the file of each slice, from the feet
+    frame_uid: str  # FrameOfReferenceUID, '' without one
+    notes: tuple[str, ...]
+
+
+def choose(
+    folder: headers.Folder,
+    *,
+    series: Iterable[str] = (),
+    images: Iterable[str] = (),
+    frames: Iterable[str] = (),
+) -> tuple[Files, tuple[str, ...]]:
+    """The axial slices of the series that a structure set was drawn on, and notes.
+
+    `series`, `images` and `frames` are the UIDs that the structure set refers to. The
+    first of these that any CT here has decides; without one, the only CT is taken.
+
+    Raises:
+        SourceError: there is no CT, or more than one that could be meant.
+    """
+    wanted, shown, frame = set(series), set(images), set(frames) - {""}
+    axial, scouts = _without_scouts(folder.ct)
+    referred = wanted & set(folder.ct)
+    if referred and not referred & set(axial):
+        raise errors.SourceError(
+            f"the structure set was drawn on {scouts[min(referred)][0].name}, which is "
+            "no axial image (a scout, say); export the one drawn on the axial CT"
+        )
+    if not axial:
+        raise errors.SourceError(
+            "no axial CT images here: look whether this is the patient's folder, and "
+            f"holds the CT. Found besides: {'; '.join(folder.notes) or 'nothing'}"
+        )
+
+    def has(files: Files, keyword: str, uids: set[str]) -> bool:
+        return any(file.text(keyword) in uids for file in files)
+
+    tests = (
+        [uid for uid in axial if uid in wanted],
+        [uid for uid, files in axial.items() if has(files, "SOPInstanceUID", shown)],
+        [uid for uid, f in axial.items() if has(f, "FrameOfReferenceUID", frame)],
+        list(axial),
+    )
+    found = next(uids for uids in tests if uids)
+    if len(found) > 1:
+        listed = "; ".join(
+            f"{len(axial[uid])} images such as {axial[uid][0].name}" for uid in found
+        )
+        raise errors.SourceError(
+            f"{len(found)} CT series could be meant: {listed}; leave the planning CT, "
+            "move the others away"
+        )
+    notes = [f"{f.name} is left out: a scout" for fs in scouts.values() for f in fs]
+    if wanted and found[0] not in wanted:
+        notes.append(
+            "the structure set refers to a series that is not here; took the CT that "
+            f"{axial[found[0]][0].name} belongs to"
+        )
+    notes += [
+        f"left out {len(files)} images of another CT series, such as {files[0].name}"
+        for uid, files in axial.items()
+        if uid != found[0]
+    ]
+    return axial[found[0]], tuple(notes)
+
+
+def _without_scouts(
+    series: Mapping[str, Files],
+) -> tuple[dict[str, Files], dict[str, Files]]:
+    """Axial slices and scouts of each series, where it has any."""
+    axial, scouts = {}, {}
+    for uid, files in series.items():
+        apart = [file for file in files if _is_scout(file)]
+        rest = tuple(file for file in files if file not in apart)
+        if apart:
+            scouts[uid] = tuple(apart)
+        if rest:
+            axial[uid] = rest
+    return axial, scouts
+
+
+def _is_scout(file: headers.File) -> bool:
+    if "LOCALIZER" in file.text("ImageType").upper().split("\\"):
+        return True
+    if not file.text("ImageOrientationPatient"):
+        return False  # refused later, if it is needed
+    return not orientation.plane(file).is_axial
+
+
+def read(files: Files) -> Series:
+    """The volume that `files`, all of one series, make up.
+
+    Raises:
+        SourceError: they are no regular stack of axial slices in Hounsfield units.
+    """
+    for file in files:
+        _check_kind(file)
+    planes = {file.name: orientation.plane(file) for file in files}
+    first = planes[files[0].name]
+    orientation.check_straight(first, files[0])
+    for file in files:
+        if not planes[file.name].same_raster(first):
+            raise file.error(
+                f"and {files[0].name} are of one series, but differ in matrix, pixel "
+                "spacing or orientation; leave the images of one scan"
+            )
+    ordered = sorted(files, key=lambda f: (planes[f.name].position_mm[2], f.name))
+    kept, hu, padded, notes = _once(ordered, planes)
+    _check_named(kept)
+    positions = np.array([planes[file.name].position_mm for file in kept])
+    step_mm = _check_stack(kept, positions)
+    frames = {file.text("FrameOfReferenceUID") for file in kept}
+    if len(frames) > 1:
+        raise errors.SourceError(
+            f"the CT series of {kept[0].name} has {len(frames)} frames of reference; "
+            "leave the images of one scan"
+        )
+    notes += _about_values(hu, padded)
+    hu, grid = orientation.canonical(hu, planes[kept[0].name], step_mm)
+    return Series(grid, hu, tuple(kept), frames.pop(), tuple(notes))
+
+
+def _check_kind(file: headers.File) -> None:
+    if file.text("SOPClassUID") not in ("", headers.CT):
+        raise file.error(
+            "is an enhanced (multi-frame) CT, which is not supported; export the "
+            "series as single CT images"
+        )
+    if file.numbers("NumberOfFrames") not in ((), (1.0,)):
+        raise file.error("has several frames; export the series as single CT images")
+    if file.text("RescaleType").upper() not in ("", "HU"):
+        raise file.error(
+            f"has RescaleType {file.shown('RescaleType')}, no Hounsfield units (HU); "
+            "export the CT itself, not an image made of it"
+        )
+
+
+def _once(
+    ordered: list[headers.File], planes: Mapping[str, orientation.Plane]
+) -> tuple[list[headers.File], np.ndarray, np.ndarray, list[str]]:
+    """Files, HU and padding [slices, rows, columns] of each position; notes on copies.
+
+    HU are float32.
+    """
+    shape = planes[ordered[0].name].shape
+    hu, padded = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0), bool)
+    kept: list[headers.File] = []
+    notes = []
+    for file in ordered:
+        image = _image(file, shape)
+        if not kept:  # now that there is an image of that size, and not only a header
+            hu = np.empty((len(ordered), *shape), np.float32)
+            padded = np.empty(hu.shape, bool)
+        last = len(kept) - 1
+        hu[last + 1], padded[last + 1] = image
+        if kept:
+            step = planes[file.name].position_mm - planes[kept[-1].name].position_mm
+            if np.linalg.norm(step) <= SAME_MM:
+                if not np.array_equal(hu[last + 1], hu[last]):
+                    raise file.error(
+                        f"and {kept[-1].name} are different images of one series at "
+                        "one position; leave the images of one scan"
+                    )
+                notes.append(f"{file.name} is left out: a copy of {kept[-1].name}")
+                continue
+        kept.append(file)
+    return kept, hu[: len(kept)], padded[: len(kept)], notes
+
+
+def _check_named(kept: list[headers.File]) -> None:
+    """SourceError if slices at two positions are one image by their UID."""
+    known: dict[str, headers.File] = {}
+    for file in kept:
+        uid = file.text("SOPInstanceUID")
+        other = known.setdefault(uid, file)
+        if uid and other is not file:
+            raise file.error(
+                f"and {other.name} have the same SOPInstanceUID at two positions; "
+                "leave the images of one scan, or export it again"
+            )
+
+
+def _image(file: headers.File, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Hounsfield units [rows, columns], and where nothing was measured."""
+    stored, dataset = pixels.read(file)
+    if stored.shape != shape:
+        raise file.error(f"has pixels of shape {stored.shape}, expected one image")
+    padded = pixels.padding(stored, dataset, file)
+    hu = pixels.rescaled(pixels.significant(stored, dataset, file), dataset, file)
+    # Nothing has less than air; scanners fill the corners with -2000, -3024 and so on,
+    # whether they say that it is padding or not.
+    padded = padded | (hu < AIR_HU)
+    return np.where(padded, AIR_HU, hu), padded
+
+
+def _check_stack(kept: list[headers.File], positions: np.ndarray) -> float:
+    """The spacing in mm of slices at `positions` [slices, 3], from the feet."""
+    if len(kept) < 2:
+        raise kept[0].error(
+            "is the only slice of its series, which tells no spacing; export the "
+            "whole series"
+        )
+    sideways = np.abs(positions[:, :2] - positions[0, :2]).max(axis=1)
+    if sideways.max() > SIDEWAYS_MM:
+        worst = int(np.argmax(sideways))
+        slope = sideways[worst] / (positions[worst, 2] - positions[0, 2] or np.inf)
+        raise kept[worst].error(
+            f"lies {sideways[worst]:.2f} mm beside the slice of {kept[0].name} (gantry "
+            f"tilt of {np.degrees(np.arctan(slope)):.1f} degrees, or slices of several "
+            "scans); export the series without tilt"
+        )
+    gaps = np.diff(positions[:, 2])
+    usual = float(np.median(gaps))
+    uneven = np.abs(gaps - usual)
+    if uneven.max() > max(UNEVEN * usual, SAME_MM):
+        worst = int(np.argmax(uneven))
+        raise errors.SourceError(
+            f"between {kept[worst].name} and {kept[worst + 1].name} the CT has a step "
+            f"of {gaps[worst]:.2f} mm, elsewhere {usual:.2f} mm: slices are missing, "
+            "or of several scans; export the whole series with even spacing"
+        )
+    step = float((positions[-1, 2] - positions[0, 2]) / (len(kept) - 1))
+    # Gaps that are each a little too wide add up.
+    drift = np.abs(positions[:, 2] - positions[0, 2] - step * np.arange(len(kept)))
+    if drift.max() > max(UNEVEN * usual, SAME_MM):
+        worst = int(np.argmax(drift))
+        raise kept[worst].error(
+            f"lies {drift[worst]:.2f} mm from where slices {step:.3f} mm apart would "
+            "have it: the spacing of the CT changes; export it with even spacing"
+        )
+    return step
+
+
+def _about_values(hu: np.ndarray, padded: np.ndarray) -> list[str]:
+    """Notes on padding, and on values that may be no Hounsfield units."""
+    notes = []
+    if share := padded.mean():
+        notes.append(
+            f"{share:.1%} of the CT is padding, or less than air: set to {AIR_HU:g} HU"
+        )
+    measured = hu[~padded]
+    low = 0.0
+    if measured.size:
+        low = float(np.percentile(measured, 1, overwrite_input=True))
+    if low > WITHOUT_AIR_HU:
+        notes.append(
+            f"the lowest 1 % of the CT reaches {low:.0f} HU, though air is near -1000: "
+            "look if these are Hounsfield units"
+        )
+    return notes

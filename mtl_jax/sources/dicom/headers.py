@@ -1,0 +1,261 @@
+"""A folder of files to the DICOM headers in it, sorted by what they are.
+
+Goes in: a patient's folder, with anything else in it and under it. Comes out: a Folder
+with the CT images by series, the structure sets, doses and plans, each a File whose
+name in messages is its path inside the folder, without anything that identifies.
+"""
+
+import dataclasses
+import filecmp
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydicom
+from pydicom import uid
+
+from mtl_jax.core import errors
+from mtl_jax.sources.dicom import deidentification, elements
+
+CT = uid.CTImageStorage
+CT_KINDS = (CT, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
+STRUCTURE_SET, DOSE = uid.RTStructureSetStorage, uid.RTDoseStorage
+PLANS = (uid.RTPlanStorage, uid.RTIonPlanStorage)
+
+# Only what is used is read: a private element with a broken type harms nobody.
+HEADER = (
+    *deidentification.KEYWORDS,
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
+    *("FrameOfReferenceUID", "ImageType", "ImagePositionPatient"),
+    *("ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
+    *("SamplesPerPixel", "PixelRepresentation", "RescaleType", "BodyPartExamined"),
+    *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"),
+    *("GridFrameOffsetVector", "ReferencedRTPlanSequence"),
+    *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
+)
+_MARK = b"DICM"
+# A file without preamble begins with an element of group 0002 or 0008, in the one byte
+# order or the other.
+_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class File:
+    """A DICOM file: where it is, its name in messages, and its header."""
+
+    path: Path
+    name: str
+    header: pydicom.Dataset
+    identifiers: deidentification.Identifiers
+
+    def error(self, what: str) -> errors.SourceError:
+        """A SourceError that says `what` of this file."""
+        return errors.SourceError(f"{self.name} {what}")
+
+    def text(self, keyword: str) -> str:
+        return elements.text(self.header, keyword, self.name)
+
+    def shown(self, keyword: str) -> str:
+        """The text of `keyword` as a message may show it."""
+        return repr(self.identifiers.hide(self.text(keyword))[:32])
+
+    def numbers(self, keyword: str, count: int | None = None) -> tuple[float, ...]:
+        return elements.numbers(self.header, keyword, self.name, count)
+
+    def items(self, keyword: str) -> Sequence[pydicom.Dataset]:
+        return elements.items(self.header, keyword, self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The DICOM files of one patient."""
+
+    ct: dict[str, tuple[File, ...]]  # by SeriesInstanceUID
+    structure_sets: tuple[File, ...]
+    doses: tuple[File, ...]
+    plans: tuple[File, ...]
+    notes: tuple[str, ...]
+    identifiers: deidentification.Identifiers
+
+
+def scan(folder: Path) -> Folder:
+    """Read the headers under `folder`; a SourceError for damage or several patients.
+
+    In place of a folder there may be one file.
+    """
+    paths = _paths(folder)
+    numbers = {path: number for number, path in enumerate(paths, 1)}
+    folder = folder if folder.is_dir() else folder.parent
+    identifiers = deidentification.Identifiers(folder.absolute().name)
+    read: dict[Path, pydicom.Dataset] = {}
+    foreign, damaged = [], []
+    for path in paths:
+        hidden = any(part[0] == "." for part in path.relative_to(folder).parts)
+        header = None if hidden else _header(path)
+        if header is not None:
+            read[path] = header
+        elif not hidden and _claims(path):
+            damaged.append(path)
+        else:
+            foreign.append(path)
+    for header in read.values():
+        identifiers.add(
+            elements.text(header, word, "a file") for word in deidentification.KEYWORDS
+        )
+
+    def name(path: Path) -> str:
+        plain = path.relative_to(folder).as_posix()
+        hidden = identifiers.hide(plain)
+        place = f" (file {numbers[path]} of {len(paths)} by path)"
+        return errors.printable(hidden) + place * (hidden != plain)
+
+    if damaged:
+        raise errors.SourceError(
+            f"{listed([name(path) for path in damaged])}: cannot be read as DICOM, "
+            "empty, cut off or damaged; copy it again, or move it away"
+        )
+    files = [File(p, name(p), header, identifiers) for p, header in read.items()]
+    notes = [_skipped("no DICOM", [name(p) for p in foreign])] if foreign else []
+    return _sort(files, notes, identifiers)
+
+
+def study_of_ct(folder: Path) -> str | None:
+    """The StudyInstanceUID of the first CT image under `folder`; None without one.
+
+    What cannot be read is passed over: `scan` says what is wrong with it.
+    """
+    try:
+        paths = _paths(folder)
+    except errors.SourceError:
+        return None
+    for path in paths:
+        header = _header(path)
+        if header is not None and _kind(header) in CT_KINDS:
+            return elements.text(header, "StudyInstanceUID", "a file") or None
+    return None
+
+
+def _paths(folder: Path) -> list[Path]:
+    """All files under `folder`, in order; links to folders are not followed."""
+
+    def refuse(error: OSError) -> None:
+        raise errors.SourceError(
+            f"the patient's folder, or one in it, cannot be read ({error.strerror})"
+        ) from None
+
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise errors.SourceError("the patient's folder is not there, or not a folder")
+    paths = [
+        Path(root) / name
+        for root, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+    ]
+    return sorted(path for path in paths if path.is_file())
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)
+    except OSError:
+        return _MARK.rjust(132)  # something is there: told of when it cannot be read
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does, or is called so."""
+    return _start(path)[:2] in _STARTS or _claims(path)
+
+
+def _claims(path: Path) -> bool:
+    """Whether the file says that it is DICOM, by its mark or its name."""
+    return _start(path)[128:] == _MARK or path.suffix.lower() in (".dcm", ".dicom")
+
+
+def _header(path: Path) -> pydicom.Dataset | None:
+    start = _start(path)
+    if start[128:] != _MARK and start[:2] not in _STARTS:
+        return None
+    try:
+        header = elements.load(path, "", HEADER, pixels=False)
+    except errors.SourceError:
+        return None
+    return header if _kind(header) else None
+
+
+def _kind(header: pydicom.Dataset) -> str:
+    meta = getattr(header, "file_meta", pydicom.Dataset())
+    kind = elements.text(header, "SOPClassUID", "a file")
+    return kind or elements.text(meta, "MediaStorageSOPClassUID", "a file")
+
+
+def _sort(
+    files: list[File], notes: list[str], identifiers: deidentification.Identifiers
+) -> Folder:
+    series: dict[str, list[File]] = {}
+    others: dict[str, list[File]] = {}
+    for file in files:
+        kind = _kind(file.header)
+        if kind in CT_KINDS:
+            if not (uid_of_series := file.text("SeriesInstanceUID")):
+                raise file.error("has no SeriesInstanceUID, or is cut off; copy again")
+            series.setdefault(uid_of_series, []).append(file)
+        else:
+            others.setdefault(kind, []).append(file)
+
+    def take(*kinds: str) -> tuple[File, ...]:
+        found = [file for kind in kinds for file in others.pop(kind, [])]
+        return _once(found, notes)
+
+    structure_sets, doses, plans = take(STRUCTURE_SET), take(DOSE), take(*PLANS)
+    for kind, rest in others.items():
+        with elements.quietly():
+            known = uid.UID(kind)
+            what = known.name
+        # Where there is no name, pydicom gives what stands in the file: anything.
+        if what == known or not known.is_valid:
+            what = "an unknown kind of DICOM"
+        notes.append(_skipped(what, [file.name for file in rest]))
+    used = [*(f for group in series.values() for f in group), *structure_sets, *doses]
+    if len({f.text("PatientID") for f in used} - {""}) > 1:
+        raise errors.SourceError(
+            "the folder holds files of several patients (their PatientID differs), "
+            f"such as {_two_patients(used)}; give each patient a folder of its own"
+        )
+    ct = {key: tuple(group) for key, group in series.items()}
+    return Folder(ct, structure_sets, doses, plans, tuple(notes), identifiers)
+
+
+def _two_patients(files: list[File]) -> str:
+    by_patient = {file.text("PatientID"): file.name for file in reversed(files)}
+    by_patient.pop("", None)
+    return " and ".join(sorted(by_patient.values())[:2])
+
+
+def _once(files: list[File], notes: list[str]) -> tuple[File, ...]:
+    """`files` without copies; two that differ under one UID are a SourceError."""
+    kept: dict[str, File] = {}
+    for file in files:
+        known = kept.setdefault(file.text("SOPInstanceUID") or file.name, file)
+        if known is file:
+            continue
+        if not filecmp.cmp(known.path, file.path, shallow=False):
+            raise file.error(
+                f"and {known.name} differ but have the same SOPInstanceUID; move the "
+                "one away that does not belong to this patient's plan"
+            )
+        notes.append(f"{file.name} is left out: a copy of {known.name}")
+    return tuple(kept.values())
+
+
+def _skipped(what: str, names: list[str]) -> str:
+    plural = "file" if len(names) == 1 else "files"
+    return f"skipped {len(names)} {plural} ({what}): {listed(names)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of `names`, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

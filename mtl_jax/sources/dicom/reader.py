@@ -1,0 +1,294 @@
+"""A folder of clinical DICOM-RT to a Patient on the CT's grid.
+
+Goes in: a folder with a CT series, an RTSTRUCT and an RTDOSE, and perhaps much else.
+Comes out: a Reading, the patient and notes on what was decided on the way. What is
+ambiguous is refused: errors and notes name files by their path inside the folder, and
+neither holds anything that tells who the patient is.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mtl_jax.core import contour_geometry, errors, records, sites
+from mtl_jax.sources.dicom import ct_series, headers, roi_names, rtdose, rtstruct
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is not done unless it is asked for."""
+
+    # Take contours and dose in the CT's coordinates although their frame of reference
+    # is another one, or none.
+    allow_frame_mismatch: bool = False
+    # Take a patient in whom no ROI has the name of a structure that networks contour,
+    # or its contours do not lie on the CT's slices.
+    allow_missing: bool = False
+    # Fill gaps of up to so many slices between two contours of an ROI.
+    fill_gaps: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A patient, and how it came about."""
+
+    patient: records.Patient
+    structure_set: rtstruct.StructureSet
+    notes: tuple[str, ...]
+    roi_names: dict[str, str]  # of each structure, as messages may show it
+    outside_dose: dict[str, float]  # part of each structure that the dose leaves out
+    ct_files: tuple[headers.File, ...]  # of each slice, from the feet
+
+
+def read(
+    folder: Path,
+    *,
+    patient_id: str,
+    site: sites.Site,
+    mapping: Mapping[str, str | None] | None = None,
+    options: Options = Options(),
+    beside: Path | None = None,
+    with_dose: bool = True,
+) -> Reading:
+    """The patient in `folder`, called `patient_id`.
+
+    Contours and dose are taken from the folder or file `beside` if it is given; the
+    dose is read `with_dose` only.
+
+    Raises:
+        SourceError: the folder does not hold one patient's CT and contours, or dose,
+            or something in it is damaged or ambiguous.
+        ConfigError: see `roi_names`.
+    """
+    files = headers.scan(Path(folder))
+    if beside is not None:
+        files = _beside(files, headers.scan(beside))
+    if not with_dose:
+        files = dataclasses.replace(files, doses=())
+    structure_set = _structure_set(files)
+    ct_files, chosen = ct_series.choose(
+        files,
+        series=structure_set.series_uids,
+        images=structure_set.image_uids,
+        frames=structure_set.frame_uids,
+    )
+    assigned = _assign(structure_set, site, mapping, options)
+    ct = ct_series.read(ct_files)
+    notes = [*files.notes, *structure_set.notes, *chosen, *ct.notes]
+    notes += _about_images(structure_set, ct)
+    structures, told = _structures(structure_set, assigned, ct, site, options)
+    notes += told + _absent(site, assigned)
+    dose_gy, known, told = _dose(files, structure_set, ct, options)
+    notes += told
+    outside = {} if known is None else _outside(structures, known)
+    notes += [
+        f"{assigned[name].label}: {part:.1%} lies outside the dose grid"
+        for name, part in outside.items()
+        if part
+    ]
+    stored = ct.hu + np.float32(site.ct_offset_hu)
+    patient = records.Patient(patient_id, ct.grid, stored, structures, dose_gy, known)
+    return Reading(
+        patient=records.check_patient(patient, site.names),
+        structure_set=structure_set,
+        notes=tuple(notes),
+        roi_names={name: roi.label for name, roi in assigned.items()},
+        outside_dose=outside,
+        ct_files=ct.files,
+    )
+
+
+def _beside(ct: headers.Folder, other: headers.Folder) -> headers.Folder:
+    """The CT of one folder with the contours, doses and plans of another."""
+    theirs = (*other.structure_sets, *other.doses)
+    groups = (theirs, [file for files in ct.ct.values() for file in files])
+    known = [{file.text("PatientID") for file in group} - {""} for group in groups]
+    if known[0] and known[1] and known[0] != known[1]:
+        raise errors.SourceError(
+            "the contours or the dose are of another patient than the CT (their "
+            "PatientID differs); give those that belong to this CT"
+        )
+    return dataclasses.replace(
+        other, ct=ct.ct, identifiers=ct.identifiers, notes=(*ct.notes, *other.notes)
+    )
+
+
+def read_structure_set(folder: Path) -> rtstruct.StructureSet:
+    """The structure set that `read` would take, for a survey of its ROIs."""
+    return _structure_set(headers.scan(Path(folder)))
+
+
+def _structure_set(folder: headers.Folder) -> rtstruct.StructureSet:
+    """The only structure set, or the only one that belongs to a dose.
+
+    By the plan of the dose, else by the frame of reference, else by the study.
+    """
+    found = folder.structure_sets
+    if not found:
+        raise errors.SourceError(
+            "no RTSTRUCT here; a patient's folder needs the CT series, an RTSTRUCT and "
+            "an RTDOSE"
+        )
+    structure_set, notes = found[0], list[str]()
+    if len(found) > 1:
+        doses = folder.doses
+        planned = {rtdose.structure_set_of(folder, dose) for dose in doses}
+        frames = {dose.text("FrameOfReferenceUID") for dose in doses} - {""}
+        studies = {dose.text("StudyInstanceUID") for dose in doses} - {""}
+        tests = (
+            [f for f in found if f.text("SOPInstanceUID") in planned],
+            [f for f in found if rtstruct.frames(f) & frames],
+            [f for f in found if f.text("StudyInstanceUID") in studies],
+        )
+        # One that tells nothing leaves it to the next, one that tells of two does not.
+        meant = next((files for files in tests if 0 < len(files) < len(found)), found)
+        if len(meant) != 1:
+            names = headers.listed([file.name for file in meant])
+            raise errors.SourceError(
+                f"several RTSTRUCTs could be meant: {names}; leave the one that was "
+                "planned on, move the others away (or add the RTPLAN that tells)"
+            )
+        structure_set = meant[0]
+        left = [file.name for file in found if file is not structure_set]
+        notes = [f"left out other structure sets: {headers.listed(left)}"]
+    read = rtstruct.read(structure_set)
+    return dataclasses.replace(read, notes=(*notes, *read.notes))
+
+
+def _assign(
+    structure_set: rtstruct.StructureSet,
+    site: sites.Site,
+    mapping: Mapping[str, str | None] | None,
+    options: Options,
+) -> dict[str, rtstruct.Roi]:
+    """The ROI of each structure of `site` that has one."""
+    try:
+        assigned = roi_names.assign(structure_set.names, site, mapping)
+        if not options.allow_missing:
+            assigned.require(site.contoured)
+    except errors.SourceError as error:
+        # It has names as a mapping file has them, in quotes: hide it as a whole.
+        message = structure_set.file.identifiers.hide(str(error))
+        raise structure_set.file.error(f"cannot be mapped: {message}") from None
+    return {
+        structure: structure_set.roi(name)
+        for structure, name in assigned.structures.items()
+    }
+
+
+def _in_frame(uid: str, ct: ct_series.Series, options: Options) -> bool:
+    return options.allow_frame_mismatch or (uid != "" and uid == ct.frame_uid)
+
+
+def _structures(
+    structure_set: rtstruct.StructureSet,
+    assigned: Mapping[str, rtstruct.Roi],
+    ct: ct_series.Series,
+    site: sites.Site,
+    options: Options,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The masks of what was contoured, and notes."""
+    structures, notes = {}, []
+    for name, roi in assigned.items():
+        needed = name in site.contoured and not options.allow_missing
+        mask, told = _mask(structure_set, roi, ct, options, needed=needed)
+        notes += [f"{roi.label}: {what}" for what in told]
+        if mask is not None:
+            structures[name] = mask
+    if not structures:
+        raise structure_set.file.error(
+            "has no contour of this site's structures in the CT; they are of another "
+            "image, or nothing was drawn"
+        )
+    return structures, notes
+
+
+def _mask(
+    structure_set: rtstruct.StructureSet,
+    roi: rtstruct.Roi,
+    ct: ct_series.Series,
+    options: Options,
+    *,
+    needed: bool,
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The mask of `roi` on the CT, None if there is none, and notes.
+
+    An ROI that is `needed` and cannot be drawn on this CT is a SourceError.
+    """
+    if not roi.contours:
+        return None, (*roi.left_out, "not contoured")
+    if not _in_frame(roi.frame_uid, ct, options):
+        raise structure_set.file.error(
+            f"has {roi.label} in another frame of reference than {ct.files[0].name}, "
+            "or one of them states none; export contours and CT that belong together, "
+            "or allow the mismatch if you know that they do"
+        )
+    try:
+        mask, told = contour_geometry.to_mask(roi.contours, ct.grid)
+    except errors.GeometryError as error:
+        if needed:
+            raise structure_set.file.error(f"has {roi.label}: {error}") from None
+        return None, (*roi.left_out, f"left out: {error}")
+    gaps = len(contour_geometry.missing_slices(mask))
+    if gaps and options.fill_gaps:
+        mask = contour_geometry.fill_gaps(mask, ct.grid, options.fill_gaps)
+    left = len(contour_geometry.missing_slices(mask))
+    counts = {
+        f"slices without a contour between others, filled: {gaps - left}": gaps - left,
+        f"slices without a contour between others, left empty: {left}": left,
+    }
+    told = (*roi.left_out, *told, *(what for what, count in counts.items() if count))
+    if not mask.any():
+        return None, (*told, "holds no voxel of the CT, and was left out")
+    return mask, told
+
+
+def _about_images(
+    structure_set: rtstruct.StructureSet, ct: ct_series.Series
+) -> list[str]:
+    here = {file.text("SOPInstanceUID") for file in ct.files}
+    away = structure_set.image_uids - here
+    told = (
+        f"the structure set names {len(away)} images that are not in the CT series; "
+        "contours were placed by their coordinates"
+    )
+    return [told] if away else []
+
+
+def _absent(site: sites.Site, assigned: Mapping[str, rtstruct.Roi]) -> list[str]:
+    missing = [name for name in site.names if name not in assigned]
+    return [f"no ROI is called {', '.join(missing)}"] if missing else []
+
+
+def _dose(
+    folder: headers.Folder,
+    structure_set: rtstruct.StructureSet,
+    ct: ct_series.Series,
+    options: Options,
+) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
+    """The dose on the CT and where it is known, None without an RTDOSE, and notes."""
+    study = ct.files[0].text("StudyInstanceUID")
+
+    def in_frame(file: headers.File) -> bool:
+        uid = file.text("FrameOfReferenceUID")
+        # Without a frame of reference the same study is what is left to go by.
+        same_study = study != "" and file.text("StudyInstanceUID") == study
+        return _in_frame(uid, ct, options) or (uid == "" and same_study)
+
+    files, chosen = rtdose.choose(folder, structure_set.file, in_frame)
+    if not files:
+        return None, None, chosen
+    dose_gy, known, told = rtdose.total(files, ct.grid)
+    return dose_gy, known, (*chosen, *told)
+
+
+def _outside(
+    structures: Mapping[str, np.ndarray], known: np.ndarray
+) -> dict[str, float]:
+    """The part of each structure where the dose is not known."""
+    return {
+        name: float(np.count_nonzero(mask & ~known) / np.count_nonzero(mask))
+        for name, mask in structures.items()
+    }

@@ -1,0 +1,1 @@
+"""The OpenKBP challenge's CSV files to Patients."""

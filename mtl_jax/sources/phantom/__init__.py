@@ -1,0 +1,1 @@
+"""A seed to generated patients, as Patients or as DICOM-RT files."""

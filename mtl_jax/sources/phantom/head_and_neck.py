@@ -1,0 +1,172 @@
+"""Generated head-and-neck patients: a seed goes in, a Patient comes out, or a cohort.
+
+A cartoon with the challenge's ten structures, its stored CT values and its kind of
+plans: enough to learn contours and dose from the image, and no patient's data in it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from mtl_jax.core import geometry, records, sites
+from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.phantom import (
+    generated_folder,
+    head_and_neck_anatomy,
+    patient_frame,
+    planned_dose,
+    tumour,
+)
+
+# Counts up when a seed's patients change: a cohort of another version is not reused.
+VERSION = 2
+
+SITE = sites.OPENKBP
+SHAPE = (128, 128, 128)
+FIELD_MM = 236.0  # side of the square about the head that holds the body
+PLAN_MARGIN_MM = 14.0  # from the last target to the last slice where dose is possible
+
+# How often a structure was not contoured; of the first four at most one is missing.
+MISSING_ONE_OF_FOUR = 0.2
+MISSING = {"Esophagus": 0.5, "Larynx": 0.45, "Mandible": 0.3}
+
+
+def make_patient(seed: int, index: int) -> records.Patient:
+    """Phantom `index` of the cohort `seed`, the same whenever it is asked for."""
+    rng = np.random.default_rng([seed, index])
+    in_plane_mm = float(np.round(rng.uniform(4.1, 4.3), 3))
+    spacing_mm = (float(np.round(rng.uniform(3.0, 3.3), 3)), in_plane_mm, in_plane_mm)
+    grid = geometry.Grid(SHAPE, spacing_mm)
+    pose = patient_frame.draw_pose(rng, grid)
+    window = _window(rng, grid, pose)
+    z, y, x = np.ogrid[window]
+    space = pose.space(z * spacing_mm[0], y * in_plane_mm, x * in_plane_mm)
+    anatomy = head_and_neck_anatomy.draw_anatomy(rng, space)
+    targets = tumour.add_disease(anatomy)
+    dose_gy, possible = _plan(rng, anatomy, targets, spacing_mm)
+
+    def whole(part: np.ndarray) -> np.ndarray:
+        volume = np.zeros(SHAPE, part.dtype)
+        volume[window] = part
+        return volume
+
+    contoured = _contoured(rng, anatomy.organs | targets)
+    return records.Patient(
+        patient_id=f"pt_{index}",
+        grid=grid,
+        ct=whole(_scan(rng, anatomy)),
+        structures={
+            name: whole(contoured[name]) for name in SITE.names if name in contoured
+        },
+        dose_gy=whole(dose_gy),
+        possible_dose_mask=whole(possible),
+    )
+
+
+def _window(
+    rng: np.random.Generator, grid: geometry.Grid, pose: patient_frame.Pose
+) -> tuple[slice, slice, slice]:
+    """The scanned slices, and the square about the head in them."""
+    x, y, z = pose.origin_mm
+    foot_mm, head_mm = rng.uniform((-90, 46), (-76, 60)) * pose.size[2]
+    dz, dy, dx = grid.spacing_mm
+    side = round(FIELD_MM / dy)
+    first = round((z + foot_mm) / dz)
+    last = round((z + head_mm) / dz)
+    row, column = round((y - 24) / dy) - side // 2, round(x / dx) - side // 2
+    limit = SHAPE[1] - side
+    row, column = int(np.clip(row, 0, limit)), int(np.clip(column, 0, limit))
+    return (
+        slice(max(first, 0), min(last, SHAPE[0])),
+        slice(row, row + side),
+        slice(column, column + side),
+    )
+
+
+def _scan(
+    rng: np.random.Generator, anatomy: head_and_neck_anatomy.Anatomy
+) -> np.ndarray:
+    """Stored CT values: whole numbers, HU + offset, 0 outside the body."""
+    shape = anatomy.hu.shape
+    hu = ndimage.gaussian_filter(np.clip(anatomy.hu, -1000, 3000), (0, 0.45, 0.45))
+    texture = rng.standard_normal(shape, np.float32)
+    texture = ndimage.gaussian_filter(texture, (0.8, 1.4, 1.4))
+    texture *= 8.0 / texture.std()
+    hu += texture + rng.uniform(6, 11) * rng.standard_normal(shape, np.float32)
+    stored = np.clip(np.rint(hu + SITE.ct_offset_hu), 1, 4095)
+    return np.where(anatomy.body, stored, 0).astype(np.float32)
+
+
+def _plan(
+    rng: np.random.Generator,
+    anatomy: head_and_neck_anatomy.Anatomy,
+    targets: dict[str, np.ndarray],
+    spacing_mm: geometry.Spacing,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Dose in Gy and where dose is possible."""
+    prescription = np.zeros(anatomy.hu.shape, np.float32)
+    for name, mask in targets.items():
+        target_gy = SITE.structure(name).target_gy
+        assert target_gy is not None
+        prescription[mask] = target_gy
+    treated = np.flatnonzero(prescription.any((1, 2)))
+    margin = round(PLAN_MARGIN_MM / spacing_mm[0])
+    reach = slice(max(treated[0] - margin, 0), treated[-1] + margin + 1)
+    dose = np.zeros_like(prescription)
+    dose[reach] = planned_dose.plan(
+        density=np.clip(1 + anatomy.hu[reach] / 1000, 0, 2.2) * anatomy.body[reach],
+        body=anatomy.body[reach],
+        prescription_gy=prescription[reach],
+        organs={name: mask[reach] for name, mask in anatomy.organs.items()},
+        spacing_mm=(spacing_mm[0], spacing_mm[1]),
+    )
+    # Plans are scaled so that about 95 % of PTV70 gets its prescription.
+    covered = np.percentile(dose[targets["PTV70"]], 5)
+    dose *= rng.uniform(68.5, 70.5) / covered
+    possible = np.zeros_like(anatomy.body)
+    possible[reach] = anatomy.body[reach]
+    return np.round(dose.astype(np.float64), 3).astype(np.float32), possible
+
+
+def _contoured(
+    rng: np.random.Generator, structures: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The structures that somebody drew, and that are in the scan."""
+    missing = {name for name, chance in MISSING.items() if rng.random() < chance}
+    if rng.random() < MISSING_ONE_OF_FOUR:
+        missing.add(SITE.contoured[rng.integers(len(SITE.contoured))])
+    return {
+        name: structures[name]
+        for name in SITE.names
+        if name in structures and name not in missing and structures[name].any()
+    }
+
+
+def write_cohort(
+    folder: Path,
+    *,
+    seed: int,
+    train: int,
+    validation: int,
+    test: int,
+    workers: int = 1,
+) -> None:
+    """Write phantoms into `folder`/provided-data as the challenge's CSV files.
+
+    The folder appears when all is written. One that holds the same cohort is left as it
+    is; one that holds anything else is a SourceError. So many `workers` are at it.
+    """
+    counts = {"train": train, "validation": validation, "test": test}
+    stamp = {"generator": VERSION, "seed": seed, "patients": counts}
+    splits = [split for split, count in counts.items() for _ in range(count)]
+    tasks = [
+        (f"provided-data/{split}-pats/pt_{index}", seed, index)
+        for index, split in enumerate(splits, 1)
+    ]
+    generated_folder.write(folder, stamp, _write_patient, tasks, workers=workers)
+
+
+def _write_patient(folder: Path, seed: int, index: int) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    provided_data.write_patient(make_patient(seed, index), folder)

@@ -1,0 +1,153 @@
+"""The error of the dose in the whole patient, of roles and yardsticks, in Gy.
+
+For OpenKBP these are the challenge's official scores; another site has no DVH score.
+Published scores stand under the role `informed` alone: like it, those networks are
+given the organs and the targets, which a network that sees a CT cannot know.
+"""
+
+from collections.abc import Sequence
+
+from mtl_jax.core import roles, sites
+from mtl_jax.metrics import openkbp
+from mtl_jax.report import render
+from mtl_jax.study import published
+from mtl_jax.study.tables import cells, measures
+
+DOSE = measures.Key("", "dose_error")
+MORE = (measures.Key("", "dose_mae_body"), measures.Key("", "dose_mae_5gy"))
+
+INPUTS = {
+    "none": "CT",
+    "reference": "CT, reference contours",
+    "predicted": "CT, predicted contours",
+    "painted": "CT, organs, targets",
+}
+
+OFFICIAL = (
+    "As the OpenKBP challenge scores (Babier et al. 2021); lower is better. Dose "
+    "score: mean over the n patients of the absolute error summed over all voxels, per "
+    "voxel of the possible-dose mask. DVH score: mean absolute difference over all "
+    "cells (patient, structure, metric) pooled; its ± is of the patients' mean cells."
+)
+PLAIN = (
+    "Dose error: mean over the n patients of the absolute error summed over all "
+    "voxels, per voxel of the possible-dose mask, or of the grid where no mask is "
+    "known; lower is better."
+)
+
+
+def table(study: measures.Study, *, name: str, title: str) -> render.Table:
+    """A row for each role that predicts a dose, each yardstick, and the published."""
+    models = [method for method in study.doing("dose") if DOSE in method.keys]
+    yardsticks = study.yardsticks_with([DOSE])
+    known = {key for method in (*models, *yardsticks) for key in method.keys}
+    variants = sorted({key.variant for key in known if key.metric == DOSE.metric})
+    more = [key for key in MORE if key in known]
+    beside = _published_beside(study)
+    rows = []
+    for method in models:
+        inputs = INPUTS[roles.ROLES[method.name].beside_ct]
+        rows.append(_row(study, method, inputs, variants, more))
+        if method.name == "informed":
+            rows += [_published(score, variants, more) for score in beside]
+    rules = (len(rows),) if yardsticks else ()
+    rows += [_row(study, method, "no image", variants, more) for method in yardsticks]
+    return render.Table(
+        name=name,
+        title=title,
+        caption=tuple(_caption(study, [*models, *yardsticks], variants, more)),
+        columns=tuple(_columns(study.site, variants, more)),
+        rows=tuple(rows),
+        rules=rules,
+    )
+
+
+def _published_beside(study: measures.Study) -> list[published.Score]:
+    """Published scores that `informed`, and no other role, may stand beside."""
+    if "informed" not in study.models:
+        return []
+    return [score for score in published.load().scores if score.site == study.site.name]
+
+
+def _columns(
+    site: sites.Site, variants: Sequence[str], more: Sequence[measures.Key]
+) -> list[render.Column]:
+    official = openkbp.applies(site)
+    columns = [render.Column(name) for name in ("method", "it is given", "n")]
+    for variant in variants:
+        group = variant.replace("_", " ") or "as configured"
+        names = ("dose score", "DVH score") if official else ("dose error",)
+        columns += [render.Column(f"{name}, Gy", group) for name in names]
+    columns += [render.Column(f"{key.metric}, Gy") for key in more]
+    return [*columns, render.Column("DVH cells")] if official else columns
+
+
+def _row(
+    study: measures.Study,
+    method: measures.Method,
+    inputs: str,
+    variants: Sequence[str],
+    more: Sequence[measures.Key],
+) -> tuple[render.Cell, ...]:
+    scores, pooled = [], []
+    official = openkbp.applies(study.site)
+    for variant in variants:
+        scores.append(method.measure(measures.Key("", DOSE.metric, variant)))
+        if official:
+            scores.append(method.official_dvh(study.site, variant))
+    scores += [method.measure(key) for key in more]
+    if official:
+        pooled.append(render.Cell(method.official_dvh(study.site).cells, form="d"))
+    return (
+        render.Cell(method.label),
+        render.Cell(inputs),
+        render.Cell(method.measure(DOSE).n, form="d"),
+        *(cells.cell(score, note="not computed") for score in scores),
+        *pooled,
+    )
+
+
+def _published(
+    score: published.Score, variants: Sequence[str], more: Sequence[measures.Key]
+) -> tuple[render.Cell, ...]:
+    nothing = render.Cell(note="not published")
+    return (
+        render.Cell(f"published: {score.name}"),
+        render.Cell(score.inputs),
+        render.Cell(score.patients, form="d"),
+        cells.printed(score.dose),
+        cells.printed(score.dvh),
+        *([nothing] * (2 * (len(variants) - 1) + len(more) + 1)),
+    )
+
+
+def _caption(
+    study: measures.Study,
+    methods: Sequence[measures.Method],
+    variants: Sequence[str],
+    more: Sequence[measures.Key],
+) -> list[str]:
+    what = OFFICIAL if openkbp.applies(study.site) else PLAIN
+    sentences = [f"{study.cohort}.", what, *cells.spreads(methods)]
+    if len(variants) > 1:
+        sentences.append(
+            "With the possible-dose mask, dose predicted outside it is removed before "
+            "scoring; without, it is kept, and punished."
+        )
+    if more:
+        names = ", ".join(key.metric for key in more)
+        sentences.append(f"{names}: see docs/reference/metrics.md.")
+    beside = _published_beside(study)
+    if beside:
+        sources = "; ".join(f"{score.name}: {score.source}" for score in beside)
+        sentences.append(
+            "Published scores are of the challenge's own 100 test patients and of "
+            "networks that are given organs and targets, so they compare with "
+            f"informed only, and not where its patients are others. {sources}."
+        )
+    if openkbp.applies(study.site):
+        sentences.append(
+            "A network that sees the CT alone knows neither the prescription nor which "
+            "targets there are: its scores do not compare with published ones."
+        )
+    return sentences

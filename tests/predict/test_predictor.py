@@ -1,0 +1,102 @@
+"""A patient predicted alone is as a study predicts it from a data set."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mtl_jax.core import geometry, records, sites
+from mtl_jax.datasets import examples, prepared
+from mtl_jax.inference import volumes
+from mtl_jax.pipeline import batches, predicted_contours
+from mtl_jax.predict import predictor
+from tfds_builders.prostate import make_dummy_data
+
+SITE = sites.PROSTATE
+
+
+@pytest.fixture
+def patient():
+    """Five slices of a size that is not the network's, with all structures."""
+    made = make_dummy_data.pelvis(3)
+    masks = {name: made.structures[name] for name in SITE.names}
+    return records.Patient("p1", make_dummy_data.GRID, made.ct_hu, masks, None, None)
+
+
+def in_a_data_set(network, patient, drawn):
+    """What a study's path from stored slices says."""
+    stack = examples.stack(patient, SITE)
+    rows = list(examples.slices(stack))
+    if drawn:
+        bits = predicted_contours.bits(drawn, SITE, patient.grid.shape)
+        rows = [
+            row | {"predicted": plane} for row, plane in zip(rows, bits, strict=True)
+        ]
+    split = prepared.Split("test", rows, (stack.entry,), SITE)
+    about = network.about
+    feed = batches.evaluation(split, preprocess=about.preprocess, batch_size=8)
+    grids = {0: patient.grid}
+    ((_, found),) = volumes.predict(feed, grids, network.predict, about.preprocess)
+    return found
+
+
+@pytest.mark.parametrize(
+    "role", ["multi", "contour", "seq_human", "informed", "seq_auto"]
+)
+def test_the_same_as_from_a_data_set(network, patient, role):
+    ready = network(role, "prostate")
+    found = predictor.predict(ready, patient)
+    assert bool(found.drawn) == (role == "seq_auto")
+    expected = in_a_data_set(ready, patient, found.drawn)
+    if expected.dose_gy is None:
+        assert found.dose_gy is None
+    else:
+        assert found.dose_gy.dtype == np.float32
+        assert found.dose_gy.max() > 0
+        np.testing.assert_array_equal(found.dose_gy, expected.dose_gy)
+    drawn = ready.about.rules.drawn(expected)
+    assert list(found.masks) == list(drawn)
+    assert any(mask.any() for mask in drawn.values()) == (
+        "contours" in expected_of(role)
+    )
+    for name, mask in drawn.items():
+        np.testing.assert_array_equal(found.masks[name], mask)
+
+
+def expected_of(role):
+    return ("contours",) if role in ("multi", "contour") else ("dose",)
+
+
+def test_what_is_told_changes_the_dose(network, patient):
+    ready = network("seq_human", "prostate")
+    less = {n: m for n, m in patient.structures.items() if n != "Rectum"}
+    other = dataclasses.replace(patient, structures=less)
+    doses = [predictor.predict(ready, one).dose_gy for one in (patient, other)]
+    assert np.abs(doses[0] - doses[1]).max() > 1e-3
+
+
+def test_contours_that_are_drawn_come_from_the_ct_alone(network, patient):
+    ready = network("seq_auto", "prostate")
+    blind = dataclasses.replace(patient, structures={})
+    first, second = (predictor.predict(ready, one) for one in (patient, blind))
+    np.testing.assert_array_equal(first.dose_gy, second.dose_gy)
+    assert any(mask.any() for mask in first.drawn.values())
+
+
+def test_clean_up_and_the_possible_dose_mask_as_configured(network):
+    about = network("multi", "openkbp").about
+    grid = geometry.Grid((1, 1, 5), (1.0, 1.0, 1.0))
+    possible = np.array([[[True, True, False, False, False]]])
+    masks = {"Brainstem": np.array([[[True, True, False, True, False]]])}
+    dose = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
+    found = predictor.Predicted(masks, dose, {})
+    patient = records.Patient("p1", grid, dose, {}, None, possible)
+    for largest in (False, True):
+        rules = dataclasses.replace(
+            about.rules, largest_component=largest, apply_possible_dose_mask=largest
+        )
+        shown = found.as_configured(patient, rules)
+        voxels = [1, 1, 0, int(not largest), 0]
+        assert shown.contours["Brainstem"].astype(int).ravel().tolist() == voxels
+        doses = [1, 2, 0, 0, 0] if largest else [1, 2, 3, 4, 5]
+        assert shown.dose_gy.ravel().tolist() == doses

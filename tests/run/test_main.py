@@ -1,0 +1,158 @@
+"""The command as a user types it: its files, its restarts, its errors."""
+
+import json
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from mtl_jax.evaluation import scoring
+from mtl_jax.inference import volumes
+from mtl_jax.train import writers
+from tests import commands
+
+STEPS = 12
+SCHEDULE = {
+    "train__steps": STEPS,
+    "train__checkpoint_every": 3,
+    "train__validate_every": 6,
+    "train__images_every": 6,
+    "dwa__interval_steps": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def finished(command, tmp_path_factory):
+    def make(folder):
+        status, out, err = command.run(folder, **SCHEDULE)
+        assert status == 0, err
+        return out
+
+    return commands.once(tmp_path_factory, "finished", make)
+
+
+def test_a_run_leaves_every_file_of_the_contract(finished):
+    workdir, out = finished
+    names = {path.name for path in workdir.iterdir()}
+    assert names == {
+        *("config.json", "provenance.json", "statistics.json", "metrics.jsonl"),
+        *("tensorboard", "checkpoints", "predictions", "evaluation"),
+        *("training_data.json", "model_card.md"),
+    }
+    assert json.loads((workdir / "config.json").read_text())["train.steps"] == STEPS
+    (start,) = json.loads((workdir / "provenance.json").read_text())["starts"]
+    assert start["from_step"] == 0
+    assert "jax" in start["versions"]
+    assert "fitted" in json.loads((workdir / "statistics.json").read_text())["origin"]
+    assert f"{workdir}/evaluation/test.png" in out
+    assert "mean dose map" in out
+    assert f"model card: {workdir}/model_card.md" in out
+
+
+def test_metrics_have_a_row_for_each_logged_step_and_validation(finished):
+    rows = writers.read_json_lines(finished[0] / "metrics.jsonl")
+    training = [row for row in rows if "loss/total" in row]
+    assert [row["step"] for row in training] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "validation/score" in row] == [6, 12]
+    ones = [row["weight/dose"] for row in training[:4]]
+    assert ones == [1.0] * 4  # two intervals of four steps
+    assert training[4]["weight/dose"] != 1.0
+    for row in training:
+        assert row["weight/dose"] + row["weight/contours"] == pytest.approx(2, rel=1e-6)
+        assert row["images_per_second"] > 0
+
+
+def test_predictions_are_on_the_patients_own_grid(finished):
+    workdir, _ = finished
+    (path,) = (workdir / "predictions" / "test").iterdir()
+    prediction = volumes.read(path)
+    assert prediction.dose_gy.shape == (128, 128, 128)
+    assert prediction.dose_gy.dtype == np.float32
+    assert prediction.contours.shape == (4, 128, 128, 128)
+    assert prediction.contours.dtype == np.float16
+    rows = scoring.read_csv(workdir / "evaluation" / "test.csv")
+    (error,) = [
+        row.error for row in rows if row.metric == "dose_error" and not row.variant
+    ]
+    summary = json.loads((workdir / "evaluation" / "test.json").read_text())
+    assert summary["openkbp_dose_score"] == pytest.approx(error)
+    beside = summary["yardsticks"]
+    assert beside["mean_dose_map"]["openkbp_dose_score"] > 0
+    assert beside["mean_shape_at_true_centroid"]["mean_dice"] > 0
+    assert (workdir / "evaluation/yardsticks/test/prior_map.csv").exists()
+
+
+def final(workdir):
+    """The bytes of the last checkpoint's digest, and the reproducible metrics."""
+    run = json.loads(
+        (workdir / "checkpoints" / str(STEPS) / "run/metadata").read_text()
+    )
+    rows = writers.read_json_lines(workdir / "metrics.jsonl")
+    return run["digest"], [
+        {k: v for k, v in row.items() if k not in writers.TIMING} for row in rows
+    ]
+
+
+def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
+    command, finished, tmp_path
+):
+    chance = random.Random()
+    workdir, kills = tmp_path / "run", 0
+    for _ in range(2):
+        process = command.start(workdir, **SCHEDULE)
+        metrics = workdir / "metrics.jsonl"
+        begun = len(writers.read_json_lines(metrics))
+        delay = chance.uniform(0, 1.0)
+        kills += commands.kill_in_training(process, metrics, begun, delay)
+    assert kills
+    status, _, err = command.run(workdir, **SCHEDULE)
+    assert status == 0, err
+    assert final(workdir) == final(finished[0])
+
+
+def test_sigterm_saves_and_the_next_start_goes_on(command, finished, tmp_path):
+    workdir = tmp_path / "run"
+    process = command.start(workdir, **SCHEDULE)
+    while len(writers.read_json_lines(workdir / "metrics.jsonl")) < 1:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 75, err
+    assert "the same command goes on" in err
+    status, _, err = command.run(workdir, **SCHEDULE)
+    assert status == 0, err
+    assert final(workdir) == final(finished[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "message"),
+    [
+        (
+            {"train__bach_size": 4},
+            1,
+            "train.bach_size; did you mean 'train.batch_size'",
+        ),
+        ({"config": "configs/demo.py:mutli"}, 1, "did you mean 'multi'"),
+        ({"config": "configs/nothing.py"}, 1, "configs/nothing.py"),
+        ({"data__structures": "('Brainsten','Larynx')"}, 1, "'Brainstem'"),
+        ({"train__steps": "many"}, 2, "train.steps"),
+    ],
+)
+def test_bad_input_is_one_clear_line(command, tmp_path, settings, status, message):
+    found, _, err = command.run(tmp_path / "run", **settings)
+    assert found == status
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_of_another_run_is_refused_and_left_alone(command, finished):
+    workdir, _ = finished
+    before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
+    status, _, err = command.run(workdir, **(SCHEDULE | {"seed": 7}))
+    assert status == 1
+    assert "seed was 0, is 7" in err
+    assert {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()} == before

@@ -1,0 +1,350 @@
+"""The TFDS builder that all sites share: patients by split, to shards of slices.
+
+A site's builder says what it reads; this one reads patients in `workers` processes,
+writes each as a run of slices, and keeps an index of them in the data set's metadata.
+Whatever the number of workers, by Beam or not, and however the source is packed, the
+data set is the same.
+"""
+
+import abc
+import contextlib
+import functools
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from mtl_jax.core import errors, records, sites, workers
+from mtl_jax.datasets import examples, splits
+from tfds_builders import beam, data_folder, growing_index
+
+# Consecutive patients that share a shard; the patients of a shard are held in memory.
+PATIENTS_PER_SHARD = 8
+
+
+class Location(Protocol):
+    """Where a source lies; cheap to make, opened only to build."""
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def is_folder(self) -> bool:
+        """Other processes can read its patients, from paths alone."""
+        ...
+
+    def open(self) -> "Source": ...
+
+
+class Source(Protocol):
+    """Patients by split, in their order."""
+
+    @property
+    def patients(self) -> Mapping[str, tuple[str, ...]]: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def contoured(self, split: str, patient_id: str) -> tuple[str, ...]: ...
+
+    def raw(self, split: str, patient_id: str) -> Any: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class PatientBuilder(tfds.core.ShardBasedBuilder):
+    """Builds a data set of slices from the patients of a source.
+
+    Not a GeneratorBasedBuilder: that one sorts a whole split in memory, and beyond 1 GB
+    needs TensorFlow.
+    """
+
+    SITE: ClassVar[sites.Site]
+    # Rows and columns of a slice; None where they differ between patients.
+    PLANE: ClassVar[tuple[int | None, int | None]]
+    HOMEPAGE: ClassVar[str]
+    # Makes a patient of what Source.raw gives; a function of a module, for the workers.
+    READ: ClassVar[Callable[[Any], records.Patient]]
+    # Consecutive patients that share a shard, where they are larger than most.
+    PER_SHARD: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        *,
+        site: sites.Site | None = None,
+        workers: int = 1,
+        file_format: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.site = site or self.SITE
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+        self.workers = workers
+        self.downloads = self.manual_dir = Path()
+        self._chosen: dict[str, tuple[str, ...]] = {}
+        self._written = growing_index.Written(iter(()))
+
+    @abc.abstractmethod
+    def locate(self, manual_dir: Path) -> Location | None:
+        """The source in `manual_dir`; None if there is nothing at all."""
+
+    @abc.abstractmethod
+    def download(self, dl_manager: tfds.download.DownloadManager) -> Location:
+        """The public source, when there is nothing in the manual_dir."""
+
+    def refuse(self, patient_id: str, error: errors.MtlError) -> None:
+        """What becomes of a patient that cannot be read: here, the end of the build."""
+        del patient_id
+        raise error
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        image = {"shape": self.PLANE, "encoding": "bytes"}
+        tensor = tfds.features.Tensor
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "ct": tensor(dtype=np.int16, doc="stored values", **image),
+                    "dose_gy": tensor(dtype=np.float32, doc="Gy", **image),
+                    "masks": tensor(
+                        dtype=np.uint16,
+                        doc=f"bits: {', '.join(self.site.names)}, possible-dose mask",
+                        **image,
+                    ),
+                    "present": tensor(
+                        shape=(len(self.site.structures),),
+                        dtype=np.bool_,
+                        encoding="bytes",
+                        doc="contoured in this patient, in the order of the bits",
+                    ),
+                    "has_dose": tfds.features.Scalar(dtype=np.bool_),
+                    "patient": tfds.features.Text(),
+                    "slice": tfds.features.Scalar(dtype=np.int32, doc="from the feet"),
+                    "spacing_mm": tensor(
+                        shape=(3,), dtype=np.float64, encoding="bytes", doc="z, y, x"
+                    ),
+                }
+            ),
+            homepage=self.HOMEPAGE,
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: Any = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Build the data set, or keep one that was built from the same source."""
+        config = download_config or tfds.download.DownloadConfig()
+        self.downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
+        usual = self.downloads / "manual"
+        self.manual_dir = Path(config.manual_dir or usual).expanduser()
+        is_given = self.manual_dir.absolute() != usual.absolute()
+        if is_given and not self.manual_dir.is_dir():
+            raise errors.SourceError(
+                f"the manual_dir {self.manual_dir} is not a folder; "
+                f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            )
+        build = functools.partial(
+            super().download_and_prepare,
+            download_dir=download_dir,
+            download_config=config,
+            **kwargs,
+        )
+        overwrite, data_set = config.download_mode.overwrite_dataset, self.data_path
+        if overwrite or not data_set.exists():
+            with data_folder.held(Path(data_set)):
+                if not data_set.exists():
+                    return self._build(build, is_given=is_given)
+                if overwrite:
+                    return self._replace(build)
+            self.info.read_from_directory(self._data_dir)  # another process was first
+        return self._check_same_source(is_given=is_given)
+
+    def _build(self, build: Callable[[], None], *, is_given: bool) -> None:
+        """Build; if another process was first, keep its data set, if it is the same."""
+        try:
+            build()
+        except OSError:
+            if not self.data_path.exists():
+                raise
+            self.info.read_from_directory(self._data_dir)
+            self._check_same_source(is_given=is_given)
+
+    def _replace(self, build: Callable[[], None]) -> None:
+        """Build beside the data set that is there; only then take its place."""
+        there = Path(self.data_path)
+        new, old = data_folder.beside(there)
+        self._data_dir = str(new)
+        try:
+            build()
+        finally:
+            self._data_dir = str(there)
+        there.rename(old)
+        new.rename(there)
+        shutil.rmtree(old)
+        self.info.update_data_dir(self._data_dir)
+
+    def _check_same_source(self, *, is_given: bool) -> None:
+        """DatasetError if the data set was built from another source than is there.
+
+        `is_given`: the user named the manual_dir, so that it must hold a source. TFDS's
+        own may well hold the files of other data sets.
+        """
+        built = splits.Index.of(self.info.metadata, self.data_path).origin
+        try:
+            location = self.locate(self.manual_dir)
+        except errors.SourceError:
+            if is_given:
+                raise
+            return
+        given = location.fingerprint if location else built.fingerprint
+        if location is not None and given != built.fingerprint:
+            raise errors.DatasetError(
+                f"the data set in {self.data_path} was built from "
+                f"{built.description}, fingerprint {built.fingerprint[:12]}; "
+                f"{location.description} has fingerprint {given[:12]}: "
+                "other patients, or the same ones changed or packed anew. Give another "
+                f"--data_dir, or remove {self.data_path} to build it again"
+            )
+
+    def _download_and_prepare(
+        self, dl_manager: Any, download_config: Any = None
+    ) -> None:
+        location = self._find(dl_manager)
+        with location.open() as source, contextlib.ExitStack() as stack:
+            self._chosen = {
+                split: splits.select(
+                    self.builder_config.name,
+                    split,
+                    {p: source.contoured(split, p) for p in source.patients[split]},
+                    self.site,
+                )
+                for split in splits.SPLITS
+            }
+            origin = splits.Origin(location.fingerprint, source.description)
+            self._written = growing_index.Written(iter(()))
+            if download_config is not None and beam.is_asked_for(download_config):
+                self._write_by_beam(location, source, download_config)
+            else:
+                stacks = self._read(source, self._chosen)
+                self._written = growing_index.Written(
+                    stack.enter_context(contextlib.closing(stacks))
+                )
+                super()._download_and_prepare(dl_manager, download_config)
+        if empty := [k for k, entries in self._written.entries.items() if not entries]:
+            raise errors.DatasetError(
+                f"no patient of {', '.join(empty)} can be taken, all are refused; a "
+                "data set needs some in each split"
+            )
+        index = splits.Index(
+            site=self.site,
+            cohort=self.builder_config.name,
+            origin=origin,
+            fingerprint=self._written.fingerprint,
+            patients={k: tuple(v) for k, v in self._written.entries.items()},
+        )
+        self.info.metadata.update(index.to_json())
+
+    def _find(self, dl_manager: tfds.download.DownloadManager) -> Location:
+        """The source in the manual_dir; with nothing there, the public one."""
+        try:
+            manual_dir = Path(dl_manager.manual_dir)
+        except AssertionError:  # TFDS: the folder is not there, or empty
+            return self.download(dl_manager)
+        return self.locate(manual_dir) or self.download(dl_manager)
+
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> dict[str, list[Callable[[], Iterator[tuple[int, records.Example]]]]]:
+        del dl_manager
+        return {
+            split: [
+                functools.partial(self._written.shard, split, len(ids))
+                for ids in shards
+            ]
+            for split, shards in self._shards().items()
+        }
+
+    def _write_by_beam(
+        self, location: Location, source: Source, config: tfds.download.DownloadConfig
+    ) -> None:
+        """What TFDS's `_download_and_prepare` does, by the processes of a runner."""
+        if not location.is_folder:
+            raise errors.SourceError(
+                "with Beam each process reads patients' files by itself, not "
+                f"{location.description}: unpack it, and give the folder as manual_dir"
+            )
+        parts = self._shards()
+        names = {split: self._get_filename_template(split) for split in parts}
+        files = {
+            split: names[split].sharded_filepaths(len(ids))
+            for split, ids in parts.items()
+        }
+        shards = [
+            beam.Shard(Path(file).absolute(), {p: source.raw(split, p) for p in ids})
+            for split in parts
+            for ids, file in zip(parts[split], files[split], strict=True)
+        ]
+        read = functools.partial(growing_index.attempt, type(self).READ, site=self.site)
+        writer = beam.make_writer(self.info.features, self._example_writer())
+        told = iter(beam.write(shards, read, writer, config))
+        infos = [
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[self._take_up(split, next(told)) for _ in files[split]],
+                num_bytes=sum(Path(file).stat().st_size for file in files[split]),
+                filename_template=names[split],
+            )
+            for split in parts
+        ]
+        self.info.set_splits(tfds.core.SplitDict(infos))
+
+    def _take_up(self, split: str, told: beam.Outcomes) -> int:
+        """Keep what the index needs of a shard's patients; their slices' number."""
+        slices = 0
+        for patient, outcome in told.items():
+            if isinstance(outcome, errors.MtlError):
+                self.refuse(patient, outcome)
+            else:
+                self._written.add(split, outcome.entry, outcome.digest)
+                slices += outcome.entry.slices
+        return slices
+
+    def _shards(self) -> dict[str, list[tuple[str, ...]]]:
+        """The patients of each shard, by split."""
+        size = self.PER_SHARD or PATIENTS_PER_SHARD
+        return {
+            split: [ids[first : first + size] for first in range(0, len(ids), size)]
+            for split, ids in self._chosen.items()
+        }
+
+    def _read(
+        self, source: Source, chosen: Mapping[str, tuple[str, ...]]
+    ) -> Generator[examples.Stack | None]:
+        """The stacks of all `chosen` patients in order, under a progress bar.
+
+        None stands for a patient that is refused.
+        """
+        read = type(self).READ
+        patients = [(split, patient) for split in chosen for patient in chosen[split]]
+        tasks = ((read, source.raw(*patient), self.site) for patient in patients)
+        done = workers.in_order(growing_index.attempt, tasks, self.workers)
+        bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
+        with contextlib.closing(done), bar:
+            for (_, patient), stack in zip(patients, done, strict=True):
+                bar.update()
+                if isinstance(stack, errors.MtlError):
+                    self.refuse(patient, stack)
+                    stack = None
+                yield stack
