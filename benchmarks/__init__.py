@@ -1,1 +1,1 @@
-"""Measurements, each `python -m benchmarks.NAME`; they print Markdown tables."""
+"""Benchmarks: `python -m benchmarks.NAME` measures and prints a Markdown table."""

@@ -1,10 +1,10 @@
-"""Images per second of the input pipeline, beside random access to its shards.
+"""Images per second of the input pipeline, compared with random access to its shards.
 
     python -m benchmarks.input_pipeline --data_dir=DIR --manual_dir=DIR
 
-Goes in: OpenKBP patients, real or phantom; the data set is built if it is not in
-`data_dir` yet. Comes out: a Markdown table of medians. The rounds of all measurements
-take turns, so that the ratios hold even where the machine has other work.
+Input: OpenKBP patients, real or phantom; the data set is built if `data_dir` does not
+hold it yet. Output: a Markdown table of medians. The measurements take turns, so that
+the ratios are valid even on a busy machine.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from mtl_jax.run import command, wiring
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """Something that yields, as often as it is asked, how many images it has read."""
+    """A way to read images."""
 
     name: str
-    start: Callable[[], Iterator[int]]
+    start: Callable[[], Iterator[int]]  # each item: the number of images just read
 
 
 def main() -> None:
-    """Parse the flags, measure, print."""
+    """Measure and print the table."""
     flags = parse_flags()
     config = openkbp.get_config(flags.role)
     data = command.prepare_in(
@@ -52,34 +52,34 @@ def main() -> None:
 
 
 def parse_flags() -> argparse.Namespace:
-    """What to measure, and for how long."""
+    """The flags: data, role, batch size and duration."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.input_pipeline",
-        description="Images per second of the input pipeline, and of its parts.",
+        description="Images per second of the input pipeline and its parts.",
     )
-    parser.add_argument("--data_dir", type=Path, help="TFDS's data directory")
-    parser.add_argument("--manual_dir", type=Path, help="raw patients")
-    parser.add_argument("--role", default="multi", help="role (core/roles)")
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--data_dir", type=Path, help="data directory of TFDS")
+    parser.add_argument("--manual_dir", type=Path, help="folder of the raw patients")
+    parser.add_argument("--role", default="multi", help="role (multi)")
+    parser.add_argument("--batch_size", type=int, default=8, help="images (8)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round (2)")
+    parser.add_argument("--rounds", type=int, default=7, help="of each (7)")
     return parser.parse_args()
 
 
 def list_measurements(
     split: prepared.Split, config: Any, batch_size: int
 ) -> list[Measurement]:
-    """What is measured; the first is what the others are compared with."""
+    """All measurements; the others are compared with the first one."""
     data = config.data
     settings = dict(config.augment)
     settings.pop("enabled")
-    prepare = wiring.make_preprocess(config, data)
-    change = augment.Augment(site=prepare.site, ct_std=data.ct_std, **settings)
+    preprocess = wiring.make_preprocess(config, data)
+    augmented = augment.Augment(site=preprocess.site, ct_std=data.ct_std, **settings)
 
     def training(augmentation: augment.Augment | None) -> batches.Training:
         return batches.training(
             split,
-            preprocess=prepare,
+            preprocess=preprocess,
             augment=augmentation,
             batch_size=batch_size,
             seed=config.seed,
@@ -95,9 +95,9 @@ def list_measurements(
             yield 1
 
     def one_thread() -> Iterator[int]:
-        whole = training(None)
+        loader = training(None)
         for step in itertools.count():
-            yield len(whole.batch(step)["mask"])
+            yield len(loader.batch(step)["mask"])
 
     def read_ahead(augmentation: augment.Augment | None) -> Iterator[int]:
         for batch in training(augmentation).iterate(0):
@@ -107,7 +107,7 @@ def list_measurements(
         Measurement("random access to the shards, `source[i]`", raw),
         Measurement("batches, one thread", one_thread),
         Measurement("batches, read ahead", lambda: read_ahead(None)),
-        Measurement("batches, read ahead, augmented", lambda: read_ahead(change)),
+        Measurement("batches, read ahead, augmented", lambda: read_ahead(augmented)),
     ]
 
 
@@ -121,7 +121,7 @@ def measure(
     )
     for _, each in turns:
         images = each.start()
-        for _ in range(32):  # the buffer of batches that were read ahead is empty again
+        for _ in range(32):  # until the batches that were read ahead are used up
             next(images)
         begin, count = time.perf_counter(), 0
         while time.perf_counter() - begin < seconds:
@@ -132,7 +132,7 @@ def measure(
 
 
 def describe(split: prepared.Split, flags: argparse.Namespace) -> str:
-    """One line on data and machine."""
+    """One line on the data and the machine."""
     return (
         f"{len(split.patients)} patients, {len(split.source)} slices, batches of "
         f"{flags.batch_size}, role {flags.role}; {os.cpu_count()} cores "
@@ -143,14 +143,14 @@ def describe(split: prepared.Split, flags: argparse.Namespace) -> str:
 
 
 def table(rates: dict[str, list[float]]) -> str:
-    """Markdown."""
+    """Medians, ranges and ratios in Markdown."""
     first = next(iter(rates.values()))
     lines = [
         "| | images/s | lowest - highest | of random access |",
         "|---|---|---|---|",
     ]
     for name, values in rates.items():
-        # Rounds that followed each other are compared, not the medians.
+        # Consecutive rounds are compared, not the medians.
         share = statistics.median(v / f for v, f in zip(values, first, strict=True))
         lines.append(
             f"| {name} | {statistics.median(values):,.0f} | "

@@ -1,10 +1,10 @@
-"""What the training loop costs over the bare step, at the default intervals.
+"""Overhead of the training loop over the bare step, at the default intervals.
 
     python -m benchmarks.loop_overhead --data_dir=DIR [--manual_dir=DIR] [--steps=20]
 
-The bare step runs on one batch that lies on the device; the loop reads, places, logs,
-draws and saves. Both take turns. Comes out: a Markdown table, and the overhead of an
-epoch of the configuration: everything but validation's own forward passes.
+The bare step runs on one batch on the device. The loop also reads, transfers, logs,
+draws and saves. Both take turns. Output: a Markdown table, and the overhead of an epoch
+of the configuration, without the forward passes of the validation.
 """
 
 import argparse
@@ -27,18 +27,21 @@ from mtl_jax.train import checkpoint, loop, writers
 
 
 def parse_flags() -> argparse.Namespace:
-    """What to measure, and how long."""
-    parser = argparse.ArgumentParser(description="What the training loop costs.")
-    parser.add_argument("--data_dir", type=Path, required=True)
-    parser.add_argument("--manual_dir", type=Path)
-    parser.add_argument("--role", default="multi")
-    parser.add_argument("--steps", type=int, default=20, help="steps of each turn")
-    parser.add_argument("--turns", type=int, default=3)
+    """The flags: data, role and duration."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.loop_overhead",
+        description="Overhead of the training loop over the bare step.",
+    )
+    parser.add_argument("--data_dir", type=Path, required=True, help="of TFDS")
+    parser.add_argument("--manual_dir", type=Path, help="folder of the raw patients")
+    parser.add_argument("--role", default="multi", help="role (multi)")
+    parser.add_argument("--steps", type=int, default=20, help="steps of each turn (20)")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each (3)")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the table."""
     flags = parse_flags()
     config = openkbp.get_config(flags.role)
     config.model.pretrained = "none"
@@ -53,102 +56,102 @@ def main() -> None:
 
 
 def measure(run: wiring.Run, *, steps: int, turns: int) -> dict[str, list[float]]:
-    """Seconds of a bare step, a step of the loop, a checkpoint, and a picture."""
+    """Seconds of a bare step, a step of the loop, a checkpoint and a picture."""
     state, _ = run.initial_state()
     update = run.backend.update(run.step.train)
     batch = run.backend.put_batch(run.training_batches.batch(0))
-    placed = update(run.backend.put_state(state), batch)  # compiles
-    jax.block_until_ready(placed)
+    on_device = update(run.backend.put_state(state), batch)  # compiles
+    jax.block_until_ready(on_device)
     seconds: dict[str, list[float]] = {
         "bare step": [], "step in the loop": [], "checkpoint": [], "picture": []
     }  # fmt: skip
     for turn in tqdm(range(turns), desc="turns"):
         start = time.perf_counter()
         for _ in range(steps):
-            placed = update(placed, batch)
-        jax.block_until_ready(placed)
+            on_device = update(on_device, batch)
+        jax.block_until_ready(on_device)
         seconds["bare step"].append((time.perf_counter() - start) / steps)
         folder = run.workdir / str(turn)
-        seconds["checkpoint"].append(save(run, placed, folder / "once"))
-        seconds["step in the loop"].append(in_loop(run, state, steps, folder))
-        seconds["picture"].append(picture(run, placed))
+        seconds["checkpoint"].append(time_checkpoint(run, on_device, folder / "once"))
+        seconds["step in the loop"].append(time_loop_step(run, state, steps, folder))
+        seconds["picture"].append(time_picture(run, on_device))
     return seconds
 
 
-def save(run: wiring.Run, placed: Any, folder: Path) -> float:
-    """Seconds of one checkpoint, until it is on disk."""
+def time_checkpoint(run: wiring.Run, on_device: Any, folder: Path) -> float:
+    """Seconds until one checkpoint is on disk."""
     with checkpoint.Checkpoints(folder) as checkpoints:
         start = time.perf_counter()
-        host = run.backend.host(placed)
+        host = run.backend.host(on_device)
         checkpoints.save(1, host, run.in_checkpoint, None)
         checkpoints.wait()
         return time.perf_counter() - start
 
 
-def in_loop(run: wiring.Run, state: Any, steps: int, folder: Path) -> float:
-    """Seconds of a step of the loop: a long run less a short one, by their difference.
+def time_loop_step(run: wiring.Run, state: Any, steps: int, folder: Path) -> float:
+    """Seconds per step of the loop, from the difference of a long and a short run.
 
-    What a run does once is in both: compiling, the first slow steps, the checkpoint
-    that it ends with.
+    The difference removes what each run does once: compilation, the slow first steps,
+    and the final checkpoint.
     """
-    short = once_through(run, state, steps // 2, folder / "short")
-    long = once_through(run, state, steps // 2 + steps, folder / "long")
+    short = time_loop(run, state, steps // 2, folder / "short")
+    long = time_loop(run, state, steps // 2 + steps, folder / "long")
     return (long - short) / steps
 
 
-def once_through(run: wiring.Run, state: Any, steps: int, folder: Path) -> float:
-    """Seconds of a loop of `steps` steps, from when it asks for its second batch."""
-    asked: list[float] = []
+def time_loop(run: wiring.Run, state: Any, steps: int, folder: Path) -> float:
+    """Seconds of a loop of `steps` steps, from the request of its second batch on."""
+    requests: list[float] = []
 
     def timed(first: int) -> Iterator[records.Batch]:
         for batch in run.training_batches.iterate(first):
-            asked.append(time.perf_counter())
+            requests.append(time.perf_counter())
             yield batch
 
     with checkpoint.Checkpoints(folder / "checkpoints") as checkpoints:
-        this = dataclasses.replace(
-            run.loop(checkpoints, lambda: len(asked) >= steps), batches_from=timed
+        training_loop = dataclasses.replace(
+            run.loop(checkpoints, lambda: len(requests) >= steps), batches_from=timed
         )
         writer = writers.open_writers(folder, resume_step=0)
-        loop.train(this, state, writer)
-        total = time.perf_counter() - asked[1]
+        loop.train(training_loop, state, writer)
+        total = time.perf_counter() - requests[1]
         writer.close()
     return total
 
 
-def picture(run: wiring.Run, placed: Any) -> float:
-    """Seconds of one picture, after the first of a run."""
+def time_picture(run: wiring.Run, on_device: Any) -> float:
+    """Seconds of one picture that is not the first of the run."""
     with (
         tempfile.TemporaryDirectory() as folder,
         checkpoint.Checkpoints(Path(folder)) as checkpoints,
     ):
         validation = loop.Validation(run.loop(checkpoints, lambda: False))
-        validation.picture(placed)
+        validation.picture(on_device)
         start = time.perf_counter()
-        validation.picture(placed)
+        validation.picture(on_device)
         return time.perf_counter() - start
 
 
 def report(run: wiring.Run, seconds: dict[str, list[float]]) -> None:
-    """Print medians and spread, and the overhead of an epoch."""
+    """Print medians and ranges, and the overhead of an epoch."""
     print("| | median, s | least | most |\n|---|---|---|---|")
     for name, values in seconds.items():
         middle = statistics.median(values)
         print(f"| {name} | {middle:.3f} | {min(values):.3f} | {max(values):.3f} |")
-    extra = [
-        inside / bare - 1
-        for bare, inside in zip(
+    overheads = [
+        loop_step / bare_step - 1
+        for bare_step, loop_step in zip(
             seconds["bare step"], seconds["step in the loop"], strict=True
         )
     ]
     epoch = run.schedule.epoch_steps
     bare = statistics.median(seconds["bare step"]) * epoch
     once = sum(statistics.median(seconds[n]) for n in ("checkpoint", "picture"))
-    total = statistics.median(extra) + once / bare
+    total = statistics.median(overheads) + once / bare
     device = jax.devices()[0].device_kind
     print(
         f"\nAn epoch of {epoch} steps on {device}: reading and logging "
-        f"{100 * statistics.median(extra):.2f} %, one checkpoint and one picture "
+        f"{100 * statistics.median(overheads):.2f} %, one checkpoint and one picture "
         f"{100 * once / bare:.2f} %, together {100 * total:.2f} % over the bare steps."
     )
 

@@ -2,10 +2,11 @@
 
     python -m benchmarks.phantom_difficulty --data_dir=DIR --workdir=DIR [--steps=N]
 
-Trains the demo's network twice for as many steps: as it is, and with the training CTs
-shuffled between the patients, so that it can only learn by heart; and makes a voxel
-prior map. Comes out: a Markdown table of the mean Dice on held-out phantoms and of how
-the training loss fell, and `difficulty.json` in the workdir.
+Trains the demo's network twice for the same number of steps: on the phantoms as they
+are, and with the training CTs shuffled between patients, so that the network can only
+memorise. A prior map of the voxels is the third method. Output: a Markdown table with
+the mean Dice on held-out phantoms and the training loss, and `difficulty.json` in the
+workdir.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from mtl_jax.train import writers
 
 
 class ShuffledCt:
-    """A split's slices, each patient with the CT of the next one in a random ring."""
+    """The slices of a split; each patient has the CT of the next in a random ring."""
 
     def __init__(self, split: prepared.Split, seed: int) -> None:
         self._source = split.source
@@ -45,16 +46,19 @@ class ShuffledCt:
 
 
 def parse_flags() -> argparse.Namespace:
-    """Where things are, and how long to train."""
-    parser = argparse.ArgumentParser(description="How hard the demo's phantoms are.")
-    parser.add_argument("--data_dir", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--steps", type=int, help="instead of the demo's own")
+    """The flags: folders, and the number of training steps."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.phantom_difficulty",
+        description="How hard it is to contour the demo's phantoms.",
+    )
+    parser.add_argument("--data_dir", type=Path, required=True, help="of TFDS")
+    parser.add_argument("--workdir", type=Path, required=True, help="output folder")
+    parser.add_argument("--steps", type=int, help="default: those of the demo")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Train, compare, print."""
+    """Train both networks, and print the table."""
     flags = parse_flags()
     config = demo.get_config()
     if flags.steps is not None:
@@ -62,10 +66,10 @@ def main() -> None:
     data = command.prepare_in(config, data_dir=flags.data_dir, manual_dir=None)
     split = data.splits["train"]
     shuffled = dataclasses.replace(split, source=ShuffledCt(split, seed=0))
-    as_is = trained(config, data, flags.workdir / "as_is")
+    as_is = train(config, data, flags.workdir / "as_is")
     table = {
         "the network": as_is,
-        "the network, CTs shuffled": trained(
+        "the network, CTs shuffled": train(
             config,
             dataclasses.replace(data, splits=data.splits | {"train": shuffled}),
             flags.workdir / "shuffled",
@@ -79,8 +83,8 @@ def main() -> None:
         print(f"| {name} | {row['mean_dice']:.3f} | {' | '.join(losses)} |")
 
 
-def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
-    """Mean Dice on the test split, also of a prior map; first and last loss."""
+def train(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
+    """Mean Dice of the network and of a prior map; first and last training loss."""
     run = wiring.Run(configs.check(config), data, folder)
     workdir.claim(folder, config, data.fingerprint)
     run.train(lambda: False)

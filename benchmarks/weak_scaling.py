@@ -1,13 +1,13 @@
-"""Weak scaling on this machine: more virtual devices, each with as many slices.
+"""Weak scaling on this machine: more virtual devices, the same slices per device.
 
     python -m benchmarks.weak_scaling [--devices=1,2,4,8] [--processes=1,2] [--out=DIR]
 
-For each number of devices and processes (on loopback): the gradients of one and the
-same batch beside those of one device, the collectives of a training step and their
-bytes on each device, counted in the compiled program, and the time of a step whose
-batch grows with the devices. These share the machine's cores, so that n devices have n
-times the work of one to do: what a step takes beyond n steps of one is its overhead.
-Comes out: `result.json` and `table.md` in `--out`.
+Measures for each number of devices and processes (on loopback): the difference of the
+gradients of a fixed batch from those of one device; the collectives of a training step
+and their bytes per device, counted in the compiled program; and the time of a step
+whose batch grows with the devices. The devices share the machine's cores, so n devices
+have n times the work of one: the overhead is the time beyond n steps of one device.
+Output: `result.json` and `table.md` in `--out`.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import collectives, flag
+from benchmarks import collectives, flag_types
 from benchmarks.throughput import machine
 from mtl_jax.core import files
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One number of devices, over one number of processes."""
+    """A backend with a number of processes and of devices."""
 
     backend: str
     processes: int
@@ -42,7 +42,7 @@ class Case:
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What to measure, and how long."""
+    """The flags: cases, size of the network, and number of steps."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.weak_scaling",
         description="Weak scaling over virtual devices and processes on loopback.",
@@ -50,41 +50,41 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--devices",
-        type=flag.whole_numbers,
+        type=flag_types.positive_integers,
         default=[1, 2, 4, 8],
-        help="of all processes",
+        help="devices of all processes together (1,2,4,8)",
     )
-    add("--processes", type=flag.whole_numbers, default=[1, 2])
-    add("--backends", default="jit,pmap", help="default: jit,pmap")
+    add("--processes", type=flag_types.positive_integers, default=[1, 2], help="(1,2)")
+    add("--backends", default="jit,pmap", help="(jit,pmap)")
     add("--per_device", type=int, default=2, help="slices on each device (2)")
     add("--image_size", type=int, default=64, help="pixels, a multiple of 32 (64)")
-    add("--width", type=int, default=8, help="of the network (8; the full size: 64)")
-    add("--steps", type=int, default=5, help="steps that are timed (5)")
-    add("--out", type=Path, default=Path("runs/weak_scaling"))
+    add("--width", type=int, default=8, help="of the network (8; full size: 64)")
+    add("--steps", type=int, default=5, help="timed steps (5)")
+    add("--out", type=Path, default=Path("runs/weak_scaling"), help="output folder")
     add("--worker", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
-def cases(flags: argparse.Namespace) -> list[Case]:
-    """All that can be shared out equally; first one device, with which all compare."""
-    found = [
+def list_cases(flags: argparse.Namespace) -> list[Case]:
+    """The cases with equal shares; the first, one device, is the reference of all."""
+    candidates = [
         Case(backend, processes, devices)
         for backend in flags.backends.split(",")
         for processes in flags.processes
         for devices in flags.devices
         if devices % processes == 0
     ]
-    one = Case("jit", 1, 1)
-    return [one, *(case for case in found if case != one)]
+    reference = Case("jit", 1, 1)
+    return [reference, *(case for case in candidates if case != reference)]
 
 
 def measure(case: Case, flags: argparse.Namespace) -> dict[str, Any]:
-    """What the processes of `case` found; its gradients are arrays by name."""
+    """The results of the processes of `case`, with the gradients as arrays by name."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="weak-scaling-") as folder:
-        job = dataclasses.asdict(case) | {
+        task = dataclasses.asdict(case) | {
             "address": f"127.0.0.1:{port}",
             "fixed_batch": flags.per_device * max(flags.devices),
             "folder": folder,
@@ -95,7 +95,7 @@ def measure(case: Case, flags: argparse.Namespace) -> dict[str, Any]:
                     *(sys.executable, "-m", "benchmarks.weak_scaling"),
                     *(f"--per_device={flags.per_device}", f"--steps={flags.steps}"),
                     *(f"--image_size={flags.image_size}", f"--width={flags.width}"),
-                    f"--worker={json.dumps(job | {'index': index})}",
+                    f"--worker={json.dumps(task | {'index': index})}",
                 ],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -103,40 +103,39 @@ def measure(case: Case, flags: argparse.Namespace) -> dict[str, Any]:
             )
             for index in range(case.processes)
         ]
-        said = [process.communicate()[0] for process in started]
+        outputs = [process.communicate()[0] for process in started]
         if any(process.returncode for process in started):
-            raise RuntimeError(f"{case} failed:\n" + "\n".join(said))
-        found = json.loads((Path(folder) / "found.json").read_text())
+            raise RuntimeError(f"{case} failed:\n" + "\n".join(outputs))
+        measured = json.loads((Path(folder) / "measured.json").read_text())
         with np.load(Path(folder) / "gradients.npz") as arrays:
-            return found | {"gradients": dict(arrays)}
+            return measured | {"gradients": dict(arrays)}
 
 
-def work(flags: argparse.Namespace, job: dict[str, Any]) -> None:
-    """Be one process of a case."""
+def run_worker(flags: argparse.Namespace, task: dict[str, Any]) -> None:
+    """Run one process of a case."""
     import jax
 
-    jax.config.update("jax_num_cpu_devices", job["devices"] // job["processes"])
+    jax.config.update("jax_num_cpu_devices", task["devices"] // task["processes"])
     from mtl_jax.train import distributed
 
-    together = (job["address"], job["processes"], job["index"])
-    with distributed.joined(*together):
-        found, gradients = run_case(flags, job)
+    with distributed.joined(task["address"], task["processes"], task["index"]):
+        measured, gradients = run_case(flags, task)
         if distributed.is_first():
-            folder = Path(job["folder"])
-            (folder / "found.json").write_text(json.dumps(found))
+            folder = Path(task["folder"])
+            (folder / "measured.json").write_text(json.dumps(measured))
             np.savez(folder / "gradients.npz", allow_pickle=False, **gradients)
     sys.exit(distributed.leave(0, together=True))
 
 
 def run_case(
-    flags: argparse.Namespace, job: dict[str, Any]
+    flags: argparse.Namespace, task: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Collectives and times of a step, and the gradients of the fixed batch."""
     import jax
 
-    run = make_run(flags, job, flags.per_device * job["devices"])
+    run = make_run(flags, task, flags.per_device * task["devices"])
     host, _ = run.initial_state()
-    state, batch = run.backend.put_state(host), place_noise(run)
+    state, batch = run.backend.put_state(host), put_noise(run)
     update = run.backend.update(run.step.train)
     text = update.lower(state, batch).compile().as_text()
     state = jax.block_until_ready(update(state, batch))
@@ -145,27 +144,29 @@ def run_case(
         start = time.perf_counter()
         state = jax.block_until_ready(update(state, batch))
         seconds.append(time.perf_counter() - start)
-    found = {
+    measured = {
         "collectives": collectives.count(text),
         "seconds": seconds,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(host.params)),
     }
     with jax.enable_x64(True):
-        return found, gradients(flags, job, host)
+        return measured, compute_gradients(flags, task, host)
 
 
-def gradients(
-    flags: argparse.Namespace, job: dict[str, Any], host: Any
+def compute_gradients(
+    flags: argparse.Namespace, task: dict[str, Any], host: Any
 ) -> dict[str, np.ndarray]:
-    """Of the fixed batch, by name, in float64.
+    """Gradients of the fixed batch by name, in float64.
 
-    On noise the float32 gradients of a network this deep are themselves some 1e-3 off.
+    On noise, the rounding error of float32 gradients of a network this deep is 1e-3.
     """
     import jax
     import jax.numpy as jnp
 
-    run = make_run(flags, job, job["fixed_batch"])
-    run.config.model.dtype = "float64"  # of no use elsewhere, so no choice there
+    run = make_run(flags, task, task["fixed_batch"])
+    run.config.model.dtype = (
+        "float64"  # useful only here, so not a value that users may set
+    )
     double = jax.tree.map(
         lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, host
     )
@@ -174,15 +175,15 @@ def gradients(
     def of_batch(state: Any, batch: Any) -> Any:
         return run.step.gradients(state, batch, weights)[0]
 
-    placed = run.backend.put_state(double), place_noise(run)
-    found = run.backend.host(run.backend.sums(of_batch)(*placed))
-    leaves = jax.tree_util.tree_leaves_with_path(found)
+    state, batch = run.backend.put_state(double), put_noise(run)
+    gradients = run.backend.host(run.backend.sums(of_batch)(state, batch))
+    leaves = jax.tree_util.tree_leaves_with_path(gradients)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
-def make_run(flags: argparse.Namespace, job: dict[str, Any], batch_size: int) -> Any:
-    """The demo's run, of the flags' size, without its data."""
-    from benchmarks.throughput import ours
+def make_run(flags: argparse.Namespace, task: dict[str, Any], batch_size: int) -> Any:
+    """The demo's run without its data, in the size that the flags set."""
+    from benchmarks.throughput import jax_workloads
     from configs import demo
     from mtl_jax.core import config as configs
 
@@ -190,19 +191,19 @@ def make_run(flags: argparse.Namespace, job: dict[str, Any], batch_size: int) ->
     config.data.statistics = "paper"
     config.data.image_size = (flags.image_size, flags.image_size)
     config.model.width = flags.width
-    config.train.backend = job["backend"]
+    config.train.backend = task["backend"]
     config.train.batch_size = config.evaluate.batch_size = batch_size
     no_data: Any = None
-    folder = Path(job["folder"]) / "run"
-    return ours.WithoutData(configs.check(config), no_data, folder)
+    folder = Path(task["folder"]) / "run"
+    return jax_workloads.RunWithoutData(configs.check(config), no_data, folder)
 
 
-def place_noise(run: Any) -> Any:
-    """The process's rows of the batch of noise, on its devices."""
-    from benchmarks.throughput import job
+def put_noise(run: Any) -> Any:
+    """The rows of this process in the batch of noise, on its devices."""
+    from benchmarks.throughput import workload
     from mtl_jax.train import distributed
 
-    whole = job.noise_batch(run.config, run.preprocess.channels)
+    whole = workload.noise_batch(run.config, run.preprocess.channels)
     own = {
         name: np.split(np.asarray(array), distributed.count())[distributed.index()]
         for name, array in whole.items()
@@ -210,19 +211,20 @@ def place_noise(run: Any) -> Any:
     return run.backend.put_batch(own)
 
 
-def difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
-    """The greatest difference of a tensor, over the norm of the whole of `one`."""
-    whole = np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in one.values()))
-    return float(max(np.linalg.norm(one[n] - other[n]) for n in one) / whole)
+def difference(reference: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    """The largest norm of a tensor's difference over the norm of all of `reference`."""
+    squares = [np.sum(np.square(x, dtype=np.float64)) for x in reference.values()]
+    differences = [np.linalg.norm(reference[n] - other[n]) for n in reference]
+    return float(max(differences) / np.sqrt(sum(squares)))
 
 
 def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
     rows = result["rows"]
-    one = statistics.median(rows[0]["seconds"])
+    one_device = statistics.median(rows[0]["seconds"])
     lines = [
         f"`{result['command']}`: {result['parameters']:,} parameters, "
-        f"{result['per_device']} slices of {result['image_size']} pixels a device; "
+        f"{result['per_device']} slices of {result['image_size']} pixels per device; "
         f"{result['machine']['processor']}, {result['machine']['usable_cores']} cores, "
         f"jax {result['versions']['jax']}",
         "",
@@ -232,7 +234,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     for row in rows:
         middle = statistics.median(row["seconds"])
-        overhead = middle / (one * row["devices"]) - 1
+        overhead = middle / (one_device * row["devices"]) - 1
         kinds = [f"{v['count']} {k}" for k, v in row["collectives"].items()]
         size = sum(each["bytes"] for each in row["collectives"].values()) / 1e6
         lines.append(
@@ -244,10 +246,10 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, write, print; returns the exit status."""
+    """Measure, write and print the results; returns the exit status."""
     flags = parse_flags()
     if flags.worker:
-        work(flags, json.loads(flags.worker))
+        run_worker(flags, json.loads(flags.worker))
     rows: list[dict[str, Any]] = []
     result: dict[str, Any] = {
         "command": shlex.join(
@@ -259,14 +261,14 @@ def main() -> int:
         "image_size": flags.image_size,
         "rows": rows,
     }
-    alone: dict[str, np.ndarray] = {}
-    for case in tqdm(cases(flags), desc="weak scaling"):
-        found = measure(case, flags)
-        gradients = found.pop("gradients")
-        alone = alone or gradients
-        result["parameters"] = found.pop("parameters")
-        apart = difference(alone, gradients)
-        rows.append(dataclasses.asdict(case) | found | {"difference": apart})
+    reference: dict[str, np.ndarray] = {}
+    for case in tqdm(list_cases(flags), desc="weak scaling"):
+        measured = measure(case, flags)
+        gradients = measured.pop("gradients")
+        reference = reference or gradients
+        result["parameters"] = measured.pop("parameters")
+        measured["difference"] = difference(reference, gradients)
+        rows.append(dataclasses.asdict(case) | measured)
         with files.whole(flags.out / "result.json") as partial:
             partial.write_text(json.dumps(result, indent=1) + "\n")
         with files.whole(flags.out / "table.md") as partial:

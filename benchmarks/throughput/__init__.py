@@ -1,1 +1,1 @@
-"""Throughput of training, inference and input, beside the PyTorch version's."""
+"""Throughput of training, inference and input, compared with the PyTorch version."""

@@ -1,9 +1,9 @@
-"""Throughput of our networks beside the PyTorch version's, in one run.
+"""Throughput of our networks compared with the PyTorch version, in one run.
 
     python -m benchmarks.throughput [--quick] [--platform=auto] [--out=runs/throughput]
 
-Comes out: `result.json` (everything), `table.md`, `plot.png`, and `logs/`, in `--out`.
-Exit status: 0 done; 1 nothing could be measured, or bad input; 2 usage.
+Output, in `--out`: `result.json` (everything), `table.md`, `plot.png` and `logs/`. Exit
+status: 0 done; 1 nothing could be measured, or bad input; 2 usage.
 """
 
 import argparse
@@ -20,98 +20,107 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import flag
-from benchmarks.throughput import cases, machine, measure, numbers, report
+from benchmarks import flag_types
+from benchmarks.throughput import cases, machine, measure, report, timings
 from mtl_jax.core import errors, roles
 from mtl_jax.models import operation_count
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags; what --quick and the platform change is still None."""
+    """The flags; those whose default depends on --quick or the platform are None."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.throughput",
-        description="Throughput of our networks beside the PyTorch version's.",
-        epilog="Lists are separated by commas.",
+        description="Measure our networks and the PyTorch version in turns.",
+        epilog="Items of a list are separated by commas.",
     )
     add = parser.add_argument
-    add("--out", type=Path, default=Path("runs/throughput"), help="where results go")
+    add("--out", type=Path, default=Path("runs/throughput"), help="output folder")
+    add_case_flags(parser)
+    add_duration_flags(parser)
+    add("--data_dir", type=Path, help="keep the generated patients here")
+    add("--cache_dir", type=Path, help="keep compiled programs here")
+    add("--size", choices=["full", "tiny"], default="full", help="tiny: for tests")
+    return parser.parse_args(arguments)
+
+
+def add_case_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose cases and modes."""
+    add, integers = parser.add_argument, flag_types.positive_integers
     add(
         "--platform",
-        type=flag.one_of("auto", *machine.PLATFORMS),
+        type=flag_types.names("auto", *machine.PLATFORMS),
         default=["auto"],
-        help="auto (default: the fastest there is), cpu, cuda, tpu, or several",
+        help="auto (default: the fastest that is present), or some of cpu, cuda, tpu",
     )
-    add("--quick", action="store_true", help="fewer cases, modes and repeats")
-    add("--parts", type=flag.one_of(*cases.PARTS), help="default: all")
+    add("--quick", action="store_true", help="measure fewer cases, modes and repeats")
+    add("--parts", type=flag_types.names(*cases.PARTS), help="default: all")
     add(
         "--networks",
-        type=flag.one_of(*cases.ROLES),
+        type=flag_types.names(*cases.ROLES),
         help="default: single,ctan; --quick: single",
     )
     add(
         "--batch_sizes",
-        type=flag.whole_numbers,
-        help="default: 8; on others than CPUs "
-        "8,32,128. The first is that of the parts that read data",
+        type=integers,
+        help="default: 8 on CPUs, else 8,32,128; parts that read data use the first",
     )
-    add("--image_sizes", type=flag.whole_numbers, help="default: 128; multiples of 32")
+    add("--image_sizes", type=integers, help="multiples of 32 pixels; default: 128")
     add(
         "--allocator",
         choices=[*cases.ALLOCATORS, "both"],
-        help="glibc as it is, with huge pages, or both in turn (default on CPUs)",
+        help="glibc with its defaults, with huge pages, or both (default on CPUs)",
     )
     add(
         "--modes",
         type=lambda text: text.split(","),
         default=["*"],
-        help="patterns of FRAMEWORK/MODE, as ours/*,pytorch/*compile*",
+        help="patterns of FRAMEWORK/MODE, such as ours/*,pytorch/*compile*",
     )
-    add("--repeats", type=flag.positive, help="turns of each mode; default: 7")
-    add(
-        "--steps",
-        type=flag.positive,
-        help="of a turn; default: 4, on others than CPUs 30",
-    )
-    add("--threads", type=flag.positive, help="of both frameworks; default: all cores")
+
+
+def add_duration_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that set how long and on how many threads to measure."""
+    add, integer = parser.add_argument, flag_types.positive_integer
+    add("--repeats", type=integer, help="turns of each mode; default: 7")
+    add("--steps", type=integer, help="steps of a turn; default: 4 on CPUs, else 30")
+    add("--threads", type=integer, help="of each framework; default: all cores")
     add(
         "--patience",
         type=float,
         default=1800.0,
-        help="seconds until a mode that does not answer is given up",
+        help="seconds to wait for a mode that does not answer (1800)",
     )
-    add("--minutes", type=float, help="after these nothing new is begun; --quick: 7")
-    add("--data_dir", type=Path, help="keeps the generated patients for other runs")
-    add("--cache_dir", type=Path, help="keeps compiled programs for other runs")
-    add("--size", choices=["full", "tiny"], default="full", help="tiny: for tests")
-    return parser.parse_args(arguments)  # fmt: skip
+    add("--minutes", type=float, help="start no new turn after this time; --quick: 7")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What will be measured, and what cannot be."""
+    """What will be measured, and what cannot be measured."""
 
-    jobs: list[cases.Planned]
+    planned: list[cases.Planned]
     left_out: list[str]
     devices: dict[str, str]  # by platform
     steps: dict[str, int]  # by platform
 
 
-def make_plan(flags: argparse.Namespace, found: dict[str, machine.Found]) -> Plan:
-    """The cases and modes of the flags that the devices of `found` can run.
+def make_plan(
+    flags: argparse.Namespace, frameworks: dict[str, machine.Framework]
+) -> Plan:
+    """The cases and modes of the flags that the devices of `frameworks` can run.
 
     Raises:
         ConfigError: nothing is left.
     """
-    platforms, left_out = choose_platforms(flags.platform, found)
-    jobs, devices, steps = [], {}, {}
+    platforms, left_out = choose_platforms(flags.platform, frameworks)
+    planned, devices, steps = [], {}, {}
     for platform in platforms:
         devices[platform] = next(
-            f.devices[platform] for f in found.values() if platform in f.devices
+            f.devices[platform] for f in frameworks.values() if platform in f.devices
         )
         steps[platform] = flags.steps or (4 if platform == "cpu" else 30)
-        runnable = [n for n in cases.FRAMEWORKS if platform in found[n].devices]
+        runnable = [n for n in cases.FRAMEWORKS if platform in frameworks[n].devices]
         for name in sorted(set(cases.FRAMEWORKS) - set(runnable)):
-            reason = found[name].reason or "it finds no such device"
+            reason = frameworks[name].reason or "it finds no such device"
             left_out.append(f"{report.NAMES[name]} on {platform}: {reason}")
         for case in list_cases(flags, platform):
             modes = [m for m in cases.modes(case) if m.framework in runnable]
@@ -121,30 +130,31 @@ def make_plan(flags: argparse.Namespace, found: dict[str, machine.Found]) -> Pla
                 quick=flags.quick,
             )
             if chosen:
-                jobs.append((case, chosen))
-    jobs = cases.without_spare_products(jobs)
-    if not any(case.part != cases.PRODUCTS for case, _ in jobs):
-        why = "; ".join(left_out) or f"no mode fits {','.join(flags.modes)}"
+                planned.append((case, chosen))
+    planned = cases.without_unused_products(planned)
+    if not any(case.part != cases.PRODUCTS for case, _ in planned):
+        reason = "; ".join(left_out) or f"no mode matches {','.join(flags.modes)}"
         raise errors.ConfigError(
-            f"nothing is left to measure: {why}; choose another --platform or --modes"
+            f"nothing is left to measure: {reason}; choose another --platform or "
+            "--modes"
         )
-    return Plan(jobs, left_out, devices, steps)
+    return Plan(planned, left_out, devices, steps)
 
 
 def choose_platforms(
-    asked: Sequence[str], found: dict[str, machine.Found]
+    requested: Sequence[str], frameworks: dict[str, machine.Framework]
 ) -> tuple[list[str], list[str]]:
-    """The platforms that are there, and for each other one that it is not."""
-    present = {platform for each in found.values() for platform in each.devices}
-    if "auto" in asked:
+    """The requested platforms that are present, and a message for each other one."""
+    present = {platform for each in frameworks.values() for platform in each.devices}
+    if "auto" in requested:
         return [p for p in ("tpu", "cuda", "cpu") if p in present][:1], []
-    reasons = "; ".join(each.reason for each in found.values() if each.reason)
+    reasons = "; ".join(each.reason for each in frameworks.values() if each.reason)
     absent = [
         f"{platform}: no such device here ({reasons})"
-        for platform in asked
+        for platform in requested
         if platform not in present
     ]
-    return [platform for platform in asked if platform in present], absent
+    return [platform for platform in requested if platform in present], absent
 
 
 def list_cases(flags: argparse.Namespace, platform: str) -> list[cases.Case]:
@@ -156,13 +166,13 @@ def list_cases(flags: argparse.Namespace, platform: str) -> list[cases.Case]:
         [8] if on_cpu else [32] if quick else [8, 32, 128]
     )
     image_sizes = flags.image_sizes or [128 if flags.size == "full" else 32]
-    usual = "hugepages" if quick else "both"
-    allocator = flags.allocator or (usual if on_cpu else "default")
+    on_cpus = "hugepages" if quick else "both"
+    allocator = flags.allocator or (on_cpus if on_cpu else "default")
     allocators = cases.ALLOCATORS if allocator == "both" else (allocator,)
-    found = []
+    chosen = []
 
     def add(part: str, network: str, batch_size: int, image_size: int) -> None:
-        found.extend(
+        chosen.extend(
             cases.Case(
                 part, platform, network, batch_size, image_size, each, flags.size
             )
@@ -179,13 +189,12 @@ def list_cases(flags: argparse.Namespace, platform: str) -> list[cases.Case]:
             for image_size in image_sizes[:1] if with_data else image_sizes:
                 for batch_size in batch_sizes[:1] if with_data else batch_sizes:
                     add(part, network, batch_size, image_size)
-    return found
+    return chosen
 
 
 def run(flags: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Measure; results are written after each case."""
-    found = machine.query()
-    plan = make_plan(flags, found)
+    """Measure, and write the results after each case."""
+    plan = make_plan(flags, machine.query())
     minutes = flags.minutes or (7.0 if flags.quick else math.inf)
     settings = measure.Settings(
         repeats=flags.repeats or (3 if flags.quick else 7),
@@ -199,17 +208,19 @@ def run(flags: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     )
     result = describe(flags, plan, settings)
     prepare_data(plan, settings)
-    things = sum(len(modes) * (1 + settings.repeats) for _, modes in plan.jobs)
-    with tqdm(total=things, desc="throughput", dynamic_ncols=True) as bar:
+    total = sum(len(modes) * (1 + settings.repeats) for _, modes in plan.planned)
+    with tqdm(total=total, desc="throughput", dynamic_ncols=True) as bar:
 
         def advance(label: str) -> None:
             bar.set_postfix_str(label, refresh=False)
             bar.update()
 
-        for case, modes in plan.jobs:
+        for case, modes in plan.planned:
             bar.set_description_str(case.title)
-            this = dataclasses.replace(settings, steps=plan.steps[case.platform])
-            rows = measure.measure(case, modes, this, advance)
+            case_settings = dataclasses.replace(
+                settings, steps=plan.steps[case.platform]
+            )
+            rows = measure.measure(case, modes, case_settings, advance)
             add_case(result, case, rows)
             report.write(result, flags.out)
     return result
@@ -218,7 +229,7 @@ def run(flags: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 def describe(
     flags: argparse.Namespace, plan: Plan, settings: measure.Settings
 ) -> dict[str, Any]:
-    """The result before anything was measured."""
+    """The result before any measurement."""
     return {
         "command": shlex.join(["python", "-m", "benchmarks.throughput", *sys.argv[1:]]),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -241,19 +252,20 @@ def describe(
 
 
 def prepare_data(plan: Plan, settings: measure.Settings) -> None:
-    """Generate the patients, if a case reads any."""
-    for case, modes in plan.jobs:
+    """Generate the patients if a case reads them."""
+    for case, modes in plan.planned:
         if case.part in cases.WITH_DATA:
-            from benchmarks.throughput import data
+            from benchmarks.throughput import data_workloads
 
-            data.prepare(cases.config(case, modes[0]), settings.data_dir)
+            config = cases.make_config(case, modes[0])
+            data_workloads.prepare_patients(config, settings.data_dir)
             return
 
 
 def add_case(
     result: dict[str, Any], case: cases.Case, rows: list[dict[str, Any]]
 ) -> None:
-    """Put the rows of `case` into the result, and what follows from them."""
+    """Add the rows of `case` to the result, with the ratios and peaks."""
     earlier = [
         entry["case"] | {"allocator": case.allocator} for entry in result["cases"]
     ]
@@ -264,18 +276,18 @@ def add_case(
             "title": case.title,
             "operations": count_operations(case),
             "warm": result["settings"]["kept_cache"] or described in earlier,
-            "ratios": numbers.ratios(rows),
+            "ratios": timings.ratios(rows),
             "rows": rows,
         }
     )
-    result["peaks"] = numbers.peaks(result["cases"])
+    result["peaks"] = timings.peaks(result["cases"])
 
 
 def count_operations(case: cases.Case) -> float | None:
-    """Operations of one image, from the configuration; None where no network runs."""
+    """Operations of one image, from the configuration; None if no network runs."""
     if not case.network:
         return None
-    config = cases.config(case, cases.Mode(cases.OURS, "", ""))
+    config = cases.make_config(case, cases.Mode(cases.OURS, "", ""))
     role = roles.get(config.role)
     logits = {"contours": len(config.data.structures), "dose": 1}
     forward = operation_count.per_image(
@@ -291,9 +303,9 @@ def count_operations(case: cases.Case) -> float | None:
 
 
 def measured_any(result: dict[str, Any]) -> bool:
-    """Whether there is a row with turns, other than of matrix products."""
+    """Whether any row other than those of matrix products has turns."""
     return any(
-        numbers.has_turns(row)
+        timings.has_turns(row)
         for entry in result["cases"]
         if entry["case"]["part"] != cases.PRODUCTS
         for row in entry["rows"]
@@ -301,7 +313,7 @@ def measured_any(result: dict[str, Any]) -> bool:
 
 
 def main() -> int:
-    """Parse, measure, print; returns the exit status."""
+    """Measure and print the table; returns the exit status."""
     flags = parse_flags()
     try:
         with tempfile.TemporaryDirectory(prefix="throughput-") as scratch:
@@ -311,9 +323,11 @@ def main() -> int:
         return 1
     print(report.table(result))
     if not measured_any(result):
-        print(f"error: no mode could be measured: {flags.out}/logs", file=sys.stderr)
+        print(
+            f"error: no mode could be measured; see {flags.out}/logs", file=sys.stderr
+        )
         return 1
-    print(f"table, plot and every time: {flags.out}")
+    print(f"results: {flags.out}")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What is measured: cases (what is computed) and modes (by whom, and how).
+"""The measurements: cases (what is computed) and modes (by which framework, and how).
 
-A mode is a framework, options and an environment; another one is another line in
+A mode is a framework with options and an environment; to add one, add a line to
 `training_modes`. All modes of a case take turns.
 """
 
@@ -17,23 +17,23 @@ OURS, PYTORCH = "ours", "pytorch"
 FRAMEWORKS = (OURS, PYTORCH)
 PARTS = ("train", "inference", "pipeline", "end_to_end", "evaluation")
 WITH_DATA = ("pipeline", "end_to_end", "evaluation")
-# Matrix products: what shares of the machine's peak refer to.
+# Matrix products; the fastest is the machine's peak.
 PRODUCTS = "products"
 ALLOCATORS = ("default", "hugepages")
-# The role (core/roles) in which each network is measured: CT in.
+# The role (core/roles) in which each network is measured, with the CT as input.
 ROLES = {"single": "baseline", "hps": "hps", "mtan": "mtan", "ctan": "multi"}
 FLOAT32, BFLOAT16 = {"model.dtype": "float32"}, {"model.dtype": "bfloat16"}
-# XLA's other library for products on CPUs, which packs constant matrices beforehand.
+# XLA's other library for products on CPUs; it packs constant matrices in advance.
 YNN = {
     "XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT",
 }
-EPOCH = 1000  # steps after which the tasks' weights change, in both frameworks
+EPOCH = 1000  # steps between changes of the task weights, in both frameworks
 PRECISION = "JAX_DEFAULT_MATMUL_PRECISION"
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Something that both frameworks compute."""
+    """A computation that both frameworks perform."""
 
     part: str  # one of PARTS, or PRODUCTS
     platform: str  # "cpu", "cuda" or "tpu"
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """In words, for the head of a table."""
+        """The case in words, as the heading of a table."""
         part = self.part.replace("_", "-")
         words = [f"{self.network}, {part}" if self.network else part]
         if self.batch_size:
@@ -64,15 +64,15 @@ class Mode:
 
     framework: str
     name: str
-    # "float32" throughout, "tf32" (products of 10 bits), "bfloat16", or "": no matter.
+    # "float32" throughout, "tf32" (products of 10 bits), "bfloat16", or "" (any).
     arithmetic: str
-    # Ours: keys of the configuration. PyTorch's: what `theirs` reads. The pipeline's:
-    # which of `benchmarks.input_pipeline`'s measurements, how many processes read.
+    # Ours: keys of the configuration. PyTorch: options of `torch_workloads`. Pipeline:
+    # index of a measurement of `benchmarks.input_pipeline`, or number of processes.
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    quick: bool = True  # is measured with --quick, too
-    compared: bool = True  # False: a part of the work only, for which no ratio is given
-    frozen: bool = False  # ours: weights are constants, what hangs on them alone folded
+    quick: bool = True  # is measured with --quick too
+    compared: bool = True  # False: only a part of the work, so no ratio
+    frozen: bool = False  # ours: weights are constants, folded by the compiler
 
     @property
     def label(self) -> str:
@@ -94,7 +94,7 @@ def modes(case: Case) -> tuple[Mode, ...]:
 
 
 def training_modes(platform: str) -> tuple[Mode, ...]:
-    """How a network is trained; each of these predicts, too."""
+    """The modes in which a network is trained; inference uses them too."""
     last = {"channels_last": True}
     half = {"autocast": True} | last
     compiled = {"compile": "default"}
@@ -149,7 +149,7 @@ def training_modes(platform: str) -> tuple[Mode, ...]:
 
 
 def inference_modes(platform: str) -> tuple[Mode, ...]:
-    """Ways that only a network which is not trained has: weights as constants."""
+    """The modes that only inference has: weights as constants."""
     if platform != "cpu":
         return ()
     compiled = {"compile": "default", "channels_last": True}
@@ -166,7 +166,7 @@ def inference_modes(platform: str) -> tuple[Mode, ...]:
 
 
 def pipeline_modes() -> tuple[Mode, ...]:
-    """The input alone; ours are named as in `benchmarks.input_pipeline`."""
+    """Modes of the input alone; ours are those of `benchmarks.input_pipeline`."""
 
     def ours(name: str, position: int, *, quick: bool, compared: bool) -> Mode:
         options = {"measurement": position}
@@ -183,80 +183,81 @@ def pipeline_modes() -> tuple[Mode, ...]:
 
 
 def product_modes(case: Case) -> tuple[Mode, ...]:
-    """Matrix products, of which the fastest is the peak of its arithmetic."""
+    """Modes of matrix products; the fastest is the peak of its arithmetic."""
     names = ["float32", "bfloat16"]
     if case.platform == "cuda":
         names.append("tf32")
-    found = []
+    candidates = []
     for name in names[:1] if case.size == "tiny" else names:
         precision = {PRECISION: "highest" if name == "float32" else "default"}
-        set_so = {} if case.platform == "cpu" else precision
+        environment = {} if case.platform == "cpu" else precision
         quick = case.platform == "cpu" or name != "float32"
-        found += [
-            Mode(OURS, name, name, {}, set_so, quick=quick),
+        candidates += [
+            Mode(OURS, name, name, {}, environment, quick=quick),
             Mode(PYTORCH, name, name, {"tf32": name == "tf32"}, quick=quick),
         ]
     return tuple(
-        mode for mode in found if mode.framework == OURS or case.platform != "tpu"
+        mode for mode in candidates if mode.framework == OURS or case.platform != "tpu"
     )
 
 
 def choose(
-    found: Sequence[Mode], *, patterns: Sequence[str], quick: bool
+    candidates: Sequence[Mode], *, patterns: Sequence[str], quick: bool
 ) -> tuple[Mode, ...]:
-    """Those of `found` whose label fits one of `patterns`; as --quick has them."""
+    """The modes whose label matches one of `patterns`; with `quick`, fewer."""
     return tuple(
         mode
-        for mode in found
+        for mode in candidates
         if (mode.quick or not quick)
         and any(fnmatch.fnmatch(mode.label, pattern) for pattern in patterns)
     )
 
 
-def config(case: Case, mode: Mode) -> ml_collections.ConfigDict:
-    """The configuration of a run that computes `case` in our `mode`.
+def make_config(case: Case, mode: Mode) -> ml_collections.ConfigDict:
+    """The configuration of a run that computes `case`; options of our modes are set.
 
-    Phantom patients, one device, no pictures and validations between the steps.
+    It uses phantom patients and one device, and draws no pictures and validates nothing
+    between the steps.
     """
     role = ROLES[case.network or "single"]
-    made = openkbp.get_config(role)
-    made.data.source = made.data.cohort = "phantom"
-    made.data.phantom_patients = (4, 1, 3)
+    config = openkbp.get_config(role)
+    config.data.source = config.data.cohort = "phantom"
+    config.data.phantom_patients = (4, 1, 3)
     if case.size == "tiny":
-        made.data.phantom_patients = (1, 1, 1)
-        made.model = demo.get_config(role).model
+        config.data.phantom_patients = (1, 1, 1)
+        config.model = demo.get_config(role).model
         if case.network in ("single", "hps"):  # gates need two blocks a stage
-            made.model.stage_sizes = (1, 1, 1, 1)
-        made.model.width = 4
-        made.model.decoder_widths = (8, 8, 4, 4, 4)
-        made.model.bottleneck_width = 8
+            config.model.stage_sizes = (1, 1, 1, 1)
+        config.model.width = 4
+        config.model.decoder_widths = (8, 8, 4, 4, 4)
+        config.model.bottleneck_width = 8
     if case.image_size:
-        made.data.image_size = (case.image_size, case.image_size)
-    made.model.pretrained = "none"
-    made.train.devices = 1
-    made.train.batch_size = made.evaluate.batch_size = case.batch_size or 8
-    made.train.steps = 10**9
-    made.train.validate_every = made.train.images_every = 10**9
-    made.train.checkpoint_every = 10**9
+        config.data.image_size = (case.image_size, case.image_size)
+    config.model.pretrained = "none"
+    config.train.devices = 1
+    config.train.batch_size = config.evaluate.batch_size = case.batch_size or 8
+    config.train.steps = 10**9
+    config.train.validate_every = config.train.images_every = 10**9
+    config.train.checkpoint_every = 10**9
     if mode.framework == OURS and case.part != "pipeline":
-        made.update_from_flattened_dict(dict(mode.options))
-    return made
+        config.update_from_flattened_dict(dict(mode.options))
+    return config
 
 
-# What is measured of a case.
+# A case and the modes in which it is measured.
 Planned = tuple[Case, tuple[Mode, ...]]
 
 
-def without_spare_products(jobs: list[Planned]) -> list[Planned]:
-    """`jobs` without matrix products in an arithmetic that nothing else uses."""
+def without_unused_products(planned: list[Planned]) -> list[Planned]:
+    """`planned` without matrix products in an arithmetic that no other part uses."""
     used = {
         (case.platform, mode.arithmetic)
-        for case, modes in jobs
+        for case, modes in planned
         for mode in modes
         if case.part != PRODUCTS
     }
     kept: list[Planned] = []
-    for case, modes in jobs:
+    for case, modes in planned:
         if case.part == PRODUCTS:
             modes = tuple(m for m in modes if (case.platform, m.arithmetic) in used)
         if modes:

@@ -1,7 +1,7 @@
-"""The machine: devices that each framework finds, hardware, versions, environment.
+"""The machine: the devices of each framework, hardware, versions and environment.
 
-`python -m benchmarks.throughput.machine` prints what `query` returns: frameworks are
-asked in a process that ends, as they hold on to devices.
+`python -m benchmarks.throughput.machine` prints what `query` returns. The query runs in
+a process of its own, because a framework keeps its devices until its process ends.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ PACKAGES = (
     "tensorflow-datasets", "array-record", "jax-cuda12-plugin", "jax-cuda13-plugin",
     "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "libtpu",
 )  # fmt: skip
-# What changes speed, or what is measured, if a user has set it.
+# Environment variables that change the speed or the measurement (or their prefixes).
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "JAX_", "KMP_", "LD_PRELOAD", "LIBTPU_",
     "MALLOC_", "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "TORCH", "TRITON_",
@@ -33,16 +33,16 @@ INSTRUCTIONS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "sme", "sve")
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What one framework finds."""
+class Framework:
+    """A framework and the devices that it finds."""
 
     devices: dict[str, str]  # platform: the device's name
     version: str = ""
-    reason: str = ""  # why there is no more
+    reason: str = ""  # why other platforms are missing
 
 
-def query() -> dict[str, Found]:
-    """Devices by framework, asked in another process."""
+def query() -> dict[str, Framework]:
+    """Both frameworks by name, queried in another process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.throughput.machine"],
         capture_output=True, text=True, check=False,
@@ -50,40 +50,42 @@ def query() -> dict[str, Found]:
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        raise RuntimeError(f"the devices cannot be listed: {done.stderr}") from None
-    return {name: Found(**value) for name, value in answer.items()}
+        raise RuntimeError(f"cannot list the devices: {done.stderr}") from None
+    return {name: Framework(**value) for name, value in answer.items()}
 
 
-def ask_jax() -> Found:
-    """The platforms on which JAX has a device."""
+def query_jax() -> Framework:
+    """JAX and its devices."""
     import jax
 
     devices, reasons = {}, []
     for name in PLATFORMS:
         try:
             devices[name] = jax.devices(name)[0].device_kind
-        except Exception as error:  # each backend has errors of its own
+        except Exception as error:  # each backend has its own kinds of error
             reasons.append(f"{name}: {(str(error).splitlines() or [''])[0][:160]}")
-    return Found(devices, jax.__version__, "; ".join(reasons))
+    return Framework(devices, jax.__version__, "; ".join(reasons))
 
 
-def ask_torch() -> Found:
-    """The platforms on which PyTorch has a device, if it is installed."""
+def query_torch() -> Framework:
+    """PyTorch and its devices; no devices if it is not installed."""
     if importlib.util.find_spec("torch") is None:
-        return Found({}, reason="PyTorch is not installed (extra `torch`)")
+        return Framework({}, reason="PyTorch is not installed (extra `torch`)")
     import torch
 
     devices = {"cpu": platform.processor() or platform.machine()}
     if torch.version.cuda is None:
-        return Found(devices, torch.__version__, "this PyTorch was built without CUDA")
+        return Framework(
+            devices, torch.__version__, "this PyTorch was built without CUDA"
+        )
     if not torch.cuda.is_available():
-        return Found(devices, torch.__version__, "PyTorch finds no CUDA device")
+        return Framework(devices, torch.__version__, "PyTorch finds no CUDA device")
     devices["cuda"] = torch.cuda.get_device_name()
-    return Found(devices, torch.__version__)
+    return Framework(devices, torch.__version__)
 
 
 def describe() -> dict[str, Any]:
-    """Hardware and system, as far as they can be read."""
+    """Hardware and operating system, as far as they can be read."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -99,18 +101,18 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that are installed."""
-    found = {}
+    """Versions of the installed packages."""
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def variables() -> dict[str, str]:
-    """The user's environment, as far as it matters here."""
+    """The variables of the environment that may change a measurement."""
     return {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)}
 
 
@@ -133,7 +135,7 @@ def cpu_flags() -> list[str]:
 
 
 def from_cpuinfo(key: str) -> str:
-    """What Linux says of the first processor, or nothing."""
+    """The value of `key` for the first processor in /proc/cpuinfo, or ""."""
     for line in read("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == key:
@@ -142,7 +144,7 @@ def from_cpuinfo(key: str) -> str:
 
 
 def memory_bytes() -> int | None:
-    """Main memory."""
+    """Main memory in bytes, if known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -150,11 +152,11 @@ def memory_bytes() -> int | None:
 
 
 def graphics() -> list[str]:
-    """Graphics cards, drivers and power limits, as `nvidia-smi` says them."""
-    asked = "name,driver_version,memory.total,power.limit"
+    """Graphics cards, drivers and power limits, from `nvidia-smi`."""
+    query = "name,driver_version,memory.total,power.limit"
     try:
         done = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"],
+            ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],
             capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
@@ -163,7 +165,7 @@ def graphics() -> list[str]:
 
 
 def read(path: str) -> str:
-    """A system's file, or nothing."""
+    """The text of a system file, or ""."""
     try:
         return Path(path).read_text().strip()
     except OSError:
@@ -171,9 +173,9 @@ def read(path: str) -> str:
 
 
 def main() -> None:
-    """Print what each framework finds, as one line of JSON."""
-    found = {cases.OURS: ask_jax(), cases.PYTORCH: ask_torch()}
-    print(json.dumps({name: dataclasses.asdict(f) for name, f in found.items()}))
+    """Print both frameworks and their devices as one line of JSON."""
+    frameworks = {cases.OURS: query_jax(), cases.PYTORCH: query_torch()}
+    print(json.dumps({k: dataclasses.asdict(v) for k, v in frameworks.items()}))
 
 
 if __name__ == "__main__":

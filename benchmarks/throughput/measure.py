@@ -1,7 +1,8 @@
-"""Runs the modes of a case in turns, each in its worker, and gathers what they say.
+"""Runs the modes of a case in turns, each in a worker process.
 
-One works at a time; the others sleep on their pipes. A worker that fails, dies or does
-not answer in time costs its row, never the run.
+Input: a case and its modes. Output: a row of measurements for each mode. One worker
+computes at a time, and the others wait for input. A worker that fails, dies or does not
+answer in time loses its row; the run goes on.
 """
 
 import contextlib
@@ -10,28 +11,31 @@ import json
 import os
 import queue
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import cases, job, launch, worker
+from benchmarks.throughput import cases, worker, workload
+
+HUGE_PAGES = "glibc.malloc.hugetlb"
 
 
 class LostError(Exception):
-    """A worker that gives no more answers; the message says why."""
+    """A worker that no longer answers; the message gives the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How long, and with what."""
+    """Duration and resources of a measurement."""
 
     repeats: int
     steps: int  # of each turn
     threads: int
     patience: float  # seconds until a worker that does not answer is given up
-    deadline: float  # time.monotonic() after which nothing new is begun
+    deadline: float  # time.monotonic() after which no new turn starts
     caches: Path
     logs: Path
     data_dir: Path | None
@@ -41,27 +45,75 @@ class Settings:
         return self.deadline - time.monotonic()
 
 
+def worker_command() -> list[str]:
+    """The command line of a worker, which reads its Spec from its input."""
+    return [sys.executable, "-m", "benchmarks.throughput.worker"]
+
+
+def worker_environment(
+    case: cases.Case,
+    mode: cases.Mode,
+    *,
+    threads: int,
+    caches: Path,
+    user: Mapping[str, str],
+) -> dict[str, str]:
+    """Changes to the `user`'s environment for a worker; "" removes a variable.
+
+    Args:
+        case: the case, with its platform and allocator.
+        mode: the mode.
+        threads: the number of threads, equal for both frameworks.
+        caches: the folder for compiled programs.
+        user: the environment of this process.
+    """
+    tunables = choose_allocator(case.allocator, user.get("GLIBC_TUNABLES", ""))
+    variables = {
+        "OMP_NUM_THREADS": str(threads),
+        "NPROC": str(threads),  # XLA's thread pool
+        "GLIBC_TUNABLES": tunables,
+        "JAX_COMPILATION_CACHE_DIR": str(caches / "jax"),
+        "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"),
+        "TRITON_CACHE_DIR": str(caches / "triton"),
+    }
+    if mode.framework == cases.OURS:
+        variables["JAX_PLATFORMS"] = case.platform
+        if case.platform == "cuda":  # waiting workers keep their memory on the device
+            variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    else:
+        variables["JAX_PLATFORMS"] = "cpu"  # in case one of our modules starts JAX
+    return variables | dict(mode.environment)
+
+
+def choose_allocator(allocator: str, tunables: str) -> str:
+    """The user's GLIBC_TUNABLES, with or without huge pages."""
+    others = [item for item in tunables.split(":") if item and HUGE_PAGES not in item]
+    if allocator == "hugepages":
+        others.append(f"{HUGE_PAGES}=1")
+    return ":".join(others)
+
+
 class Worker:
-    """A process with one mode of a case."""
+    """The process of one mode of a case."""
 
     def __init__(self, case: cases.Case, mode: cases.Mode, settings: Settings):
-        changed = launch.environment(
+        changes = worker_environment(
             case,
             mode,
             threads=settings.threads,
             caches=settings.caches,
             user=os.environ,
         )
-        merged = os.environ | changed
-        self.environment = {name: value for name, value in changed.items() if value}
+        merged = os.environ | changes
+        self.environment = {name: value for name, value in changes.items() if value}
         settings.logs.mkdir(parents=True, exist_ok=True)
         name = "-".join((case.title + " " + mode.label).replace("/", " ").split())
         self._log = settings.logs / f"{name.replace(',', '')}.txt"
         data_dir = str(settings.data_dir) if settings.data_dir else None
-        spec = job.Spec(case, mode, settings.threads, time.time(), data_dir)
+        spec = workload.Spec(case, mode, settings.threads, time.time(), data_dir)
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                launch.command(),
+                worker_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -78,11 +130,11 @@ class Worker:
         with self._process.stdout as lines:
             for line in lines:
                 self._answers.put(line)
-        self._answers.put("")  # it has ended
+        self._answers.put("")  # the process has ended
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it has ended: `answer` says so
+        with contextlib.suppress(OSError):  # it has ended; `answer` reports that
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
@@ -99,22 +151,22 @@ class Worker:
             self._process.kill()
             raise LostError(f"no answer within {patience:.0f} s") from None
         if not line:
-            raise LostError(self._last_words())
+            raise LostError(self._describe_end())
         values = json.loads(line)
         if "failed" in values:
             raise LostError(values["failed"])
         return values
 
-    def _last_words(self) -> str:
+    def _describe_end(self) -> str:
         status = self._process.wait()
         lines = self._log.read_text(errors="replace").strip().splitlines()
         last = f": {lines[-1][:300]}" if lines else ""
         if status == -9:
-            return "was killed, as a system does that runs out of memory" + last
+            return "was killed, perhaps because memory ran out" + last
         return f"ended with status {status}{last}"
 
     def close(self) -> None:
-        """End the process, gently first."""
+        """End the process: close its input, and kill it after 10 s."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
@@ -132,10 +184,10 @@ def measure(
     settings: Settings,
     advance: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Rows of `modes`, in their order; `advance` is told of each thing that is done.
+    """Rows of `modes`, in their order; `advance(label)` follows each start and turn.
 
-    A row has the mode, `turns` (seconds, steps, images), what the worker said of its
-    start, and `failed`: None, or why there are no turns.
+    A row holds the mode, its `turns` (seconds, steps, images), what the worker reported
+    about its start, and `failed`: None, or the reason why there are no turns.
     """
     rows = [start_row(mode) for mode in modes]
     # A TPU belongs to one process: there a mode ends before the next one starts.
@@ -145,10 +197,10 @@ def measure(
         with contextlib.ExitStack() as stack:
             started = []
             for row, mode in group:
-                found = start(case, mode, settings, row)
-                if found is not None:
-                    stack.callback(found.close)
-                    started.append((row, found))
+                process = start(case, mode, settings, row)
+                if process is not None:
+                    stack.callback(process.close)
+                    started.append((row, process))
                 advance(mode.label)
             take_turns(started, settings, advance)
     for row in rows:
@@ -157,7 +209,7 @@ def measure(
 
 
 def start_row(mode: cases.Mode) -> dict[str, Any]:
-    """A row of which nothing is known yet."""
+    """The row of `mode` before any measurement."""
     return {
         "framework": mode.framework,
         "mode": mode.name,
@@ -172,22 +224,22 @@ def start_row(mode: cases.Mode) -> dict[str, Any]:
 def start(
     case: cases.Case, mode: cases.Mode, settings: Settings, row: dict[str, Any]
 ) -> Worker | None:
-    """A worker after its first step, or None; `row` is told how it went."""
+    """A worker after its first step, or None if it failed; updates `row`."""
     if settings.left() <= 0:
         return None
-    found = Worker(case, mode, settings)
-    row["environment"] = found.environment
+    process = Worker(case, mode, settings)
+    row["environment"] = process.environment
     try:
-        # Half of the time that is left stays for what comes after.
-        row.update(found.answer(min(settings.patience, settings.left() / 2)))
+        # Half of the remaining time is reserved for what comes after.
+        row.update(process.answer(min(settings.patience, settings.left() / 2)))
     except LostError as lost:
         row["failed"] = str(lost)
-        found.close()
+        process.close()
         return None
     except BaseException:
-        found.close()
+        process.close()
         raise
-    return found
+    return process
 
 
 def take_turns(
@@ -195,22 +247,22 @@ def take_turns(
     settings: Settings,
     advance: Callable[[str], None],
 ) -> None:
-    """As many turns as there are repeats, or time for; each worker one by one."""
+    """Let the workers take turns until all repeats are done or the time is up."""
     for repeat in range(settings.repeats):
         if repeat and settings.left() <= 0:
             return
-        for row, found in started:
+        for row, process in started:
             if row["failed"] is None:
                 try:
-                    add_turn(row, found.turn(settings.steps, settings.patience))
+                    add_turn(row, process.turn(settings.steps, settings.patience))
                 except LostError as lost:
                     row["failed"] = str(lost)
             advance(f"{row['framework']}/{row['mode']}")
 
 
-def add_turn(row: dict[str, Any], said: dict[str, Any]) -> None:
-    """Put what a worker said of a turn into its row."""
+def add_turn(row: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Add a worker's answer about one turn to its row."""
     row["turns"].append(
-        {name: said.pop(name) for name in ("seconds", "steps", "images")}
+        {name: answer.pop(name) for name in ("seconds", "steps", "images")}
     )
-    row.update(said)
+    row.update(answer)

@@ -1,11 +1,11 @@
-"""A run's result -> `result.json`, `table.md` and `plot.png`."""
+"""Writes the result of a run as `result.json`, `table.md` and `plot.png`."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import cases, numbers
+from benchmarks.throughput import cases, timings
 from mtl_jax.core import files
 
 Result = Mapping[str, Any]
@@ -14,7 +14,7 @@ COLOURS = {cases.OURS: "#1f6fb4", cases.PYTORCH: "#e07b39"}
 
 
 def write(result: Result, folder: Path) -> None:
-    """All three files, each whole or not at all."""
+    """Write the three files, each completely or not at all."""
     with files.whole(folder / "result.json") as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n")
     with files.whole(folder / "table.md") as partial:
@@ -23,17 +23,17 @@ def write(result: Result, folder: Path) -> None:
 
 
 def table(result: Result) -> str:
-    """Markdown: the machine, the ratios, and a table for each case."""
+    """Markdown with the machine, the ratios and a table for each case."""
     measured = [e for e in result["cases"] if e["case"]["part"] != cases.PRODUCTS]
     parts = [
         "# Throughput",
         head(result),
         "## Times faster than PyTorch",
-        "PyTorch's time over ours, for the fastest mode of each; the median over the "
+        "PyTorch's time divided by ours, each in its fastest mode: the median over the "
         "repeats (least - most). Above 1, ours is faster.",
         ratio_table(measured),
         "## Peak",
-        "The best matrix product of either framework in this run.",
+        "The fastest matrix product of either framework in this run.",
         peak_table(result["peaks"]),
     ]
     for entry in measured:
@@ -42,14 +42,14 @@ def table(result: Result) -> str:
 
 
 def head(result: Result) -> str:
-    """What was run, where, with which versions; and what was left out."""
+    """The command, the machine, the versions, and what was left out."""
     machine, settings = result["machine"], result["settings"]
     versions = [f"{name} {version}" for name, version in result["versions"].items()]
     devices = [f"{p}: {kind}" for p, kind in result["devices"].items()]
     lines = [
         f"`{result['command']}`, {result['time']}",
         f"{machine['processor']}, {machine['usable_cores']} of {machine['cores']} "
-        f"cores, {settings['threads']} threads for either framework",
+        f"cores, {settings['threads']} threads for each framework",
         *(f"{card}" for card in machine["graphics"]),
         "devices: " + ", ".join(devices),
         f"{machine['system']}, {machine['libc']}, Python {machine['python']}",
@@ -57,24 +57,24 @@ def head(result: Result) -> str:
         "environment: "
         + (", ".join(f"`{k}={v}`" for k, v in result["environment"].items()) or "none"),
     ]
-    lines += [f"left out: {what}" for what in result["left_out"]]
+    lines += [f"left out: {item}" for item in result["left_out"]]
     return "\n".join(f"- {line}" for line in lines)
 
 
 def ratio_table(measured: Sequence[Result]) -> str:
     """A line for each case, a column for each arithmetic."""
-    names = [*numbers.ARITHMETICS, "fastest"]
-    found = [(entry["title"], entry["ratios"]) for entry in measured]
-    names = [name for name in names if any(name in ratios for _, ratios in found)]
+    names = [*timings.ARITHMETICS, "fastest"]
+    by_case = [(entry["title"], entry["ratios"]) for entry in measured]
+    names = [name for name in names if any(name in ratios for _, ratios in by_case)]
     rows = []
-    for title, ratios in found:
+    for title, ratios in by_case:
         cells = [title]
         for name in names:
-            one = ratios.get(name)
+            ratio = ratios.get(name)
             cells.append(
-                f"**{one['median']:.2f}** ({one['least']:.2f} - {one['most']:.2f}) "
-                f"{one['ours']} / {one['pytorch']}"
-                if one
+                f"**{ratio['median']:.2f}** ({ratio['least']:.2f} - "
+                f"{ratio['most']:.2f}) {ratio['ours']} / {ratio['pytorch']}"
+                if ratio
                 else ""
             )
         rows.append(cells)
@@ -95,7 +95,7 @@ def peak_table(peaks: Mapping[str, Any]) -> str:
 
 
 def case_notes(entry: Result) -> list[str]:
-    """What holds for all modes of a case."""
+    """Notes on all modes of a case."""
     count = entry["operations"]
     notes = []
     if count:
@@ -108,7 +108,7 @@ def case_notes(entry: Result) -> list[str]:
 
 
 def case_table(entry: Result, result: Result) -> str:
-    """A line for each mode, the fastest first in each framework."""
+    """A line for each mode, in the order of the rows."""
     columns = [
         "", "", "ms a step", "least - most", "images/s", "compile, s",
         "first step, s", "memory, GB", "device, GB", "GFLOP/s", "of peak",
@@ -120,10 +120,10 @@ def case_table(entry: Result, result: Result) -> str:
 def case_row(row: Result, entry: Result, result: Result) -> list[str]:
     """The cells of one mode."""
     names = [NAMES[row["framework"]], row["mode"]]
-    if not numbers.has_turns(row):
+    if not timings.has_turns(row):
         return [*names, f"failed: {row['failed']}", *[""] * 9]
-    step = numbers.spread(numbers.seconds_per_step(row))
-    image = numbers.spread(numbers.seconds_per_image(row))["median"]
+    step = timings.spread(timings.seconds_per_step(row))
+    image = timings.spread(timings.seconds_per_image(row))["median"]
     rate = entry["operations"] / image if entry["operations"] else None
     peak = result["peaks"].get(f"{entry['case']['platform']}/{row['arithmetic']}")
     return [
@@ -142,22 +142,22 @@ def case_row(row: Result, entry: Result, result: Result) -> list[str]:
 
 
 def number(value: float | None, unit: float, digits: int) -> str:
-    """`value` in `unit`, or nothing."""
+    """`value` in `unit`, or "" for None."""
     return "" if value is None else f"{value / unit:,.{digits}f}"
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """A table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plot(result: Result, path: Path) -> None:
-    """Bars of images per second, from least to most; a panel for each case."""
+    """Bars of images per second with their range; a panel for each case."""
     import matplotlib.figure
 
     measured = [
-        (entry, [row for row in entry["rows"] if numbers.has_turns(row)])
+        (entry, [row for row in entry["rows"] if timings.has_turns(row)])
         for entry in result["cases"]
         if entry["case"]["part"] != cases.PRODUCTS
     ]
@@ -174,17 +174,17 @@ def plot(result: Result, path: Path) -> None:
 
 
 def draw_case(axes: Any, entry: Result, rows: Sequence[Result]) -> None:
-    """One panel."""
-    for place, row in enumerate(rows):
-        seconds = numbers.spread(numbers.seconds_per_image(row))
+    """The panel of one case."""
+    for position, row in enumerate(rows):
+        seconds = timings.spread(timings.seconds_per_image(row))
         middle = 1 / seconds["median"]
         ends = [[middle - 1 / seconds["most"]], [1 / seconds["least"] - middle]]
         axes.barh(
-            place, middle, xerr=ends, color=COLOURS[row["framework"]], height=0.7,
+            position, middle, xerr=ends, color=COLOURS[row["framework"]], height=0.7,
             error_kw={"ecolor": "#333333", "capsize": 2, "elinewidth": 1},
         )  # fmt: skip
         axes.annotate(
-            f"{middle:,.1f}", (1, place), xycoords=("axes fraction", "data"),
+            f"{middle:,.1f}", (1, position), xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=7,
         )  # fmt: skip
     labels = [f"{NAMES[row['framework']]}, {row['mode']}" for row in rows]

@@ -1,7 +1,7 @@
-"""One mode of one case in a process of its own: JSON lines in, JSON lines out.
+"""The process that runs one mode of one case: JSON lines in, JSON lines out.
 
-In: a Spec, then {"steps": n} for each turn; the end of the input ends the process. Out:
-what was known after the first step, then a line for each turn; or {"failed": why}.
+Input: a Spec, then {"steps": n} for each turn; the process ends with its input. Output:
+a line after the first step, then a line for each turn, or {"failed": reason}.
 """
 
 import dataclasses
@@ -13,61 +13,61 @@ import sys
 import traceback
 from typing import Any, TextIO
 
-from benchmarks.throughput import cases, job
+from benchmarks.throughput import cases, workload
 
-# Where the function called as the part is; imported in the worker alone.
+# The module that has a function called as the part. Only the worker imports it.
 MODULES = {
     cases.OURS: {
-        "train": "ours",
-        "inference": "ours",
-        cases.PRODUCTS: "ours",
-        "pipeline": "ours_with_data",
-        "end_to_end": "ours_with_data",
-        "evaluation": "ours_with_data",
+        "train": "jax_workloads",
+        "inference": "jax_workloads",
+        cases.PRODUCTS: "jax_workloads",
+        "pipeline": "jax_data_workloads",
+        "end_to_end": "jax_data_workloads",
+        "evaluation": "jax_data_workloads",
     },
     cases.PYTORCH: {
-        "train": "theirs",
-        "inference": "theirs",
-        cases.PRODUCTS: "theirs",
-        "pipeline": "theirs_with_data",
-        "end_to_end": "theirs_with_data",
-        "evaluation": "theirs_with_data",
+        "train": "torch_workloads",
+        "inference": "torch_workloads",
+        cases.PRODUCTS: "torch_workloads",
+        "pipeline": "torch_data_workloads",
+        "end_to_end": "torch_data_workloads",
+        "evaluation": "torch_data_workloads",
     },
 }
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print goes to the log
-    spec = job.Spec.from_json(json.loads(sys.stdin.readline()))
+    os.dup2(2, 1)  # the output of libraries goes to the log
+    spec = workload.Spec.from_json(json.loads(sys.stdin.readline()))
     limit_threads(spec.threads)
     try:
-        made = prepare(spec)
-        say(
+        ready = prepare(spec)
+        write(
             answers,
-            first_step_seconds=made.first_step - spec.started,
-            compile_seconds=made.compile_seconds,
-            compiler_operations=made.operations,
+            first_step_seconds=ready.first_step - spec.started,
+            compile_seconds=ready.compile_seconds,
+            compiler_operations=ready.operations,
         )
-        made.rest()
+        ready.release()
         for line in sys.stdin:
-            turn = made.turn(json.loads(line)["steps"])
-            made.rest()
-            say(
+            turn = ready.turn(json.loads(line)["steps"])
+            ready.release()
+            write(
                 answers,
                 **turn._asdict(),
                 peak_bytes=peak_bytes(),
-                device_peak_bytes=made.device_bytes(),
+                device_peak_bytes=ready.device_bytes(),
             )
     except Exception as error:
         traceback.print_exc()
         text = (str(error).strip() or "no message").splitlines()[0]
-        say(answers, failed=f"{type(error).__name__}: {text[:300]}")
+        write(answers, failed=f"{type(error).__name__}: {text[:300]}")
 
 
-def prepare(spec: job.Spec) -> job.Job:
-    """Build what `spec` asks for, and compute it once."""
+def prepare(spec: workload.Spec) -> workload.Workload:
+    """Build the workload of `spec` and run it once."""
     name = MODULES[spec.mode.framework][spec.case.part]
     module = importlib.import_module(f"benchmarks.throughput.{name}")
     return getattr(module, spec.case.part)(spec)
@@ -82,18 +82,18 @@ def limit_threads(threads: int) -> None:
 
 
 def peak_bytes() -> int:
-    """Most memory that this process has held, compilers included."""
+    """Peak memory of this process in bytes, compilers included."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def say(answers: TextIO, **values: Any) -> None:
-    """Write one line."""
+def write(answers: TextIO, **values: Any) -> None:
+    """Write one line of JSON."""
     answers.write(json.dumps(values) + "\n")
 
 
-def as_line(spec: job.Spec) -> str:
-    """`spec` as this module reads it."""
+def as_line(spec: workload.Spec) -> str:
+    """`spec` as the line that `main` reads."""
     return json.dumps(dataclasses.asdict(spec)) + "\n"
 
 

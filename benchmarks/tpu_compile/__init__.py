@@ -1,0 +1,1 @@
+"""What a run needs of TPUs, from programs compiled on a machine that has none."""

@@ -1,14 +1,14 @@
-"""Whether a run fits on TPUs that are not here, and what a step of it costs there.
+"""Memory and cost of a run on TPUs, computed on a machine that has none.
 
     python -m benchmarks.tpu_compile --topology=v5e:4x4 --config=configs/openkbp.py \
         [--config.KEY=VALUE ...] [--backends=jit,pmap] [--parts=train,inference] \
         [--bisect] [--out=DIR]
 
-The step of training and that of inference are compiled for the topology as on a machine
-that has it; the extra `tpu` brings the compiler. Comes out: memory of a chip,
-operations, bytes, collectives and an estimate of the speed, printed and in
-`result.json` and `table.md` in `--out`. Exit status: 0 all fit; 1 bad input, no
-compiler, or something does not fit; 2 usage.
+Compiles the training step and the inference step for the topology, as a machine with
+these TPUs would; the extra `tpu` brings the compiler. Output: memory of a chip,
+operations, bytes, collectives and an estimate of the speed, printed and written to
+`result.json` and `table.md` in `--out`. Exit status: 0 all programs fit; 1 a program
+does not fit, bad input, or no compiler; 2 usage.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ import sys
 
 from mtl_jax.core import errors
 
-# Everything but the compiler stays on the CPU, and no pod is looked for.
+# Only the compiler is for TPUs: JAX runs on the CPU, and does not look for a pod.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 
 def main() -> int:
-    """Set the scene before JAX is imported, then do what the flags say."""
+    """Set the environment before JAX is imported, then run the command."""
     asks_for_help = {"--help", "-h"} & set(sys.argv)
     if importlib.util.find_spec("libtpu") is None and not asks_for_help:
         return errors.tell(

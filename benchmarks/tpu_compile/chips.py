@@ -1,6 +1,7 @@
-"""Public peak figures of TPU chips, and the time of a step if nothing but they counted.
+"""Public peak rates of TPU chips, and the roofline estimate of a step.
 
-In: what a compiled step does on a chip. Out: the roofline's seconds and images.
+Input: operations, bytes and collectives of a compiled step. Output: seconds of the step
+and images per second, if only the peak rates limited it.
 """
 
 import dataclasses
@@ -11,16 +12,16 @@ from mtl_jax.core import errors
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """A chip's peaks, as its maker gives them."""
+    """Peak rates of a chip as its maker states them."""
 
-    operations: float  # a second, bfloat16
+    operations: float  # per second, bfloat16
     memory: float  # bytes of HBM
-    memory_rate: float  # bytes a second
-    link_rate: float  # bytes a second that a chip sends to its neighbours
+    memory_rate: float  # bytes per second
+    link_rate: float  # bytes per second that a chip sends to its neighbours
 
 
-# docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, November 2026. Links: half of the
-# bidirectional bandwidth of a chip; of v4 a pod's all-reduce bandwidth over its chips.
+# docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, November 2026. Links: half of a
+# chip's bidirectional bandwidth; for v4, a pod's all-reduce bandwidth over its chips.
 CHIPS = {
     "v4": Chip(275e12, 32 * 2**30, 1200e9, 1.1e15 / 4096),
     "v5e": Chip(197e12, 16 * 2**30, 819e9, 200e9),
@@ -33,7 +34,7 @@ def of(topology: str) -> Chip:
     """The chip of a topology such as v5e:4x4.
 
     Raises:
-        ConfigError: a chip that is not in the table.
+        ConfigError: the chip is not in the table.
     """
     generation = topology.partition(":")[0]
     if generation not in CHIPS:
@@ -45,12 +46,18 @@ def of(topology: str) -> Chip:
 
 
 def roofline(chip: Chip, program: dict[str, Any], chips: int, cores: int) -> dict:
-    """What bounds a step of `program` on `chips` chips of `cores` devices each.
+    """The limit on the speed of `program` on `chips` chips of `cores` devices each.
 
-    An estimate, and an upper bound of the speed: each of the three goes at its peak and
-    at the same time as the others. Left out are the latency of collectives, links that
-    a small slice of a pod has not, bytes that stay in the cores' own memory, and the
-    host.
+    This estimate is an upper bound of the speed: it assumes that arithmetic, memory and
+    links all run at their peak at the same time. It ignores the latency of collectives,
+    the links that a small slice of a pod lacks, and the host. It counts bytes that stay
+    in a core's own memory as if they came from HBM.
+
+    Args:
+        chip: the peak rates.
+        program: operations, bytes and collectives of one device, and `batch_size`.
+        chips: the number of chips.
+        cores: devices per chip.
     """
     sent = sum(
         _sent(kind, row["bytes"], chips * cores)
@@ -71,6 +78,6 @@ def roofline(chip: Chip, program: dict[str, Any], chips: int, cores: int) -> dic
 
 
 def _sent(kind: str, size: int, devices: int) -> float:
-    """Bytes that a device sends for a collective with a result of `size` bytes."""
+    """Bytes that a device sends for a collective whose result has `size` bytes."""
     rounds = {"all-reduce": 2, "collective-permute": devices / max(devices - 1, 1)}
     return rounds.get(kind, 1) * size * (devices - 1) / devices

@@ -1,6 +1,6 @@
-"""Flags, the programs of a topology one after the other, and what is written of them.
+"""The command: parses the flags, compiles the programs one by one, writes the results.
 
-To be imported once the environment says that JAX's own devices are CPUs.
+Import it after the environment has told JAX to run on the CPU.
 """
 
 import argparse
@@ -12,55 +12,55 @@ from typing import Any
 
 import ml_collections
 
-from benchmarks import flag
+from benchmarks import flag_types
 from benchmarks.throughput import machine
-from benchmarks.tpu_compile import chips, fitting, programs, report
+from benchmarks.tpu_compile import batch_search, chips, programs, report
 from mtl_jax.core import config as configs
 from mtl_jax.core import files
 from mtl_jax.run import command
 from mtl_jax.train import parallel
 
 PARTS = ("train", "inference")
-COMPILATIONS = 6  # of a search for the largest batch
+COMPILATIONS = 6  # at most, in the search for the largest batch
 
 
 def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our flags, and those that are left: the configuration's."""
+    """The flags of this command, and the remaining ones, of the configuration."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.tpu_compile",
-        description="Compile a run's steps for TPUs that are not here.",
-        epilog="--config=FILE[:ROLE] and --config.KEY=VALUE: as for mtl_jax.main.",
+        description="Compile the steps of a run for TPUs, on a machine without them.",
+        epilog="--config=FILE[:ROLE] and --config.KEY=VALUE work as in mtl_jax.main.",
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("--topology", required=True, help="v5e:1x1, v5e:4x4, v4:2x2x1, v5p:2x2x2, ...")
     add(
         "--backends",
-        type=flag.one_of(*parallel.BACKENDS),
+        type=flag_types.names(*parallel.BACKENDS),
         default=["jit", "pmap"],
     )
-    add("--parts", type=flag.one_of(*PARTS), default=list(PARTS))
-    add("--bisect", action="store_true", help="search the largest batch that fits")
-    add("--out", type=Path, default=Path("runs/tpu_compile"), help="where results go")
+    add("--parts", type=flag_types.names(*PARTS), default=list(PARTS))
+    add("--bisect", action="store_true", help="find the largest batch that fits")
+    add("--out", type=Path, default=Path("runs/tpu_compile"), help="output folder")
     return parser.parse_known_args(arguments)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """What the command line `arguments` asks for; returns the exit status."""
-    flags, rest = parse_flags(arguments[1:])
-    command.parse([arguments[0], *rest])
+    """Run the command line `arguments`; returns the exit status."""
+    flags, config_flags = parse_flags(arguments[1:])
+    command.parse([arguments[0], *config_flags])
     return command.status_of(lambda: compile_all(flags, arguments))
 
 
 def compile_all(flags: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Compile, write and print program by program; 1 if one of them does not fit."""
+    """Compile the programs and write the results; returns 1 if one does not fit."""
     config = without_data(command.CONFIG.value)
-    target = programs.find(flags.topology)
-    result = begin(target, config, arguments)
+    target = programs.find_target(flags.topology)
+    result = start_result(target, config, arguments)
     for backend in flags.backends:
-        chosen = with_values(config, {"train.backend": backend})
+        changed = with_values(config, {"train.backend": backend})
         for part in flags.parts:
-            row = programs.compile_part(target, chosen, part)
+            row = programs.compile_part(target, changed, part)
             if row["fits"]:
                 row["roofline"] = chips.roofline(
                     target.chip, row, target.chips, target.cores
@@ -76,12 +76,12 @@ def compile_all(flags: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 0 if all(row["fits"] for row in result["programs"]) else 1
 
 
-def begin(
+def start_result(
     target: programs.Target,
     config: ml_collections.ConfigDict,
     arguments: Sequence[str],
 ) -> dict[str, Any]:
-    """What is known before anything is compiled."""
+    """The result before any compilation."""
     words = ["python", "-m", "benchmarks.tpu_compile", *arguments[1:]]
     return {
         "command": shlex.join(words),
@@ -92,20 +92,20 @@ def begin(
         "available": target.available,
         "versions": machine.versions(),
         "config": configs.flatten(config),
-        "batch_norms": programs.batch_norms(target, config),
+        "batch_norms": programs.count_batch_norms(target, config),
         "programs": [],
     }
 
 
 def without_data(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """`config`, checked, with statistics that no data set has to be read for."""
+    """`config`, checked, with CT statistics that need no data set."""
     return with_values(config, {"data.statistics": "paper"})
 
 
 def with_values(
     config: ml_collections.ConfigDict, values: dict[str, Any]
 ) -> ml_collections.ConfigDict:
-    """A checked copy of `config` with other values."""
+    """A checked copy of `config` with some values changed."""
     return configs.check(configs.unflatten(configs.flatten(config) | values))
 
 
@@ -115,36 +115,36 @@ def bisect(
     flags: argparse.Namespace,
     result: dict[str, Any],
 ) -> dict[str, Any]:
-    """The largest batch of the first backend and part, from their program on."""
+    """The largest batch of the first backend and part; starts from their program."""
     backend, part = flags.backends[0], flags.parts[0]
     key = {"train": "train.batch_size", "inference": "evaluate.batch_size"}[part]
     unit = len(target.devices) * (config.train.accumulate if part == "train" else 1)
-    known = result["programs"][0]
-    tried = result["tried"] = [known]
+    first_row = result["programs"][0]
+    tried = result["tried"] = [first_row]
 
-    def measure(size: int) -> fitting.Need:
-        row = known
-        if size * unit != known["batch_size"]:
+    def measure(size: int) -> batch_search.Need:
+        row = first_row
+        if size * unit != first_row["batch_size"]:
             values = {key: size * unit, "train.backend": backend}
             row = programs.compile_part(target, with_values(config, values), part)
             tried.append(row)
             write(result, flags.out)
         needed = row["memory"]["sum"] if row["fits"] else row["asked"]
-        return fitting.Need(needed or 2 * target.available, row["fits"])
+        return batch_search.Need(needed or 2 * target.available, row["fits"])
 
-    first = known["batch_size"] // unit
-    found = fitting.largest(measure, first, target.available, COMPILATIONS)
+    first = first_row["batch_size"] // unit
+    bounds = batch_search.largest(measure, first, target.available, COMPILATIONS)
     return {
         "backend": backend,
         "part": part,
-        "fits": found.fits * unit,
-        "too_large": found.too_large and found.too_large * unit,
-        "compilations": found.compilations,
+        "fits": bounds.fits * unit,
+        "too_large": bounds.too_large and bounds.too_large * unit,
+        "compilations": bounds.compilations,
     }
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
-    """`result.json` and `table.md`."""
+    """Write `result.json` and `table.md`."""
     with files.whole(folder / "result.json") as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n")
     with files.whole(folder / "table.md") as partial:

@@ -1,8 +1,8 @@
-"""A run's steps, compiled for devices that are not here.
+"""Compiles the steps of a run for devices that this machine does not have.
 
-In: a topology's name and a checked configuration. Out: what XLA says of the programs.
-The functions are those that `run.wiring.Run` gives the training loop and predictions,
-with the same donation; their arguments are shapes, and nothing is computed.
+Input: the name of a topology and a checked configuration. Output: XLA's analysis of the
+programs. The functions are those that `run.wiring.Run` gives the training loop and the
+prediction, with the same donation. Their arguments are shapes; nothing is computed.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 from benchmarks import collectives
-from benchmarks.throughput import job, ours
+from benchmarks.throughput import jax_workloads, workload
 from benchmarks.tpu_compile import chips
 from mtl_jax.core import errors
 from mtl_jax.train import parallel
 
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SIZE = r"([\d.]+)([KMGT])"
-# XLA's ways to say how much was asked for, and how much there is.
+# XLA's messages on the memory that a program needs and that a device has.
 TOO_LARGE = (
     re.compile(rf"{SIZE}\)? exceeds available HBM \({SIZE}\)"),
     re.compile(rf"Used {SIZE} of {SIZE} hbm"),
@@ -40,7 +40,7 @@ TOO_LARGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The devices of a topology; a chip of v4 is two of them."""
+    """The devices of a topology; a v4 chip is two devices."""
 
     topology: str
     devices: Sequence[Any]
@@ -50,12 +50,12 @@ class Target:
 
     @property
     def cores(self) -> int:
-        """Devices of a chip."""
+        """Devices per chip."""
         return len(self.devices) // self.chips
 
 
 @dataclasses.dataclass(frozen=True)
-class Elsewhere(ours.WithoutData):
+class TargetRun(jax_workloads.RunWithoutData):
     """A run on the devices of a target."""
 
     devices: Sequence[Any] = ()
@@ -65,36 +65,36 @@ class Elsewhere(ours.WithoutData):
         return parallel.BACKENDS[self.config.train.backend](self.devices)
 
 
-def find(topology: str) -> Target:
-    """The target called `topology`, as v5e:4x4.
+def find_target(topology: str) -> Target:
+    """The target called `topology`, such as v5e:4x4.
 
     Raises:
-        ConfigError: there is no such topology.
+        ConfigError: the chip or the topology is unknown.
     """
     chip = chips.of(topology)
     sizes = re.findall(r"\d+", topology.partition(":")[2])
-    # Usually a host has 2 x 2 chips; there is a host with a single one, too.
-    alone = math.prod(map(int, sizes)) == 1
-    options = {"chips_per_host_bounds": (1, 1, 1)} if alone else {}
+    # A host usually has 2 x 2 chips; the topology of one chip needs a host with one.
+    single = math.prod(map(int, sizes)) == 1
+    options = {"chips_per_host_bounds": (1, 1, 1)} if single else {}
     try:
-        found = topologies.get_topology_desc(topology, platform="tpu", **options)
-    except Exception as error:  # JAX's own errors are of several kinds
+        description = topologies.get_topology_desc(topology, platform="tpu", **options)
+    except Exception as error:  # JAX raises several kinds of error
         first = (str(error).splitlines() or [""])[0]
         raise errors.ConfigError(
             f"--topology={topology}: {first}; examples: v5e:1x1, v5e:2x4, v5e:16x16, "
             "v4:2x2x1, v5p:2x2x2, v6e:4x4"
         ) from error
-    devices = found.devices
+    devices = description.devices
     count = len({tuple(device.coords) for device in devices})
-    available = _available(devices[0]) or chip.memory * count / len(devices)
+    available = _usable_bytes(devices[0]) or chip.memory * count / len(devices)
     return Target(topology, devices, chip, count, available)
 
 
-def _available(device: Any) -> float | None:
-    """What the compiler gives a program of `device`, as it says when asked for more."""
-    here = SingleDeviceSharding(device)
+def _usable_bytes(device: Any) -> float | None:
+    """Bytes of `device` that a program may use, from the error of one too large."""
+    sharding = SingleDeviceSharding(device)
     huge = jax.ShapeDtypeStruct((2**20, 2**20), np.float32)
-    square = jax.jit(lambda x: x @ x, in_shardings=here, out_shardings=here)
+    square = jax.jit(lambda x: x @ x, in_shardings=sharding, out_shardings=sharding)
     try:
         square.lower(huge).compile()
     except jax.errors.JaxRuntimeError as error:
@@ -103,30 +103,33 @@ def _available(device: Any) -> float | None:
 
 
 def read_sizes(message: str) -> tuple[float, float] | tuple[None, None]:
-    """Bytes that were asked for and that there are, from XLA's error; or nothing."""
+    """Bytes needed and bytes available from XLA's error; (None, None) if not stated."""
     for pattern in TOO_LARGE:
         if match := pattern.search(message):
-            asked, unit, there, other = match.groups()
-            return float(asked) * UNITS[unit], float(there) * UNITS[other]
+            needed, needed_unit, available, available_unit = match.groups()
+            return (
+                float(needed) * UNITS[needed_unit],
+                float(available) * UNITS[available_unit],
+            )
     return None, None
 
 
 @contextlib.contextmanager
-def make_run(target: Target, config: ml_collections.ConfigDict) -> Iterator[Elsewhere]:
-    """The run of `config` on the devices of `target`, in a folder for the while."""
+def make_run(target: Target, config: ml_collections.ConfigDict) -> Iterator[TargetRun]:
+    """The run of `config` on the devices of `target`, in a temporary folder."""
     no_data: Any = None
     with tempfile.TemporaryDirectory(prefix="tpu-compile-") as folder:
-        yield Elsewhere(config, no_data, Path(folder), devices=target.devices)
+        yield TargetRun(config, no_data, Path(folder), devices=target.devices)
 
 
 def compile_part(
     target: Target, config: ml_collections.ConfigDict, part: str
 ) -> dict[str, Any]:
-    """What XLA says of the "train" or the "inference" step of `config`.
+    """XLA's analysis of the "train" or the "inference" step of `config`.
 
-    Memory, operations and bytes are of one device. What does not fit has the bytes that
-    it `asked` for, and nothing else. The compiler may accept a program whose parts add
-    up to more than there is: that does not fit either.
+    Memory, operations and bytes are those of one device. A program that does not fit
+    has only `asked`, the bytes it needs. The compiler accepts some programs that need
+    more memory than the device has; they count as too large.
     """
     with make_run(target, config) as run:
         lowered = lower(run, part)
@@ -142,19 +145,20 @@ def compile_part(
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        said = " ".join(str(error).split())[:400]
-        return row | {"fits": False, "asked": read_sizes(said)[0], "said": said}
-    seconds, found = time.perf_counter() - start, describe(compiled)
-    asked = found["memory"]["sum"]
-    if asked > target.available:
-        said = "arguments, results, temporaries and code together"
-        return row | {"fits": False, "asked": asked, "said": said}
+        message = " ".join(str(error).split())[:400]
+        needed = read_sizes(message)[0]
+        return row | {"fits": False, "asked": needed, "said": message}
+    seconds, analysis = time.perf_counter() - start, describe(compiled)
+    needed = analysis["memory"]["sum"]
+    if needed > target.available:
+        message = "arguments, results, temporaries and code together"
+        return row | {"fits": False, "asked": needed, "said": message}
     row |= {"fits": True, "seconds": seconds}
-    return row | found | {"host_bytes": _host_bytes()}
+    return row | analysis | {"host_bytes": _host_bytes()}
 
 
-def lower(run: Elsewhere, part: str) -> Any:
-    """The part of `run`, lowered for its devices."""
+def lower(run: TargetRun, part: str) -> Any:
+    """The step `part` of `run`, lowered for its devices."""
     config, devices = run.config, len(run.devices)
     train, evaluate = config.train, config.evaluate
     state = run.abstract_state()
@@ -164,27 +168,30 @@ def lower(run: Elsewhere, part: str) -> Any:
             "train.batch_size", train.batch_size, devices, accumulate
         )
         update: Any = run.backend.update(run.step.train)
-        return update.lower(*_placed(run, state, batch(run, train.batch_size)))
+        return update.lower(
+            *_on_devices(run, state, batch_shapes(run, train.batch_size))
+        )
     size = evaluate.batch_size
     parallel.check_divides("evaluate.batch_size", size, devices, 1)
     predictions: Any = run.backend.predictions(run.step.predict)
-    return predictions.lower(*_placed(run, state, batch(run, size)["image"]))
+    images = batch_shapes(run, size)["image"]
+    return predictions.lower(*_on_devices(run, state, images))
 
 
-def batch(run: Elsewhere, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+def batch_shapes(run: TargetRun, size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a batch of `size` slices."""
-    one = run.config.copy_and_resolve_references()
-    with one.unlocked():
-        one.train.batch_size = 1
-    rows = job.noise_batch(one, run.preprocess.channels)
+    config = run.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.train.batch_size = 1
+    rows = workload.noise_batch(config, run.preprocess.channels)
     return {
         name: jax.ShapeDtypeStruct((size, *row.shape[1:]), row.dtype)
         for name, row in rows.items()
     }
 
 
-def _placed(run: Elsewhere, state: Any, rows: Any) -> tuple[Any, Any]:
-    """Shapes as the backend takes them: pmap has an axis of devices before them."""
+def _on_devices(run: TargetRun, state: Any, rows: Any) -> tuple[Any, Any]:
+    """Shapes as the backend takes them: for pmap, the first axis is the device."""
     if run.config.train.backend == "jit":
         return state, rows
     count = len(run.devices)
@@ -199,7 +206,7 @@ def _placed(run: Elsewhere, state: Any, rows: Any) -> tuple[Any, Any]:
 
 
 def describe(compiled: Any) -> dict[str, Any]:
-    """Memory, operations, bytes and collectives of a program, on one device."""
+    """Memory, operations, bytes and collectives of a program on one device."""
     sizes, costs = compiled.memory_analysis(), compiled.cost_analysis()
     text = compiled.as_text()
     costs = costs[0] if isinstance(costs, list) else costs
@@ -219,12 +226,12 @@ def describe(compiled: Any) -> dict[str, Any]:
     }
 
 
-def batch_norms(target: Target, config: ml_collections.ConfigDict) -> int:
-    """How many batch normalisations the network has."""
+def count_batch_norms(target: Target, config: ml_collections.ConfigDict) -> int:
+    """The number of batch normalisations of the network."""
     with make_run(target, config) as run:
         return len(jax.tree.leaves(run.abstract_state().batch_stats)) // 2
 
 
 def _host_bytes() -> int:
-    """Most memory of this process until now."""
+    """Peak memory of this process so far, in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,26 +1,26 @@
-"""A result in Markdown, and what to change where something does not fit."""
+"""The result as Markdown, with suggestions for programs that do not fit in memory."""
 
 from typing import Any
 
 import ml_collections
 
 GIB = 2**30
-# The compiler's count is exact; a change of the batch is not quite in proportion.
+# Memory is not quite proportional to the batch, so suggestions leave a margin.
 MARGIN = 1.1
 
 
 def table(result: dict[str, Any]) -> str:
-    """Programs row by row, then the collectives, the search, and what does not fit."""
+    """Tables of programs and collectives, the search, and programs that do not fit."""
     cores, count = result["cores"], result["chips"]
-    here = f"{count} chip{'s' * (count > 1)}"
+    hardware = f"{count} chip{'s' * (count > 1)}"
     if cores > 1:
-        here += f" of {cores} devices each"
+        hardware += f" of {cores} devices each"
     lines = [
-        f"`{result['command']}`: {here}, {gib(result['chip_bytes'])} GiB of HBM a "
+        f"`{result['command']}`: {hardware}, {gib(result['chip_bytes'])} GiB of HBM a "
         f"chip, of which a program may use {gib(cores * result['available'])}; "
         f"jax {result['versions'].get('jax')}, libtpu "
         f"{result['versions'].get('libtpu')}. Memory, operations and bytes are those "
-        "of a chip; images a second are an estimate from peaks, and an upper bound.",
+        "of a chip. Images per second are an upper bound, estimated from peak rates.",
         "",
         "| program | batch | GiB: arguments | temporaries | code | sum | Gop a step "
         "| GB a step | estimate: images/s a chip | bound by | compiled in |",
@@ -28,8 +28,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     lines += [program_line(row, result) for row in result["programs"]]
     lines += ["", *collective_lines(result)]
-    if found := result.get("largest"):
-        lines += ["", largest_line(found)]
+    if largest := result.get("largest"):
+        lines += ["", largest_line(largest)]
     for row in result["programs"]:
         if not row["fits"]:
             lines += ["", *failure_lines(row, result)]
@@ -37,12 +37,12 @@ def table(result: dict[str, Any]) -> str:
 
 
 def gib(size: float) -> str:
-    """Bytes in GiB, with two places."""
+    """`size` bytes in GiB, with two decimals."""
     return f"{size / GIB:.2f}"
 
 
 def program_line(row: dict[str, Any], result: dict[str, Any]) -> str:
-    """A row of the table."""
+    """The line of one program."""
     cores = result["cores"]
     name = f"| {row['backend']}, {row['part']} | {row['batch_size']} "
     if not row["fits"]:
@@ -59,16 +59,16 @@ def program_line(row: dict[str, Any], result: dict[str, Any]) -> str:
 
 
 def collective_lines(result: dict[str, Any]) -> list[str]:
-    """Counts and bytes a step, and beside training's what one for each sum would be."""
+    """Counts and bytes per step, and the count if each sum were a collective."""
     lines = [
         "| collectives | count | with gradients of kernels | MB a device |",
         "|---|---|---:|---:|",
     ]
     for row in result["programs"]:
         if row["fits"]:
-            found = row["collectives"]
-            counts = [f"{each['count']} {kind}" for kind, each in found.items()]
-            size = sum(each["bytes"] for each in found.values()) / 1e6
+            kinds = row["collectives"]
+            counts = [f"{each['count']} {kind}" for kind, each in kinds.items()]
+            size = sum(each["bytes"] for each in kinds.values()) / 1e6
             lines.append(
                 f"| {row['backend']}, {row['part']} | {', '.join(counts) or 'none'} "
                 f"| {row['with_kernels']} | {size:.3f} |"
@@ -76,69 +76,70 @@ def collective_lines(result: dict[str, Any]) -> list[str]:
     layers = result["batch_norms"]
     lines += [
         "",
-        f"The network has {layers} batch normalisations. One sum for each of them and "
-        f"direction, one of the losses and one of the gradients would be "
+        f"The network has {layers} batch normalisations. One collective for each of "
+        f"them and direction, one for the losses and one for the gradients would be "
         f"{2 * layers + 2} in training.",
     ]
     return lines
 
 
-def largest_line(found: dict[str, Any]) -> str:
-    """What the search found."""
-    above = "none larger was tried"
-    if found["too_large"]:
-        above = f"{found['too_large']} does not"
-    below = f"{found['fits']} fits" if found["fits"] else "none that was tried fits"
+def largest_line(largest: dict[str, Any]) -> str:
+    """The result of the search for the largest batch."""
+    above = "no larger batch was tried"
+    if largest["too_large"]:
+        above = f"{largest['too_large']} does not"
+    below = f"{largest['fits']} fits" if largest["fits"] else "no batch tried fits"
     return (
-        f"Largest batch of {found['backend']}, {found['part']}: {below}, "
-        f"{above} ({found['compilations']} compilations)."
+        f"Largest batch of {largest['backend']}, {largest['part']}: {below}, "
+        f"{above} ({largest['compilations']} compilations)."
     )
 
 
 def failure_lines(row: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    """What does not fit, by how much, and what would help."""
+    """The memory that a program needs and has, and the suggestions."""
     name, cores = f"{row['backend']}, {row['part']}", result["cores"]
     if row["asked"] is None:
-        said = row["said"]
+        reason = row["said"]
     else:
-        asked, available = cores * row["asked"], cores * result["available"]
-        said = f"{gib(asked)} of {gib(available)} GiB a chip"
-    lines = [f"{name}, batch {row['batch_size']}: does not fit: {said}. What may help:"]
+        needed, available = cores * row["asked"], cores * result["available"]
+        reason = f"needs {gib(needed)} of {gib(available)} GiB a chip"
+    title = f"{name}, batch {row['batch_size']}"
+    lines = [f"{title}: does not fit: {reason}. What may help:"]
     return lines + [f"- {line}" for line in row["suggestions"]]
 
 
 def suggestions(
     config: ml_collections.ConfigDict, row: dict[str, Any], result: dict[str, Any]
 ) -> list[str]:
-    """Changes of the command, those that leave the result as it is first."""
+    """Changes of the command; those that do not change the result come first."""
     devices, available = result["cores"] * result["chips"], result["available"]
     excess = MARGIN * (row["asked"] or 2 * available) / available
-    training, found = row["part"] == "train", []
+    training, lines = row["part"] == "train", []
     if training and not config.model.remat:
-        found.append(
-            "--config.model.remat=True: the same result, from activations that are "
-            "computed twice"
+        lines.append(
+            "--config.model.remat=True: the same result, with activations computed "
+            "twice"
         )
-    found.append("a --topology with more chips: the same result")
+    lines.append("a --topology with more chips: the same result")
     if config.model.dtype == "float32":
-        found.append("--config.model.dtype=bfloat16: half the bytes of an activation")
+        lines.append("--config.model.dtype=bfloat16: half the bytes of activations")
     if training and (parts := parts_that_fit(config, devices, excess)):
-        found.append(
+        lines.append(
             f"--config.train.accumulate={parts}: the same batch in {parts} parts; "
-            "batch normalisation and Dice then see a part at a time"
+            "batch normalisation and Dice then see one part at a time"
         )
     unit = devices * (config.train.accumulate if training else 1)
     if size := halved(row["batch_size"], excess) // unit * unit:
         key, effect = ("train", "") if training else ("evaluate", "; the same result")
-        found.append(f"--config.{key}.batch_size={size}: a smaller batch{effect}")
-    return found
+        lines.append(f"--config.{key}.batch_size={size}: a smaller batch{effect}")
+    return lines
 
 
 def halved(size: int, excess: float) -> int:
-    """`size`, halved until it is `excess` times smaller.
+    """`size`, halved until it is at least `excess` times smaller.
 
-    A size just below is likely to fail: what does not grow with the batch, and what the
-    compiler can no longer put away, leave less room than the proportion says.
+    A size just below the limit is likely to fail, because part of the memory does not
+    shrink with the batch.
     """
     limit = size / excess
     while size > limit:
@@ -149,7 +150,7 @@ def halved(size: int, excess: float) -> int:
 def parts_that_fit(
     config: ml_collections.ConfigDict, devices: int, excess: float
 ) -> int | None:
-    """The least train.accumulate by which a batch is `excess` times smaller."""
+    """The smallest train.accumulate that makes a batch `excess` times smaller."""
     now, batch_size = config.train.accumulate, config.train.batch_size
     parts = range(now + 1, batch_size // devices + 1)
     fitting = (

@@ -7,7 +7,7 @@ from benchmarks import weak_scaling
 
 def test_one_device_comes_first_and_shares_are_equal():
     flags = weak_scaling.parse_flags(["--devices=1,2,3", "--backends=pmap,jit"])
-    cases = weak_scaling.cases(flags)
+    cases = weak_scaling.list_cases(flags)
     found = [(case.backend, case.processes, case.devices) for case in cases]
     assert found[0] == ("jit", 1, 1)
     assert set(found[1:]) == {

@@ -103,7 +103,7 @@ def test_a_device_that_fails_costs_rows_and_ends_with_status_1(
     monkeypatch, tmp_path, capsys
 ):
     # The query says that there is a card; there is none.
-    card = machine.Found({"cuda": "a card"})
+    card = machine.Framework({"cuda": "a card"})
     monkeypatch.setattr(
         machine, "query", lambda: {cases.OURS: card, cases.PYTORCH: card}
     )

@@ -39,13 +39,13 @@ def test_as_many_as_pytorch_counts(network):
     from torch.nn import attention
     from torch.utils import flop_counter
 
-    from benchmarks.throughput import job, theirs
+    from benchmarks.throughput import torch_workloads, workload
 
     case = cases.Case("inference", "cpu", network, 1, 32, "default", "tiny")
     mode = cases.Mode(cases.PYTORCH, "eager", "float32")
-    config: ml_collections.ConfigDict = cases.config(case, mode)
-    spec = job.Spec(case, mode, 1, 0.0, None)
-    built = theirs.make_network(spec, config, torch.device("cpu")).eval()
+    config: ml_collections.ConfigDict = cases.make_config(case, mode)
+    spec = workload.Spec(case, mode, 1, 0.0, None)
+    built = torch_workloads.make_network(spec, config, torch.device("cpu")).eval()
     counter = flop_counter.FlopCounterMode(display=False)
     as_products = attention.sdpa_kernel(attention.SDPBackend.MATH)
     with counter, as_products, torch.no_grad():

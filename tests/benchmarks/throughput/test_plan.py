@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.throughput import __main__ as command
-from benchmarks.throughput import cases, launch, machine
+from benchmarks.throughput import cases, machine, measure
 from mtl_jax.core import errors
 
 CPU = {"cpu": "a processor"}
@@ -13,20 +13,20 @@ TPU = CPU | {"tpu": "a TPU"}
 
 def plan(*flags, ours=GPU, theirs=GPU, reason=""):
     found = {
-        cases.OURS: machine.Found(ours),
-        cases.PYTORCH: machine.Found(theirs, reason=reason),
+        cases.OURS: machine.Framework(ours),
+        cases.PYTORCH: machine.Framework(theirs, reason=reason),
     }
     return command.make_plan(command.parse_flags(flags), found)
 
 
 def labels(made, part):
-    return [m.label for case, modes in made.jobs if case.part == part for m in modes]
+    return [m.label for case, modes in made.planned if case.part == part for m in modes]
 
 
 def test_a_gpu_is_taken_where_there_is_one():
     made = plan("--networks=single", "--batch_sizes=8")
-    assert {case.platform for case, _ in made.jobs} == {"cuda"}
-    assert {case.allocator for case, _ in made.jobs} == {"default"}
+    assert {case.platform for case, _ in made.planned} == {"cuda"}
+    assert {case.allocator for case, _ in made.planned} == {"default"}
     assert made.devices == {"cuda": "a card"}
     found = labels(made, "train")
     ours = ["ours/float32", "ours/tf32", "ours/bfloat16"]
@@ -40,7 +40,7 @@ def test_a_gpu_is_taken_where_there_is_one():
     assert by_label["ours/float32"].environment == {
         "JAX_DEFAULT_MATMUL_PRECISION": "highest"
     }
-    sizes = {c.batch_size for c, _ in plan().jobs if c.part == "train"}
+    sizes = {c.batch_size for c, _ in plan().planned if c.part == "train"}
     assert sizes == {8, 32, 128}
     assert made.steps == {"cuda": 30}
 
@@ -48,17 +48,17 @@ def test_a_gpu_is_taken_where_there_is_one():
 def test_workers_on_a_gpu(tmp_path):
     case = cases.Case("train", "cuda", "ctan", 32, 128, "hugepages", "full")
     mode = cases.training_modes("cuda")[0]
-    found = launch.environment(case, mode, threads=16, caches=tmp_path, user={})
+    found = measure.worker_environment(case, mode, threads=16, caches=tmp_path, user={})
     assert found["JAX_PLATFORMS"] == "cuda"
     assert found["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert found["JAX_DEFAULT_MATMUL_PRECISION"] == "highest"
-    assert launch.command()[1:] == ["-m", "benchmarks.throughput.worker"]
+    assert measure.worker_command()[1:] == ["-m", "benchmarks.throughput.worker"]
 
 
 def test_quick_on_a_gpu_is_few():
     made = plan("--quick")
-    assert {case.part for case, _ in made.jobs} == {"products", "train", "inference"}
-    assert {c.batch_size for c, _ in made.jobs if c.part == "train"} == {32}
+    assert {case.part for case, _ in made.planned} == {"products", "train", "inference"}
+    assert {c.batch_size for c, _ in made.planned if c.part == "train"} == {32}
     assert labels(made, "train") == [
         "ours/tf32",
         "ours/bfloat16",
@@ -70,7 +70,7 @@ def test_quick_on_a_gpu_is_few():
 
 def test_without_cuda_in_pytorch_ours_is_measured_alone_and_it_is_said():
     made = plan("--networks=single", theirs=CPU, reason="built without CUDA")
-    assert all(m.framework == cases.OURS for _, modes in made.jobs for m in modes)
+    assert all(m.framework == cases.OURS for _, modes in made.planned for m in modes)
     assert made.left_out == ["PyTorch on cuda: built without CUDA"]
 
 
@@ -82,7 +82,7 @@ def test_without_pytorch():
 
 def test_an_absent_device_is_skipped_and_said():
     made = plan("--platform=cuda,cpu", ours=CPU, theirs=CPU, reason="no CUDA")
-    assert {case.platform for case, _ in made.jobs} == {"cpu"}
+    assert {case.platform for case, _ in made.planned} == {"cpu"}
     assert made.left_out == ["cuda: no such device here (no CUDA)"]
     with pytest.raises(errors.ConfigError, match="nothing is left to measure: tpu"):
         plan("--platform=tpu")
@@ -97,10 +97,10 @@ def test_tpus_are_ours_alone():
 
 def test_cpus_are_measured_with_both_allocators():
     made = plan("--parts=train", "--networks=ctan", ours=CPU, theirs=CPU)
-    found = [(c.allocator, len(m)) for c, m in made.jobs if c.part == "train"]
+    found = [(c.allocator, len(m)) for c, m in made.planned if c.part == "train"]
     assert found == [("default", 8), ("hugepages", 8)]
     quick = plan("--quick", ours=CPU, theirs=CPU)
-    assert [(c.part, c.network, c.allocator) for c, _ in quick.jobs] == [
+    assert [(c.part, c.network, c.allocator) for c, _ in quick.planned] == [
         ("products", "", "hugepages"),
         ("train", "single", "hugepages"),
         ("inference", "single", "hugepages"),
@@ -117,7 +117,7 @@ def test_inference_has_modes_of_its_own():
 def test_modes_are_chosen_by_patterns():
     made = plan("--parts=train", "--modes=ours/*32,*eager", ours=CPU, theirs=CPU)
     assert set(labels(made, "train")) == {"ours/float32", "pytorch/eager"}
-    with pytest.raises(errors.ConfigError, match="no mode fits nothing"):
+    with pytest.raises(errors.ConfigError, match="no mode matches nothing"):
         plan("--modes=nothing")
 
 

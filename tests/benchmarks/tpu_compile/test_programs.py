@@ -1,4 +1,4 @@
-"""What is read of XLA's programs and errors; programs here are of the CPU."""
+"""The analysis of XLA's programs and errors; the programs here are for the CPU."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.throughput import job
+from benchmarks.throughput import workload
 from benchmarks.tpu_compile import chips, command, programs
 from configs import demo
 from mtl_jax.models.fast import rewrites
@@ -41,14 +41,14 @@ def config():
 
 
 @pytest.fixture
-def run(config, tmp_path) -> programs.Elsewhere:
+def run(config, tmp_path) -> programs.TargetRun:
     no_data: Any = None
-    return programs.Elsewhere(config, no_data, tmp_path, devices=jax.devices()[:2])
+    return programs.TargetRun(config, no_data, tmp_path, devices=jax.devices()[:2])
 
 
 def test_shapes_are_those_of_a_batch(run):
-    expected = job.noise_batch(run.config, run.preprocess.channels)
-    found = programs.batch(run, 4)
+    expected = workload.noise_batch(run.config, run.preprocess.channels)
+    found = programs.batch_shapes(run, 4)
     assert {n: (x.shape, x.dtype) for n, x in found.items()} == {
         n: (x.shape, x.dtype) for n, x in expected.items()
     }
@@ -58,7 +58,7 @@ def test_shapes_are_those_of_a_batch(run):
 @pytest.mark.parametrize("part", ["train", "inference"])
 def test_the_steps_are_lowered_for_the_runs_devices(run, config, backend, part):
     config = command.with_values(config, {"train.backend": backend})
-    run = programs.Elsewhere(config, run.data, run.workdir, devices=run.devices)
+    run = programs.TargetRun(config, run.data, run.workdir, devices=run.devices)
     text = programs.lower(run, part).as_text()
     assert "num_partitions = 2" in text or "num_replicas = 2" in text
     # Only training gives its state back in the memory of the old one.
@@ -80,7 +80,7 @@ def test_memory_of_a_program_worked_by_hand():
 
 
 @pytest.mark.parametrize("part", ["train", "inference"])
-def test_what_adds_up_to_more_than_there_is_does_not_fit(config, part):
+def test_a_program_that_needs_more_memory_than_there_is_does_not_fit(config, part):
     here, chip = jax.devices()[:1], chips.CHIPS["v5e"]
     target = programs.Target("here", here, chip, chips=1, available=10 * GIB)
     row = programs.compile_part(target, config, part)

@@ -43,10 +43,13 @@ def test_a_chip_of_two_devices_has_twice_what_a_device_has(result):
     assert "3 batch normalisations" in text and "would be 8 in training" in text
 
 
-def test_what_does_not_fit_says_by_how_much_and_what_may_help(result):
+def test_a_program_that_does_not_fit_says_by_how_much_and_what_may_help(result):
     text = report.table(result | {"programs": [failed()]})
     assert "| jit, train | 64 | does not fit |" in text
-    assert "does not fit: 60.00 of 30.00 GiB a chip. What may help:\n- this\n" in text
+    assert (
+        "does not fit: needs 60.00 of 30.00 GiB a chip. What may help:\n- this\n"
+        in text
+    )
     text = report.table(result | {"programs": [failed() | {"asked": None}]})
     assert "does not fit: no." in text
 
@@ -87,6 +90,6 @@ def test_nothing_is_suggested_that_is_done_already(result):
 def test_predictions_do_not_depend_on_their_batch(result):
     assert suggested(result, part="inference") == {
         "a --topology with more chips": " the same result",
-        "--config.model.dtype=bfloat16": " half the bytes of an activation",
+        "--config.model.dtype=bfloat16": " half the bytes of activations",
         "--config.evaluate.batch_size=16": " a smaller batch; the same result",
     }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.tpu_compile import fitting
+from benchmarks.tpu_compile import batch_search
 
 MOST = 6
 
@@ -11,12 +11,12 @@ def search(first: int, fixed: float, per_slice: float, available: float = 1000.0
     """The bounds, and the batches that were measured."""
     measured: list[int] = []
 
-    def measure(size: int) -> fitting.Need:
+    def measure(size: int) -> batch_search.Need:
         measured.append(size)
         needed = fixed + per_slice * size
-        return fitting.Need(needed, needed <= available)
+        return batch_search.Need(needed, needed <= available)
 
-    return fitting.largest(measure, first, available, MOST), measured
+    return batch_search.largest(measure, first, available, MOST), measured
 
 
 @pytest.mark.parametrize("first", [1, 8, 60, 64, 1000])

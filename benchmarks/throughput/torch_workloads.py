@@ -1,7 +1,7 @@
-"""PyTorch's training step, inference and matrix products, as Jobs.
+"""PyTorch's training step, inference and matrix products: a Spec in, a Workload out.
 
-Options of a mode: `channels_last`, `autocast` (bfloat16), `tf32`, and `compile` with
-the mode of `torch.compile`.
+Options of a mode: `channels_last`, `autocast` (bfloat16), `tf32`, and `compile`, whose
+value is the mode of `torch.compile`.
 """
 
 import time
@@ -12,39 +12,43 @@ import torch
 from torch import nn
 
 from benchmarks.pytorch import networks, objective, training
-from benchmarks.throughput import cases, job
+from benchmarks.throughput import cases, workload
 from mtl_jax.core import roles
 
-# The keys of a configuration's model that say which function it is.
-SHAPE = (
+# Keys of a configuration's model that determine the function it computes.
+MODEL_KEYS = (
     "stage_sizes", "width", "decoder_widths", "cross_gating", "attended_skips",
     "bottleneck", "bottleneck_width", "gamma_init", "contour_head",
 )  # fmt: skip
-WARM_UP = 3  # steps in which torch.compile settles, and CUDA graphs are recorded
+WARM_UP_STEPS = 3  # torch.compile settles, and CUDA graphs are recorded
 
 
-def train(spec: job.Spec) -> job.Job:
-    """Updates of the network on a batch that lies on the device."""
+def train(spec: workload.Spec) -> workload.Workload:
+    """Updates of the network on a batch on the device."""
     device = set_up(spec)
-    config = cases.config(spec.case, spec.mode)
+    config = cases.make_config(spec.case, spec.mode)
     trainer = make_training(spec, config, device)
-    batch = place(training.as_tensors(job.noise_batch(config, 1)), spec, device)
-    step = stepping(spec, lambda: trainer.step(batch))
-    return make_job(spec, step, config.train.batch_size)
+    batch = move_to_device(
+        training.as_tensors(workload.noise_batch(config, 1)), spec, device
+    )
+    step = mark_steps(spec, lambda: trainer.step(batch))
+    return make_workload(spec, step, config.train.batch_size)
 
 
-def inference(spec: job.Spec) -> job.Job:
-    """Dose and probabilities of a batch that lies on the device."""
+def inference(spec: workload.Spec) -> workload.Workload:
+    """Dose and contour probabilities of a batch on the device."""
     device = set_up(spec)
-    config = cases.config(spec.case, spec.mode)
+    config = cases.make_config(spec.case, spec.mode)
     predict = make_predict(spec, config, device)
-    batch = place(training.as_tensors(job.noise_batch(config, 1)), spec, device)
+    batch = move_to_device(
+        training.as_tensors(workload.noise_batch(config, 1)), spec, device
+    )
     image = batch["image"]
-    return make_job(spec, lambda: predict(image), config.train.batch_size)
+    return make_workload(spec, lambda: predict(image), config.train.batch_size)
 
 
-def set_up(spec: job.Spec) -> torch.device:
-    """Set threads and arithmetic as the mode says; the device."""
+def set_up(spec: workload.Spec) -> torch.device:
+    """Set the threads and arithmetic of the mode; returns the device."""
     torch.set_num_threads(spec.threads)
     tf32 = bool(spec.mode.options.get("tf32"))
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
@@ -54,10 +58,10 @@ def set_up(spec: job.Spec) -> torch.device:
     return torch.device(spec.case.platform)
 
 
-def make_network(spec: job.Spec, config: Any, device: torch.device) -> nn.Module:
-    """The network of `config` on `device`, in the mode's layout."""
+def make_network(spec: workload.Spec, config: Any, device: torch.device) -> nn.Module:
+    """The network of `config` on `device`, in the mode's memory layout."""
     role = roles.get(config.role)
-    settings = {name: config.model[name] for name in SHAPE}
+    settings = {name: config.model[name] for name in MODEL_KEYS}
     network = networks.build_network(
         network=role.network,
         tasks=role.tasks,
@@ -69,8 +73,8 @@ def make_network(spec: job.Spec, config: Any, device: torch.device) -> nn.Module
     return network
 
 
-def compiled(spec: job.Spec, module: Any) -> Any:
-    """`module` through torch.compile, if the mode says so."""
+def compile_if_chosen(spec: workload.Spec, module: Any) -> Any:
+    """`module`, compiled by torch.compile if the mode says so."""
     mode = spec.mode.options.get("compile")
     if not mode:
         return module
@@ -78,9 +82,9 @@ def compiled(spec: job.Spec, module: Any) -> Any:
 
 
 def make_training(
-    spec: job.Spec, config: Any, device: torch.device
+    spec: workload.Spec, config: Any, device: torch.device
 ) -> training.Training:
-    """The step's owner: network, losses and fused Adam."""
+    """The training step with its network, losses and fused Adam."""
     tasks = roles.get(config.role).tasks
     loss = objective.Objective(
         tasks,
@@ -89,8 +93,8 @@ def make_training(
         smooth=config.loss.dice_smooth,
     )
     return training.Training(
-        compiled(spec, make_network(spec, config, device)),
-        compiled(spec, loss),
+        compile_if_chosen(spec, make_network(spec, config, device)),
+        compile_if_chosen(spec, loss),
         tasks,
         learning_rate=config.optimizer.learning_rate,
         weight_decay=config.optimizer.weight_decay,
@@ -101,10 +105,10 @@ def make_training(
 
 
 def make_predict(
-    spec: job.Spec, config: Any, device: torch.device
+    spec: workload.Spec, config: Any, device: torch.device
 ) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:
-    """Images [B, C, H, W] to dose and probabilities, both [B, ..., H, W] float32."""
-    network = compiled(spec, make_network(spec, config, device).eval())
+    """Maps images [B, C, H, W] to dose and probabilities, [B, ..., H, W] float32."""
+    network = compile_if_chosen(spec, make_network(spec, config, device).eval())
     autocast = bool(spec.mode.options.get("autocast"))
 
     @torch.inference_mode()
@@ -115,11 +119,11 @@ def make_predict(
             outputs["contours"] = outputs["contours"].sigmoid()
         return outputs
 
-    return stepping(spec, predict)
+    return mark_steps(spec, predict)
 
 
-def stepping(spec: job.Spec, step: Callable[..., Any]) -> Callable[..., Any]:
-    """`step`, told to CUDA graphs: what the last one gave may be overwritten."""
+def mark_steps(spec: workload.Spec, step: Callable[..., Any]) -> Callable[..., Any]:
+    """`step`; each call tells CUDA graphs that the last outputs may be overwritten."""
     if spec.mode.options.get("compile") != "max-autotune":
         return step
 
@@ -130,12 +134,12 @@ def stepping(spec: job.Spec, step: Callable[..., Any]) -> Callable[..., Any]:
     return marked
 
 
-def place(
-    batch: training.Batch, spec: job.Spec, device: torch.device
+def move_to_device(
+    batch: training.Batch, spec: workload.Spec, device: torch.device
 ) -> training.Batch:
-    """`batch` on `device`, without waiting, the image in the mode's layout."""
-    last = bool(spec.mode.options.get("channels_last"))
-    layout = torch.channels_last if last else torch.contiguous_format
+    """`batch` on `device`, without waiting; the image in the mode's layout."""
+    channels_last = bool(spec.mode.options.get("channels_last"))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     moved = {
         name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()
     }
@@ -144,13 +148,15 @@ def place(
 
 
 def wait() -> None:
-    """Until the device has done all that was asked; CPUs have."""
+    """Wait until the device has finished; a no-op on CPUs."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def make_job(spec: job.Spec, step: Callable[[], Any], images: int) -> job.Job:
-    """A Job of `step`; compilation is what its first call takes over a later one."""
+def make_workload(
+    spec: workload.Spec, step: Callable[[], Any], images: int
+) -> workload.Workload:
+    """A Workload of `step`; compilation is the first call's time less a later one's."""
 
     def timed() -> float:
         start = time.perf_counter()
@@ -160,35 +166,35 @@ def make_job(spec: job.Spec, step: Callable[[], Any], images: int) -> job.Job:
 
     first, ended, compile_seconds = timed(), time.time(), None
     if spec.mode.options.get("compile"):
-        compile_seconds = first - [timed() for _ in range(WARM_UP)][-1]
-    return job.Job(
-        turn=job.repeated(step, wait, images),
+        compile_seconds = first - [timed() for _ in range(WARM_UP_STEPS)][-1]
+    return workload.Workload(
+        turn=workload.repeat(step, wait, images),
         first_step=ended,
         compile_seconds=compile_seconds,
         device_bytes=device_bytes,
-        rest=rest,
+        release=release,
     )
 
 
 def device_bytes() -> int | None:
-    """Most memory of the device that was in use; None on CPUs."""
+    """Peak memory of the device in bytes; None on CPUs."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
-def rest() -> None:
-    """Give cached memory of the device back to the other modes."""
+def release() -> None:
+    """Free the cached memory of the device for the other modes."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def products(spec: job.Spec) -> job.Job:
-    """The matrix product with the highest rate; an image is a product here."""
+def products(spec: workload.Spec) -> workload.Workload:
+    """The matrix product with the highest rate; each product counts as one image."""
     device = set_up(spec)
     bfloat16 = spec.mode.arithmetic == "bfloat16"
     dtype = torch.bfloat16 if bfloat16 else torch.float32
 
-    def square(side: int) -> Callable[[int], job.Turn]:
-        left = torch.randn(side, side, device=device, dtype=dtype)
-        return job.repeated(lambda: torch.mm(left, left), wait, 1)
+    def square(side: int) -> Callable[[int], workload.Turn]:
+        matrix = torch.randn(side, side, device=device, dtype=dtype)
+        return workload.repeat(lambda: torch.mm(matrix, matrix), wait, 1)
 
-    return job.fastest_product(spec.case, square, device_bytes, rest)
+    return workload.fastest_product(spec.case, square, device_bytes, release)

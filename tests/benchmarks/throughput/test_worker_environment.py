@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.throughput import cases, launch
+from benchmarks.throughput import cases, measure
 
 OURS = cases.Mode(cases.OURS, "float32", "float32", environment={"A": "1"})
 THEIRS = cases.Mode(cases.PYTORCH, "eager", "float32")
@@ -10,7 +10,7 @@ THEIRS = cases.Mode(cases.PYTORCH, "eager", "float32")
 
 def environment(mode, folder, *, allocator="default", **user):
     case = cases.Case("train", "cpu", "single", 8, 128, allocator, "full")
-    return launch.environment(case, mode, threads=3, caches=folder, user=user)
+    return measure.worker_environment(case, mode, threads=3, caches=folder, user=user)
 
 
 @pytest.mark.parametrize("mode", [OURS, THEIRS], ids=["ours", "pytorch"])

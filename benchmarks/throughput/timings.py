@@ -1,4 +1,7 @@
-"""From turns to numbers: medians, spread, ratios of turns that followed each other."""
+"""Statistics of measured turns: medians, ranges, and ratios of the two frameworks.
+
+Input: rows of `measure.measure`. Output: the numbers of the tables.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,22 +14,22 @@ ARITHMETICS = ("float32", "tf32", "bfloat16")
 
 
 def has_turns(row: Row) -> bool:
-    """Whether `row` was measured to the end."""
+    """Whether the measurement of `row` was completed."""
     return row["failed"] is None and bool(row["turns"])
 
 
 def seconds_per_image(row: Row) -> list[float]:
-    """Of each turn."""
+    """Seconds per image of each turn."""
     return [turn["seconds"] / turn["images"] for turn in row["turns"]]
 
 
 def seconds_per_step(row: Row) -> list[float]:
-    """Of each turn."""
+    """Seconds per step of each turn."""
     return [turn["seconds"] / turn["steps"] for turn in row["turns"]]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and most."""
+    """Median, minimum ("least") and maximum ("most")."""
     return {
         "median": statistics.median(values),
         "least": min(values),
@@ -37,11 +40,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def fastest(
     rows: Sequence[Row], framework: str, arithmetic: str | None = None
 ) -> Row | None:
-    """The row of `framework` with the least median time; None if there is none.
+    """The row of `framework` with the shortest median time, or None.
 
-    With `arithmetic`, of those that compute in it.
+    If `arithmetic` is given, only rows that compute in it count.
     """
-    found = [
+    candidates = [
         row
         for row in rows
         if row["framework"] == framework
@@ -50,43 +53,47 @@ def fastest(
         and arithmetic in (None, row["arithmetic"])
     ]
     return min(
-        found, key=lambda row: statistics.median(seconds_per_image(row)), default=None
+        candidates,
+        key=lambda row: statistics.median(seconds_per_image(row)),
+        default=None,
     )
 
 
-def ratio(theirs: Row, ours: Row) -> dict[str, float]:
-    """Their time over ours, turn by turn: above 1, ours is faster.
+def ratio(torch_row: Row, jax_row: Row) -> dict[str, float]:
+    """PyTorch's time over ours, turn by turn: above 1, ours is faster.
 
-    Turns that followed each other are compared, not the medians, so that the ratio
-    holds where the machine's speed drifts.
+    Consecutive turns are compared, not the medians, so that the ratio stays valid when
+    the machine's speed drifts.
     """
-    pairs = zip(seconds_per_image(theirs), seconds_per_image(ours), strict=False)
-    return spread([their / our for their, our in pairs])
+    pairs = zip(seconds_per_image(torch_row), seconds_per_image(jax_row), strict=False)
+    return spread([torch_time / jax_time for torch_time, jax_time in pairs])
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """The fastest of each framework compared, by arithmetic, and of all ("fastest")."""
-    found = {}
+    """The fastest modes of both frameworks compared: per arithmetic, and "fastest"."""
+    by_arithmetic = {}
     for name in (*ARITHMETICS, "fastest"):
         arithmetic = None if name == "fastest" else name
-        ours = fastest(rows, cases.OURS, arithmetic)
-        theirs = fastest(rows, cases.PYTORCH, arithmetic)
-        if ours is not None and theirs is not None:
-            found[name] = {
-                "ours": ours["mode"], "pytorch": theirs["mode"], **ratio(theirs, ours)
-            }  # fmt: skip
-    return found
+        jax_row = fastest(rows, cases.OURS, arithmetic)
+        torch_row = fastest(rows, cases.PYTORCH, arithmetic)
+        if jax_row is not None and torch_row is not None:
+            by_arithmetic[name] = {
+                "ours": jax_row["mode"],
+                "pytorch": torch_row["mode"],
+                **ratio(torch_row, jax_row),
+            }
+    return by_arithmetic
 
 
 def rates(row: Row, operations: float) -> list[float]:
-    """Operations per second of each turn, where an image takes so many."""
+    """Operations per second of each turn; an image takes `operations`."""
     return [operations / seconds for seconds in seconds_per_image(row)]
 
 
-def peaks(measured: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The best rate of any matrix product, in operations a second, by arithmetic."""
+def peaks(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The highest rate of a matrix product in operations per second, by arithmetic."""
     best: dict[str, dict[str, Any]] = {}
-    for entry in measured:
+    for entry in entries:
         if entry["case"]["part"] != cases.PRODUCTS:
             continue
         for row in filter(has_turns, entry["rows"]):

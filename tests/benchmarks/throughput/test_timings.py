@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.throughput import cases, numbers
+from benchmarks.throughput import cases, timings
 
 
 def row(framework, mode, arithmetic, seconds, *, failed=None, compared=True):
@@ -25,24 +25,24 @@ LOST = row(cases.PYTORCH, "amp", "bfloat16", [0.1, 0.1], failed="out of memory")
 
 
 def test_seconds_of_steps_and_images():
-    assert numbers.seconds_per_step(OURS) == [3.0, 6.0, 12.0]
-    assert numbers.seconds_per_image(OURS) == [1.0, 2.0, 4.0]
-    assert numbers.rates(OURS, operations=8.0) == [8.0, 4.0, 2.0]
+    assert timings.seconds_per_step(OURS) == [3.0, 6.0, 12.0]
+    assert timings.seconds_per_image(OURS) == [1.0, 2.0, 4.0]
+    assert timings.rates(OURS, operations=8.0) == [8.0, 4.0, 2.0]
 
 
 def test_spread():
-    assert numbers.spread([3.0, 1.0, 8.0, 5.0]) == {
+    assert timings.spread([3.0, 1.0, 8.0, 5.0]) == {
         "median": 4.0, "least": 1.0, "most": 8.0
     }  # fmt: skip
 
 
 def test_a_ratio_is_the_median_over_turns_that_followed_each_other():
     # 9/6, 12/12, 60/24: 1.5, 1.0, 2.5; of the medians it would be 12/12.
-    assert numbers.ratio(COMPILED, OURS) == {"median": 1.5, "least": 1.0, "most": 2.5}
+    assert timings.ratio(COMPILED, OURS) == {"median": 1.5, "least": 1.0, "most": 2.5}
 
 
 def test_the_fastest_of_each_are_compared_by_arithmetic_and_of_all():
-    found = numbers.ratios([OURS, HALF, EAGER, COMPILED, LOST])
+    found = timings.ratios([OURS, HALF, EAGER, COMPILED, LOST])
     assert set(found) == {"float32", "fastest"}  # the lost one has no ratio
     assert found["float32"] == {
         "ours": "float32", "pytorch": "compile",
@@ -55,7 +55,7 @@ def test_the_fastest_of_each_are_compared_by_arithmetic_and_of_all():
 
 def test_a_part_of_the_work_is_not_compared():
     part = row(cases.OURS, "random access", "", [0.1], compared=False)
-    assert numbers.fastest([part], cases.OURS) is None
+    assert timings.fastest([part], cases.OURS) is None
 
 
 def test_the_peak_is_the_best_product_of_either_framework():
@@ -65,7 +65,7 @@ def test_the_peak_is_the_best_product_of_either_framework():
         case = {"part": cases.PRODUCTS, "platform": "cpu", "allocator": allocator}
         return {"case": case, "rows": [product]}
 
-    found = numbers.peaks(
+    found = timings.peaks(
         [entry(cases.OURS, [6.0, 3.0], "default"), entry(cases.PYTORCH, [4.0], "x")]
     )
     assert found == {
@@ -75,4 +75,4 @@ def test_the_peak_is_the_best_product_of_either_framework():
 
 @pytest.mark.parametrize("rows", [[], [OURS], [OURS, LOST]])
 def test_no_ratio_without_both(rows):
-    assert numbers.ratios(rows) == {}
+    assert timings.ratios(rows) == {}

@@ -1,4 +1,8 @@
-"""The contract of what a worker times: `ours` and `theirs` make Jobs."""
+"""What a worker times: a `Spec` describes it, a `Workload` is ready to be timed.
+
+`jax_workloads`, `torch_workloads` and the modules of the same names with `data` turn a
+Spec into a Workload.
+"""
 
 import dataclasses
 import time
@@ -12,50 +16,50 @@ from benchmarks.throughput import cases
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What one worker is to do."""
+    """The task of one worker."""
 
     case: cases.Case
     mode: cases.Mode
     threads: int
     started: float  # seconds since 1970, before the process was started
-    data_dir: str | None  # where the phantom patients are, for parts that read
+    data_dir: str | None  # folder of the phantom patients, for parts that read them
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Spec":
-        """What `dataclasses.asdict` made of a Spec."""
-        made = {
+        """The Spec from which `dataclasses.asdict` made `value`."""
+        nested = {
             "case": cases.Case(**value["case"]),
             "mode": cases.Mode(**value["mode"]),
         }
-        return cls(**(value | made))
+        return cls(**(value | nested))
 
 
 class Turn(NamedTuple):
-    """What was timed in one turn."""
+    """The measurement of one turn."""
 
-    seconds: float  # all together
+    seconds: float  # of all steps together
     steps: int
-    images: int  # all together
+    images: int  # of all steps together
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """Something that was computed once, and is ready to be timed."""
+class Workload:
+    """A computation that has run once and is ready to be timed."""
 
-    turn: Callable[[int], Turn]  # so many steps
-    first_step: float  # seconds since 1970, when the first step had ended
+    turn: Callable[[int], Turn]  # takes the number of steps
+    first_step: float  # seconds since 1970 at the end of the first step
     compile_seconds: float | None  # None: nothing was compiled
     operations: float | None = None  # of an image, as the compiler counts them
-    device_bytes: Callable[[], int | None] = lambda: None  # most that was in use
-    rest: Callable[[], object] = lambda: None  # give back what others may need
+    device_bytes: Callable[[], int | None] = lambda: None  # peak memory of the device
+    release: Callable[[], object] = lambda: None  # frees memory that others may need
 
 
-def repeated(
+def repeat(
     step: Callable[[], object], wait: Callable[[], object], images: int
 ) -> Callable[[int], Turn]:
-    """Turns of `step`s of `images` each; `wait` returns once all of them have ended.
+    """Turns of `step`, which computes `images` images; `wait` returns when all ended.
 
-    One more step goes before the clock starts: caches and memory are then its own.
+    One untimed step comes first, so that caches and memory belong to this process.
     """
 
     def turn(steps: int) -> Turn:
@@ -71,7 +75,7 @@ def repeated(
 
 
 def noise_batch(config: Any, channels: int) -> dict[str, np.ndarray]:
-    """A batch [B, H, W, ...] (core/records.Batch) of noise, the same for everyone."""
+    """A batch of noise (core/records.Batch; arrays [B, H, W, ...]), always the same."""
     rng = np.random.default_rng(0)
     size, structures = config.train.batch_size, len(config.data.structures)
     shape = (size, *config.data.image_size)
@@ -90,27 +94,28 @@ def fastest_product(
     case: cases.Case,
     square: Callable[[int], Callable[[int], Turn]],
     device_bytes: Callable[[], int | None],
-    rest: Callable[[], object] = lambda: None,
-) -> Job:
-    """Of products of two square matrices, the one with the highest rate.
+    release: Callable[[], object] = lambda: None,
+) -> Workload:
+    """The product of two square matrices that reaches the highest rate.
 
-    `square(side)` gives turns of such products; an image is a product here.
+    `square(side)` returns the turns of a product of matrices of `side` rows. Each
+    product counts as one image.
     """
     turns = {side: square(side) for side in product_sizes(case)}
     rates = {side: side**3 / turn(2).seconds for side, turn in turns.items()}
     side = max(rates, key=rates.__getitem__)
-    return Job(
+    return Workload(
         turn=turns[side],
         first_step=time.time(),
         compile_seconds=None,
         operations=2.0 * side**3,
         device_bytes=device_bytes,
-        rest=rest,
+        release=release,
     )
 
 
 def product_sizes(case: cases.Case) -> tuple[int, ...]:
-    """Sides of the square matrices whose products are tried."""
+    """Rows of the square matrices that `fastest_product` tries."""
     if case.size == "tiny":
         return (64,)
     return (1024, 2048) if case.platform == "cpu" else (4096, 8192)
