@@ -1,14 +1,14 @@
-"""Every key of a run, with the values that the sites share.
+"""All keys of a run, with the values that the sites share.
 
-A configuration is the whole run: nothing in the package has a default of its own. The
-keys, their types and their ranges are checked by `mtl_jax/core/config.py`.
+Output: a configuration. It describes the whole run: the package has no defaults of its
+own. `mtl_jax/core/config.py` checks the keys, their types and their ranges.
 """
 
 import ml_collections
 
 
 def flip_only(config: ml_collections.ConfigDict) -> None:
-    """Swap left and right half of the time, and change nothing else."""
+    """Turn augmentation on, with left-right flips only."""
     config.augment.enabled = True
     config.augment.rotation_deg = 0.0
     config.augment.translation_px = 0.0
@@ -17,10 +17,11 @@ def flip_only(config: ml_collections.ConfigDict) -> None:
 
 
 def small_on_phantoms(config: ml_collections.ConfigDict, *, steps: int) -> None:
-    """A small network on generated patients, from random weights: minutes.
+    """Set a small network on generated patients that trains in minutes.
 
-    The phantoms are seen in a soft-tissue window of Hounsfield units, on pixels of
-    5 mm; a network this small takes a larger learning rate, which falls to 0.
+    The CT window is a soft-tissue window in Hounsfield units, and pixels are 5 mm wide.
+    The network starts from random weights; as it is small, its learning rate is larger,
+    and falls to 0.
     """
     config.data.source = "phantom"
     config.data.cohort = "phantom"
@@ -32,7 +33,7 @@ def small_on_phantoms(config: ml_collections.ConfigDict, *, steps: int) -> None:
     config.model.decoder_widths = (32, 32, 24, 16, 16)
     config.model.bottleneck_width = 32
     config.model.pretrained = "none"
-    config.model.rewrites = "none"  # too narrow to gain; compiles faster
+    config.model.rewrites = "none"  # no gain in narrow networks; compiles faster
     config.optimizer.learning_rate = 3e-3
     config.optimizer.decay_steps = steps
     config.train.epochs = 0
@@ -45,169 +46,196 @@ def small_on_phantoms(config: ml_collections.ConfigDict, *, steps: int) -> None:
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """All keys; a site's file sets what is its own."""
+    """All keys; the file of a site overrides some of them."""
     config = ml_collections.ConfigDict()
 
-    # The treatment site (core/sites, or the path of a site file) and the row of the
-    # comparison (core/roles).
+    # The treatment site: a name of core/sites, or the path of a site file.
     config.site = "openkbp"
+    # The role (core/roles) decides what the network takes in and predicts.
     config.role = "multi"
-    # The one root of all chance: initial weights, order of the examples, augmentation.
+    # Seed of all random numbers: initial weights, order of examples, augmentation.
     config.seed = 0
 
     config.data = data = ml_collections.ConfigDict()
-    # The TFDS builder (a folder of tfds_builders/) and its cohort.
+    # The TFDS builder, a folder of tfds_builders/.
     data.builder = "openkbp"
+    # The cohort, a configuration of the builder.
     data.cohort = "paper"
-    # Where the raw patients come from: "manual" (manual_dir, or the public archive), or
-    # "phantom": so many generated patients for training, validation and test.
+    # Source of the raw patients: "manual" is manual_dir or else the public archive,
+    # "phantom" generates patients.
     data.source = "manual"
+    # Generated patients for training, validation and test.
     data.phantom_patients = (24, 4, 8)
+    # Seed of the generated patients.
     data.phantom_seed = 0
-    # Processes that read raw files when the data set is built.
+    # Processes that read raw files while the data set is built.
     data.workers = 2
-    # Of DICOM patients (builder prostate). Those that cannot be read are left out
-    # ("skip"), or end the build ("error").
+    # For DICOM patients that cannot be read, "skip" leaves them out and "error" stops
+    # the build.
     data.refused_patients = "skip"
-    # Files that say which ROI is which structure, and who is in which split; "":
-    # mapping.yaml and splits.csv in the manual_dir, if they are there.
+    # File that maps ROI names to structures; "" is mapping.yaml in manual_dir, if
+    # present.
     data.roi_mapping = ""
+    # File that assigns patients to splits; "" is splits.csv in manual_dir, if present.
     data.splits_csv = ""
-    # Take patients in whom no ROI has the name of a structure that networks contour.
+    # Accept patients that lack an ROI for a structure that networks contour.
     data.allow_missing = False
-    # Take contours and dose in the CT's coordinates although their frame of reference
-    # is another one, or none.
+    # Accept contours and dose whose frame of reference is not the CT's, in the CT's
+    # coordinates.
     data.allow_frame_mismatch = False
-    # Slices that are filled where an ROI has contours above and below, but none there.
+    # Largest gap, in slices, that is filled between two contours of an ROI.
     data.fill_gaps = 0
-    # How patients are divided into training, validation and test where no splits.csv
-    # does it, and the seed of that.
+    # Ratio of training, validation and test patients, used without a splits_csv.
     data.split_ratio = (95, 5, 10)
+    # Seed of the division by split_ratio.
     data.split_seed = 0
-    # Structures that are contoured, in the order of the network's channels.
+    # Structures to contour, in the order of the network's channels.
     data.structures = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
-    # The dose is divided by this, in Gy.
+    # The prescription in Gy, by which the dose is divided.
     data.prescription_gy = 70.0
-    # "stored": CT values as the data set has them; "hu": Hounsfield units.
+    # CT values: "stored" as in the data set, or "hu" for Hounsfield units.
     data.ct_values = "stored"
-    # CT values are clipped to this window ...
+    # Window to which CT values are clipped, in the unit of ct_values.
     data.ct_window = (-1024.0, 1500.0)
-    # ... and normalised with ct_mean and ct_std ("paper") or with the training split's
-    # own ("fitted").
+    # CT normalisation: "paper" uses ct_mean and ct_std, "fitted" those of the training
+    # split.
     data.statistics = "paper"
+    # Mean of the clipped CT values, used with statistics "paper".
     data.ct_mean = 85.18
+    # Standard deviation of the clipped CT values, used with statistics "paper".
     data.ct_std = 282.26
-    # Pixels of the network's image (y, x), multiples of 32; in-plane spacing in mm,
-    # 0 for the CT's own (not in the paper).
+    # Size (y, x) of the network's image in pixels, multiples of 32 (not in the paper).
     data.image_size = (128, 128)
+    # In-plane pixel spacing of the network's image in mm; 0 keeps the CT's (not in the
+    # paper).
     data.image_spacing_mm = 0.0
     # Leave slices without a body out of training (not in the paper).
     data.skip_empty_slices = True
-    # `seq_auto`: the working directory of the `contour` run whose contours go in; "":
-    # the one beside its own. 0: that run draws the training patients too, which it was
-    # trained on, as in the paper; n: each n-th of them is drawn by a run that was
-    # trained without it, in <contours_from>-fold<k>of<n> (not in the paper).
+    # For role seq_auto, the workdir of the `contour` run that predicts its input
+    # contours; "" is the folder `contour` beside its own workdir.
     data.contours_from = ""
+    # For role seq_auto: with 0, the `contour` run also predicts the contours of its own
+    # training patients, as in the paper; with n, run `<contours_from>-fold<k>of<n>`
+    # predicts those of fold k, on which it was not trained (not in the paper).
     data.contour_folds = 0
-    # Leave out the k-th of n folds of the training patients: (k, n); (0, 0): nobody.
+    # Train without fold k of n of the training patients, as (k, n); (0, 0) uses all.
     data.left_out_fold = (0, 0)
 
     config.augment = augment = ml_collections.ConfigDict()
-    # Random changes of the training images (not in the paper).
+    # Change the training images at random (not in the paper).
     augment.enabled = False
-    # Chance of a left-right flip; structures that have a mirror swap names.
+    # Probability of a left-right flip, which also swaps paired structures.
     augment.flip = 0.5
-    # Largest rotation in degrees, shift in pixels, relative change of size.
+    # Largest rotation in degrees, in either direction.
     augment.rotation_deg = 10.0
+    # Largest shift in pixels, along each axis and in either direction.
     augment.translation_px = 8.0
+    # Largest relative change of size, in either direction.
     augment.scale = 0.1
-    # Standard deviation of noise on the normalised CT.
+    # Standard deviation of the noise added to the normalised CT.
     augment.ct_noise = 0.02
 
     config.model = model = ml_collections.ConfigDict()
-    # ResNet-50: bottleneck blocks of each stage, and width of the first stage.
+    # Bottleneck blocks in each stage of the ResNet; these values are ResNet-50.
     model.stage_sizes = (3, 4, 6, 3)
+    # Width of the first stage of the ResNet, in channels.
     model.width = 64
     # Channels of the decoder's five blocks (not in the paper).
     model.decoder_widths = (256, 128, 64, 32, 16)
-    # Attention (not in the paper; docs/explanation/network.md): whose mask gates whose
-    # features, what the decoders' skips carry, and the cross-task bottleneck.
+    # Gate the features of each task with the other task's mask, in role multi (not in
+    # the paper; docs/explanation/network.md).
     model.cross_gating = True
+    # Give the decoders attended features through their skips (not in the paper).
     model.attended_skips = True
+    # Use the cross-task attention bottleneck, in role multi (not in the paper).
     model.bottleneck = True
+    # Width of the cross-task attention bottleneck, in channels (not in the paper).
     model.bottleneck_width = 256
-    # Start of the bottleneck's residual scale.
+    # Initial value of the bottleneck's residual scale gamma.
     model.gamma_init = 0.0
-    # "sigmoid": structures may overlap; "softmax": one label a voxel, and background.
+    # Contour output: "sigmoid" lets structures overlap, "softmax" gives each voxel one
+    # label or background.
     model.contour_head = "sigmoid"
     # ImageNet weights of the encoder: "auto", "none", or the path of a file.
     model.pretrained = "auto"
-    # Arithmetic of the network: "float32" or "bfloat16" (parameters stay float32).
+    # Arithmetic of the network, "float32" or "bfloat16"; parameters stay float32.
     model.dtype = "float32"
-    # Recompute activations in the backward pass: less memory, more time.
+    # Recompute activations in the backward pass, which saves memory and takes time.
     model.remat = False
-    # Operations in other forms, equal to rounding: "auto", what pays on this device, or
-    # "none".
+    # Faster forms of operations, equal up to rounding: "auto" uses those that pay on
+    # the device, "none" uses none.
     model.rewrites = "auto"
 
     config.loss = loss = ml_collections.ConfigDict()
-    # Combo loss of the contours.
+    # Weight of the Dice loss in the contour loss.
     loss.dice_weight = 0.3
+    # Weight of the cross-entropy in the contour loss.
     loss.cross_entropy_weight = 0.7
-    # Dice over the whole batch, or for each slice (not in the paper).
+    # Compute the Dice loss per slice instead of over the whole batch (not in the
+    # paper).
     loss.dice_per_sample = False
-    # Added to the Dice loss's numerator and denominator (not in the paper).
+    # Constant added to the Dice loss's numerator and denominator (not in the paper).
     loss.dice_smooth = 1e-5
 
     config.dwa = dwa = ml_collections.ConfigDict()
-    # Dynamic weight average: softmax temperature (Liu et al. 2019), and the steps after
-    # which weights change; 0: once an epoch.
+    # Softmax temperature of the dynamic weight average (Liu et al. 2019).
     dwa.temperature = 2.0
+    # Steps between changes of the task weights; 0 is once per epoch.
     dwa.interval_steps = 0
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    # Adam; the decay is added to the gradient, on all parameters, as torch's Adam does.
+    # Learning rate of Adam, or its initial value if decay_steps is above 0.
     optimizer.learning_rate = 1e-4
-    # Steps over which the learning rate falls to 0 along a cosine (not in the paper);
-    # 0: it is constant.
+    # Steps over which the learning rate falls to 0 along a cosine; 0 keeps it constant
+    # (not in the paper).
     optimizer.decay_steps = 0
+    # L2 weight decay, added to the gradient of all parameters as in torch's Adam.
     optimizer.weight_decay = 1e-5
+    # Decay rate of Adam's first moment.
     optimizer.b1 = 0.9
+    # Decay rate of Adam's second moment.
     optimizer.b2 = 0.999
+    # Constant in the denominator of Adam's update.
     optimizer.eps = 1e-8
 
     config.train = train = ml_collections.ConfigDict()
+    # Slices per training step, over all devices.
     train.batch_size = 8
-    # Epochs over the training slices (not in the paper); steps > 0 overrides them.
+    # Epochs over the training slices, used if steps is 0 (not in the paper).
     train.epochs = 100
+    # Training steps; 0 trains for `epochs` instead (not in the paper).
     train.steps = 0
-    # Batches are split into this many parts whose gradients are averaged.
+    # Parts into which a batch is split; their gradients are averaged.
     train.accumulate = 1
-    # "jit" (sharded over a mesh) or "pmap", over `devices` devices; 0: all there are.
+    # How a step runs on several devices: "jit" (sharded over a mesh) or "pmap".
     train.backend = "jit"
+    # Devices to train on; 0 uses all.
     train.devices = 0
-    # Steps between log lines, pictures, validations and checkpoints; 0: once an epoch.
+    # Steps between log lines.
     train.log_every = 10
+    # Steps between pictures; 0 is once per epoch.
     train.images_every = 0
+    # Steps between validations; 0 is once per epoch.
     train.validate_every = 0
+    # Steps between checkpoints; 0 is once per epoch.
     train.checkpoint_every = 0
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
-    # The splits that are predicted and scored after training.
+    # Splits to predict and score after training.
     evaluate.splits = ("test",)
-    # Which checkpoint is evaluated: "best" on the validation split, or "newest" (not in
-    # the paper).
+    # Checkpoint to evaluate: "best" on the validation split, or "newest" (not in the
+    # paper).
     evaluate.checkpoint = "best"
-    # Slices a batch in validation and evaluation.
+    # Slices per batch in validation and evaluation, over all devices.
     evaluate.batch_size = 16
-    # A voxel belongs to a structure from this probability on (not in the paper).
+    # Lowest probability at which a voxel belongs to a structure (not in the paper).
     evaluate.contour_threshold = 0.5
-    # Set the predicted dose to zero where no dose is possible, if that is known.
+    # Set the predicted dose to 0 outside the possible-dose mask, if there is one.
     evaluate.apply_possible_dose_mask = True
-    # Keep the largest piece of a contour only (not in the paper).
+    # Keep only the largest connected component of a contour (not in the paper).
     evaluate.largest_component = False
-    # Average with the prediction for the mirror image (not in the paper).
+    # Average each prediction with that for the mirror image (not in the paper).
     evaluate.mirror = False
-    # A file that says which metrics are reported, in TOML or YAML; "": the site's own.
+    # TOML or YAML file that chooses the reported metrics; "" is the site's default.
     evaluate.metrics = ""
     return config

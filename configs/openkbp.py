@@ -9,7 +9,7 @@ from configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:
-    """The paper's run of `role`; what is not in the paper is marked in common.py."""
+    """The paper's run in `role`; common.py marks values that are not in the paper."""
     config = common.get_config()
     config.role = role
     return config

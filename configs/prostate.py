@@ -1,9 +1,10 @@
-"""Kim et al. 2024 on prostate patients of your own (pelvis, 60 Gy).
+"""Kim et al. 2024 on your own prostate patients (pelvis, 60 Gy).
 
     python -m mtl_jax.main --config=configs/prostate.py[:ROLE] --manual_dir=DIR
 
-The paper's cohort is private, and so are the constants of its field of view: CT values
-are Hounsfield units, and their mean and deviation are fitted to the training patients.
+CT values are in Hounsfield units. Their mean and standard deviation are fitted to the
+training patients, because the paper's constants belong to its private cohort's field of
+view.
 """
 
 import ml_collections
@@ -12,7 +13,7 @@ from configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:
-    """The paper's run of `role`; what is not in the paper is marked so."""
+    """The paper's run in `role`; comments mark values that are not in the paper."""
     config = common.get_config()
     config.role = role
     config.site = "prostate"
@@ -22,10 +23,10 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.data.prescription_gy = 60.0
     config.data.ct_values = "hu"
     config.data.statistics = "fitted"
-    # 192 pixels of 2.5 mm (not in the paper) span 480 mm, where a pelvis is 350 to 450
-    # mm wide and the rest of a planning CT is couch and air. Dose grids are 2 to 3 mm,
-    # so the dose loses little; a prostate is some 18 pixels across. For a first look,
-    # 128 pixels of 4 mm take half the time.
+    # 192 pixels of 2.5 mm (not in the paper) span 480 mm. A pelvis is 350 to 450 mm
+    # wide; the rest of a planning CT is couch and air. Dose grids are 2 to 3 mm, so the
+    # dose loses little, and a prostate is about 18 pixels wide. 128 pixels of 4 mm
+    # take half the time, for a first look.
     config.data.image_size = (192, 192)
     config.data.image_spacing_mm = 2.5
     config.train.batch_size = 32

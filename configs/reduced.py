@@ -1,10 +1,11 @@
-"""OpenKBP in small: narrow networks, coarse images, few steps; a study in an hour.
+"""A reduced OpenKBP run: narrow networks, coarse images, few steps.
 
     python -m mtl_jax.study --config=configs/reduced.py --roles=...
 
-Six roles on 40 patients take 39 minutes on two cores (AMD EPYC, AVX2); dose scores of
-7.8 to 8.1 Gy from the CT, where a mean dose map has 9.2, and mean Dice 0.56 (seed 0).
-docs/explanation/reduced-study.md has the tables. They say little of the full networks.
+Six roles on 40 patients take 39 minutes on two cores (AMD EPYC, AVX2). With seed 0, the
+dose scores from the CT are 7.8 to 8.1 Gy (mean dose map: 9.2), and the mean Dice is
+0.56. docs/explanation/reduced-study.md has the tables. They say little about the full
+networks.
 """
 
 import ml_collections
@@ -13,7 +14,7 @@ from configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:
-    """The reduced run of `role`."""
+    """The configuration of the reduced run in `role`."""
     config = common.get_config()
     config.role = role
     config.data.image_size = (64, 64)
@@ -24,7 +25,7 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.model.decoder_widths = (96, 64, 32, 24, 16)
     config.model.bottleneck_width = 64
     config.model.pretrained = "none"
-    # From random weights, and falling to 0: 1e-4 throughout needs many more steps.
+    # From random weights, a constant rate of 1e-4 would need many more steps.
     config.optimizer.learning_rate = 2e-3
     config.optimizer.decay_steps = 2000
     config.dwa.interval_steps = 100

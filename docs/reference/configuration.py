@@ -1,6 +1,9 @@
-"""Writes `configuration.md` beside it, from the code: what each key is and may hold.
+"""Writes `configuration.md`: the meaning, value and range of each configuration key.
 
 python -m docs.reference.configuration
+
+Input: `configs/*.py`, whose comments describe the keys, and `mtl_jax/core/config.py`.
+Output: the page beside this file.
 """
 
 import importlib
@@ -14,23 +17,26 @@ FOLDER = pathlib.Path(__file__).parent
 CONFIGS = FOLDER.parents[1] / "configs"
 HEAD = """# The keys of a configuration
 
-Written from `configs/common.py` and `mtl_jax/core/config.py` by
-`python -m docs.reference.configuration`; a test compares.
+`python -m docs.reference.configuration` writes this page from `configs/common.py` and
+`mtl_jax/core/config.py`; a test checks that it is up to date.
 
-Give a value on the command line as `--config.KEY=VALUE`. An unknown key, or a value of
-another kind than the third column's, is refused before anything runs. A run that is
-started again goes on only with the values that it began with, but for those that the
-fourth column lets go.
+Set a value on the command line as `--config.KEY=VALUE`. An unknown key, or a value that
+the third column does not allow, is an error before anything runs. A run that is resumed
+must have the values that it started with, except for keys marked in the fourth column.
 
-| key | value | may be | may change | what |
+| key | default | allowed values | may change | meaning |
 |---|---|---|---|---|
 """
 
 
 def comments() -> dict[str, str]:
-    """What `configs/common.py` says above each key; "as above" where keys share it."""
+    """The comment above each key in `configs/common.py`, by key.
+
+    Raises:
+        ValueError: a key has no comment.
+    """
     lines = (CONFIGS / "common.py").read_text(encoding="utf-8").split("\n")
-    found, comment = {}, ""
+    by_key, comment = {}, ""
     for line in lines[lines.index("def get_config() -> ml_collections.ConfigDict:") :]:
         code = line.strip()
         if code.startswith("#"):
@@ -38,27 +44,30 @@ def comments() -> dict[str, str]:
         elif "= ml_collections.ConfigDict()" in code:
             comment = ""
         elif match := re.match(r"(\w+)\.(\w+) = ", code):
-            section = "" if match[1] == "config" else f"{match[1]}."
-            found[section + match[2]] = comment.strip() or "as above"
-            comment = ""
-    return found
+            key = match[2] if match[1] == "config" else f"{match[1]}.{match[2]}"
+            if not comment:
+                raise ValueError(
+                    f"configs/common.py: {key} has no comment; add a line above it "
+                    "that says what it does"
+                )
+            by_key[key], comment = comment.strip(), ""
+    return by_key
 
 
 def show(value: object) -> str:
-    """A value as it would be typed."""
-    values = value if isinstance(value, list) else [value]
-    text = ", ".join(f"{item!r}" for item in values)
-    return f"`({text})`" if isinstance(value, list) else f"`{text}`"
+    """A value as it is typed in Python; a list stands for a tuple."""
+    return f"`{tuple(value) if isinstance(value, list) else value!r}`"
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     shared = core_config.flatten(common.get_config())
-    what = comments()
+    meanings = comments()
     rows = []
     for key, rule in core_config.KEYS.items():
-        free = "" if rule.shapes_training else "yes"
-        cells = (f"`{key}`", show(shared[key]), rule.expected, free, what[key])
+        may_change = "" if rule.shapes_training else "yes"
+        name, default = f"`{key}`", show(shared[key])
+        cells = (name, default, rule.expected, may_change, meanings[key])
         rows.append(f"| {' | '.join(cells)} |")
     text = HEAD + "\n".join(rows) + "\n"
     for path in sorted(CONFIGS.glob("*.py")):
@@ -67,7 +76,7 @@ def page() -> str:
         module = importlib.import_module(f"configs.{path.stem}")
         own = core_config.flatten(module.get_config())
         changed = [f"`{k}` {show(v)}" for k, v in own.items() if v != shared[k]]
-        values = "; ".join(changed) or "nothing: it is the table above"
+        values = "; ".join(changed) or "no key: the table above holds as it is"
         text += f"\n`configs/{path.name}` sets {values}.\n"
     return text
 
