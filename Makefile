@@ -1,15 +1,15 @@
-# Everything from `python3` and `make`: each target sets up its virtual environment first.
+# Needs only `python3` and `make`: each target first sets up its virtual environment.
 #
 #   make demo    train on generated patients, evaluate, draw a prediction (minutes)
-#   make test    all tests
-#   make check   lint, format and types
-#   make format  mend what `make check` can mend by itself
-#   make docs    write the table of keys from the code, build the pages into site/
-#   make venv    only the environment; make venv EXTRAS=cuda for a GPU
+#   make test    run all tests
+#   make check   check lint, format and types
+#   make format  fix lint and format where that is possible automatically
+#   make docs    write the table of configuration keys, build the pages in site/
+#   make venv    set up the environment only; make venv EXTRAS=cuda for a GPU
 
 PYTHON ?= python3
 VENV ?= .venv
-# Extras of pyproject.toml that the tests run with; dev,torch compares with PyTorch too.
+# Extras of pyproject.toml for the tests; dev,torch adds the comparison with PyTorch.
 EXTRAS ?= dev
 PYTEST_ARGS ?= -n 2 --dist worksteal
 DEMO_ARGS ?=
@@ -19,8 +19,8 @@ comma := ,
 READY := $(VENV)/ready
 DEV := $(VENV)/ready-$(subst $(comma),-,$(EXTRAS))
 
-# Compiled programs are kept from one run to the next. Huge pages save a training step
-# 15-20 % of its time on a CPU. Values of the user's own win.
+# Keep compiled programs for the next run, and use huge pages, which save 15-20 % of a
+# training step on a CPU. Values that the user has set take precedence.
 demo test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 demo test: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
@@ -55,11 +55,11 @@ docs: $(VENV)/ready-docs
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "mtl_jax needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
-	    "name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	    "choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# $(call install,[EXTRAS]): this checkout, in versions tested with the venv's Python;
-# Apache Beam needs older ones of some packages.
+# $(call install,[EXTRAS]) installs this checkout with the package versions that were
+# tested for the venv's Python. Apache Beam needs older versions of some packages.
 define install
 @echo "Installing into $(VENV) (a minute or two) ..."
 @$(BIN)/python -m pip install -qq --editable '.$(1)' --constraint \
