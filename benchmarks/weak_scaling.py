@@ -52,10 +52,15 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--devices",
         type=flag_types.positive_integers,
         default=[1, 2, 4, 8],
-        help="devices of all processes together (1,2,4,8)",
+        help="numbers of devices, of all processes together (1,2,4,8)",
     )
-    add("--processes", type=flag_types.positive_integers, default=[1, 2], help="(1,2)")
-    add("--backends", default="jit,pmap", help="(jit,pmap)")
+    add(
+        "--processes",
+        type=flag_types.positive_integers,
+        default=[1, 2],
+        help="numbers of processes (1,2)",
+    )
+    add("--backends", default="jit,pmap", help="backends of the step (jit,pmap)")
     add("--per_device", type=int, default=2, help="slices on each device (2)")
     add("--image_size", type=int, default=64, help="pixels, a multiple of 32 (64)")
     add("--width", type=int, default=8, help="of the network (8; full size: 64)")
@@ -66,7 +71,7 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def list_cases(flags: argparse.Namespace) -> list[Case]:
-    """The cases with equal shares; the first, one device, is the reference of all."""
+    """The reference, one device, and all cases whose processes have equal shares."""
     candidates = [
         Case(backend, processes, devices)
         for backend in flags.backends.split(",")

@@ -90,7 +90,7 @@ def add_duration_flags(parser: argparse.ArgumentParser) -> None:
         default=1800.0,
         help="seconds to wait for a mode that does not answer (1800)",
     )
-    add("--minutes", type=float, help="start no new turn after this time; --quick: 7")
+    add("--minutes", type=float, help="time after which no turn starts; --quick: 7")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,8 +166,8 @@ def list_cases(flags: argparse.Namespace, platform: str) -> list[cases.Case]:
         [8] if on_cpu else [32] if quick else [8, 32, 128]
     )
     image_sizes = flags.image_sizes or [128 if flags.size == "full" else 32]
-    on_cpus = "hugepages" if quick else "both"
-    allocator = flags.allocator or (on_cpus if on_cpu else "default")
+    cpu_default = "hugepages" if quick else "both"
+    allocator = flags.allocator or (cpu_default if on_cpu else "default")
     allocators = cases.ALLOCATORS if allocator == "both" else (allocator,)
     chosen = []
 

@@ -216,8 +216,8 @@ def choose(
 def make_config(case: Case, mode: Mode) -> ml_collections.ConfigDict:
     """The configuration of a run that computes `case`; options of our modes are set.
 
-    It uses phantom patients and one device, and draws no pictures and validates nothing
-    between the steps.
+    The run has phantom patients, one device, and no pictures or validations between its
+    steps.
     """
     role = ROLES[case.network or "single"]
     config = openkbp.get_config(role)
@@ -256,10 +256,10 @@ def without_unused_products(planned: list[Planned]) -> list[Planned]:
         for mode in modes
         if case.part != PRODUCTS
     }
-    kept: list[Planned] = []
+    remaining: list[Planned] = []
     for case, modes in planned:
         if case.part == PRODUCTS:
             modes = tuple(m for m in modes if (case.platform, m.arithmetic) in used)
         if modes:
-            kept.append((case, modes))
-    return kept
+            remaining.append((case, modes))
+    return remaining

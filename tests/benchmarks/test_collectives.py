@@ -1,4 +1,4 @@
-"""Collectives are counted in a text of known shapes, and in a program that XLA made."""
+"""Collectives are counted in a text of known shapes and in a compiled program."""
 
 import jax
 import numpy as np
@@ -16,16 +16,16 @@ TEXT = """
 
 
 def test_bytes_of_known_shapes():
-    found = collectives.count(TEXT)
-    assert found == {
+    counts = collectives.count(TEXT)
+    assert counts == {
         "all-reduce": {"count": 2, "bytes": 128 * 3 * 4 + 10 * 4 + 16 * 2 + 1},
         "all-gather": {"count": 1, "bytes": 16},
     }
 
 
-def test_those_that_carry_an_array_of_some_rank():
-    found = [collectives.with_rank(TEXT, rank) for rank in (0, 1, 2, 4)]
-    assert found == [1, 2, 2, 0]
+def test_collectives_with_an_array_of_a_rank():
+    counts = [collectives.with_rank(TEXT, rank) for rank in (0, 1, 2, 4)]
+    assert counts == [1, 2, 2, 0]
 
 
 def test_a_sum_over_devices_is_one_all_reduce_of_the_result():

@@ -1,4 +1,4 @@
-"""The benchmark runs and prints its table; what it measures is not tested here."""
+"""The benchmark runs and prints its table; its measurements are not tested."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_a_short_run(tmp_path, monkeypatch, capsys):
     assert printed.count("\n| ") == 5  # the head and four measurements
 
 
-def test_ratios_are_of_rounds_that_followed_each_other():
+def test_ratios_are_of_consecutive_rounds():
     text = input_pipeline.table(
         {"raw": [100.0, 400.0, 200.0], "x": [50.0, 200.0, 120.0]}
     )

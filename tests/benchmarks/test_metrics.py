@@ -1,4 +1,4 @@
-"""The benchmark compares what gives the same numbers; its times are not tested."""
+"""The benchmark compares methods that agree; its times are not tested."""
 
 import dataclasses
 
@@ -36,18 +36,18 @@ def test_a_short_run(patient, monkeypatch, capsys):
     assert printed.count("\n| ") == 11  # the head and ten measurements
 
 
-def test_different_numbers_are_no_comparison():
+def test_different_numbers_are_an_error():
     with pytest.raises(AssertionError):
         metrics.agree([1.0], [1.1], 1e-9)
 
 
-def test_the_fullest_patient_is_taken(patient):
+def test_the_patient_with_the_most_structures_is_taken(patient):
     fewer = dataclasses.replace(patient, structures={}, patient_id="pt_2")
     assert metrics.fullest(iter([fewer, patient, fewer])) is patient
     assert metrics.fullest(iter([fewer, fewer])).patient_id == "pt_2"
 
 
-def test_ratios_are_of_rounds_that_followed_each_other():
+def test_ratios_are_of_consecutive_rounds():
     text = metrics.table([("a", [10.0, 40.0, 20.0], ""), ("b", [5.0, 10.0, 10.0], "a")])
     assert "| a | 20.0 | 10.0 - 40.0 |  |" in text
     assert "| b | 10.0 | 5.0 - 10.0 | 2.0 |" in text

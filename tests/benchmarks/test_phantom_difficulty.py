@@ -1,4 +1,4 @@
-"""The shuffling of CTs: everyone gets another patient's, and keeps the rest."""
+"""Shuffling gives each patient the CT of another one and keeps the rest."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ class Split:
 
 
 class Fresh(list):
-    """A source that hands out new dictionaries, as a data set does."""
+    """A source that returns new dictionaries, as a data set does."""
 
     def __getitem__(self, index):
         return dict(super().__getitem__(index))

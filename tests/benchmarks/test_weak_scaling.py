@@ -1,4 +1,4 @@
-"""The plan and the table; what is measured is not tested here."""
+"""The list of cases and the table; the measurements are not tested."""
 
 import numpy as np
 
@@ -8,21 +8,21 @@ from benchmarks import weak_scaling
 def test_one_device_comes_first_and_shares_are_equal():
     flags = weak_scaling.parse_flags(["--devices=1,2,3", "--backends=pmap,jit"])
     cases = weak_scaling.list_cases(flags)
-    found = [(case.backend, case.processes, case.devices) for case in cases]
-    assert found[0] == ("jit", 1, 1)
-    assert set(found[1:]) == {
+    listed = [(case.backend, case.processes, case.devices) for case in cases]
+    assert listed[0] == ("jit", 1, 1)
+    assert set(listed[1:]) == {
         ("pmap", 1, 1), ("pmap", 1, 2), ("pmap", 1, 3), ("pmap", 2, 2),
         ("jit", 1, 2), ("jit", 1, 3), ("jit", 2, 2),
     }  # fmt: skip
 
 
-def test_the_difference_is_of_the_whole_gradient():
-    one = {"a": np.array([3.0, 0.0]), "b": np.array([4.0])}
+def test_the_difference_is_relative_to_the_whole_gradient():
+    reference = {"a": np.array([3.0, 0.0]), "b": np.array([4.0])}
     other = {"a": np.array([3.0, 0.5]), "b": np.array([4.0])}
-    assert weak_scaling.difference(one, other) == 0.1
+    assert weak_scaling.difference(reference, other) == 0.1
 
 
-def test_the_table_takes_n_steps_of_one_device_from_a_step_of_n():
+def test_the_overhead_is_the_time_beyond_n_steps_of_one_device():
     row = {"backend": "jit", "processes": 1, "devices": 1, "difference": 0.0}
     row |= {"collectives": {}, "seconds": [0.1, 0.1, 9.0]}
     two = row | {"devices": 2, "seconds": [0.25], "difference": 1e-7}

@@ -20,12 +20,12 @@ PNG = b"\x89PNG"
 
 def run(folder, *flags):
     """Exit status, result.json, and what was printed."""
-    # Beside what the tests compile: another run may have compiled it already.
+    # In the tests' cache, where an earlier run may have compiled it already.
     cache = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / "throughput"
-    where = [f"--out={folder}", f"--cache_dir={cache}"]
+    folders = [f"--out={folder}", f"--cache_dir={cache}"]
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", ["throughput", *TINY, *SHORT, *where, *flags])
+        patch.setattr(sys, "argv", ["throughput", *TINY, *SHORT, *folders, *flags])
         status = command.main()
     result = json.loads((folder / "result.json").read_text())
     return status, result, printed.getvalue()
@@ -39,8 +39,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(folder):
     """All parts, in one mode of each framework."""
-    ours, theirs = "ours/float32,ours/Grain", "pytorch/channels_last,*without workers"
-    status, result, printed = run(folder, f"--modes={ours},{theirs}")
+    jax_modes, torch_modes = (
+        "ours/float32,ours/Grain",
+        "pytorch/channels_last,*without workers",
+    )
+    status, result, printed = run(folder, f"--modes={jax_modes},{torch_modes}")
     assert status == 0
     return result, printed
 
@@ -83,7 +86,7 @@ def test_operations_and_compilation(entries, whole):
     assert set(whole[0]["peaks"]) == {"cpu/float32"}
 
 
-def test_what_was_run_is_recorded(whole):
+def test_the_command_and_the_machine_are_recorded(whole):
     result, _ = whole
     assert result["settings"]["threads"] == 1
     assert "--size=tiny --platform=cpu" in result["command"]
@@ -99,10 +102,10 @@ def test_table_and_plot(whole, folder):
     assert (folder / "plot.png").read_bytes().startswith(PNG)
 
 
-def test_a_device_that_fails_costs_rows_and_ends_with_status_1(
+def test_a_device_that_fails_loses_rows_and_ends_with_status_1(
     monkeypatch, tmp_path, capsys
 ):
-    # The query says that there is a card; there is none.
+    # The query reports a card that does not exist.
     card = machine.Framework({"cuda": "a card"})
     monkeypatch.setattr(
         machine, "query", lambda: {cases.OURS: card, cases.PYTORCH: card}

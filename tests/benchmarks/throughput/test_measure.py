@@ -1,4 +1,4 @@
-"""Workers take turns; one that dies or is silent costs its row."""
+"""Workers take turns; one that dies or does not answer loses its row."""
 
 import dataclasses
 import json
@@ -48,16 +48,16 @@ def run(settings, monkeypatch):
     def run(program, **changes):
         command = [sys.executable, "-c", program]
         monkeypatch.setattr(measure, "worker_command", lambda: command)
-        told = []
+        labels = []
         changed = dataclasses.replace(settings, **changes)
-        return measure.measure(CASE, MODES, changed, told.append), told
+        return measure.measure(CASE, MODES, changed, labels.append), labels
 
     return run
 
 
 def test_modes_take_turns(run):
-    rows, told = run(good())
-    assert told == ["pytorch/a", "pytorch/b"] * 3  # a start and two turns each
+    rows, labels = run(good())
+    assert labels == ["pytorch/a", "pytorch/b"] * 3  # a start and two turns each
     for row in rows:
         assert row["failed"] is None
         assert row["turns"] == [{"seconds": 2.0, "steps": 3, "images": 6}] * 2
@@ -65,7 +65,7 @@ def test_modes_take_turns(run):
         assert row["environment"]["OMP_NUM_THREADS"] == "1"
 
 
-def test_a_worker_that_dies_costs_its_row(run):
+def test_a_worker_that_dies_loses_its_row(run):
     kill = 'name == "a" and __import__("os").kill(__import__("os").getpid(), 9)'
     rows, _ = run(good(kill))
     assert "was killed, perhaps because memory ran out" in rows[0]["failed"]
@@ -73,12 +73,12 @@ def test_a_worker_that_dies_costs_its_row(run):
     assert len(rows[1]["turns"]) == 2 and rows[1]["failed"] is None
 
 
-def test_the_last_words_of_a_worker_are_kept(run):
+def test_the_last_line_of_a_workers_log_is_reported(run):
     rows, _ = run(good('name == "b" and sys.exit("no such kernel")'))
     assert rows[1]["failed"] == "ended with status 1: no such kernel"
 
 
-def test_a_worker_says_why_it_failed(run):
+def test_a_worker_reports_why_it_failed(run):
     rows, _ = run('print(\'{"failed": "ValueError: no"}\')')
     assert [row["failed"] for row in rows] == ["ValueError: no"] * 2
 
@@ -90,16 +90,16 @@ def test_a_silent_worker_is_given_up(run):
     assert time.monotonic() - began < 60
 
 
-def test_nothing_is_begun_after_the_deadline(run):
-    rows, told = run(good(), deadline=time.monotonic() - 1)
+def test_nothing_starts_after_the_deadline(run):
+    rows, labels = run(good(), deadline=time.monotonic() - 1)
     assert [row["failed"] for row in rows] == ["no time was left"] * 2
-    assert told == ["pytorch/a", "pytorch/b"]
+    assert labels == ["pytorch/a", "pytorch/b"]
 
 
-def test_on_a_tpu_one_ends_before_the_next_starts(run, monkeypatch):
+def test_on_a_tpu_a_mode_ends_before_the_next_starts(run, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "CASE", tpu())
-    _, told = run(good())
-    assert told == ["pytorch/a"] * 3 + ["pytorch/b"] * 3
+    _, labels = run(good())
+    assert labels == ["pytorch/a"] * 3 + ["pytorch/b"] * 3
 
 
 def tpu():

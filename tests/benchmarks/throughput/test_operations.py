@@ -1,4 +1,4 @@
-"""Operations, held against PyTorch's own counter, and against a count by hand."""
+"""Counts of operations, compared with PyTorch's counter and with a count by hand."""
 
 import ml_collections
 import pytest
@@ -45,9 +45,9 @@ def test_as_many_as_pytorch_counts(network):
     mode = cases.Mode(cases.PYTORCH, "eager", "float32")
     config: ml_collections.ConfigDict = cases.make_config(case, mode)
     spec = workload.Spec(case, mode, 1, 0.0, None)
-    built = torch_workloads.make_network(spec, config, torch.device("cpu")).eval()
+    model = torch_workloads.make_network(spec, config, torch.device("cpu")).eval()
     counter = flop_counter.FlopCounterMode(display=False)
     as_products = attention.sdpa_kernel(attention.SDPBackend.MATH)
     with counter, as_products, torch.no_grad():
-        built(torch.zeros(1, 1, 32, 32))
+        model(torch.zeros(1, 1, 32, 32))
     assert counter.get_total_flops() == command.count_operations(case)

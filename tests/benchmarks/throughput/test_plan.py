@@ -1,4 +1,4 @@
-"""Which cases and modes are measured where; only the device query is made up."""
+"""Which cases and modes are measured where; the query of the devices is replaced."""
 
 import pytest
 
@@ -11,28 +11,28 @@ GPU = CPU | {"cuda": "a card"}
 TPU = CPU | {"tpu": "a TPU"}
 
 
-def plan(*flags, ours=GPU, theirs=GPU, reason=""):
-    found = {
-        cases.OURS: machine.Framework(ours),
-        cases.PYTORCH: machine.Framework(theirs, reason=reason),
+def make_plan(*flags, jax=GPU, torch=GPU, reason=""):
+    frameworks = {
+        cases.OURS: machine.Framework(jax),
+        cases.PYTORCH: machine.Framework(torch, reason=reason),
     }
-    return command.make_plan(command.parse_flags(flags), found)
+    return command.make_plan(command.parse_flags(flags), frameworks)
 
 
-def labels(made, part):
-    return [m.label for case, modes in made.planned if case.part == part for m in modes]
+def labels(plan, part):
+    return [m.label for case, modes in plan.planned if case.part == part for m in modes]
 
 
 def test_a_gpu_is_taken_where_there_is_one():
-    made = plan("--networks=single", "--batch_sizes=8")
-    assert {case.platform for case, _ in made.planned} == {"cuda"}
-    assert {case.allocator for case, _ in made.planned} == {"default"}
-    assert made.devices == {"cuda": "a card"}
-    found = labels(made, "train")
+    plan = make_plan("--networks=single", "--batch_sizes=8")
+    assert {case.platform for case, _ in plan.planned} == {"cuda"}
+    assert {case.allocator for case, _ in plan.planned} == {"default"}
+    assert plan.devices == {"cuda": "a card"}
+    modes = labels(plan, "train")
     ours = ["ours/float32", "ours/tf32", "ours/bfloat16"]
-    assert found[:3] == ours
-    assert "pytorch/tf32+compile+channels_last" in found
-    assert "pytorch/amp+max-autotune+channels_last" in found
+    assert modes[:3] == ours
+    assert "pytorch/tf32+compile+channels_last" in modes
+    assert "pytorch/amp+max-autotune+channels_last" in modes
     by_label = {m.label: m for m in cases.training_modes("cuda")}
     assert by_label["pytorch/amp+max-autotune+channels_last"].options == {
         "tf32": True, "compile": "max-autotune", "autocast": True, "channels_last": True
@@ -40,26 +40,28 @@ def test_a_gpu_is_taken_where_there_is_one():
     assert by_label["ours/float32"].environment == {
         "JAX_DEFAULT_MATMUL_PRECISION": "highest"
     }
-    sizes = {c.batch_size for c, _ in plan().planned if c.part == "train"}
+    sizes = {c.batch_size for c, _ in make_plan().planned if c.part == "train"}
     assert sizes == {8, 32, 128}
-    assert made.steps == {"cuda": 30}
+    assert plan.steps == {"cuda": 30}
 
 
 def test_workers_on_a_gpu(tmp_path):
     case = cases.Case("train", "cuda", "ctan", 32, 128, "hugepages", "full")
     mode = cases.training_modes("cuda")[0]
-    found = measure.worker_environment(case, mode, threads=16, caches=tmp_path, user={})
-    assert found["JAX_PLATFORMS"] == "cuda"
-    assert found["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
-    assert found["JAX_DEFAULT_MATMUL_PRECISION"] == "highest"
+    environment = measure.worker_environment(
+        case, mode, threads=16, caches=tmp_path, user={}
+    )
+    assert environment["JAX_PLATFORMS"] == "cuda"
+    assert environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert environment["JAX_DEFAULT_MATMUL_PRECISION"] == "highest"
     assert measure.worker_command()[1:] == ["-m", "benchmarks.throughput.worker"]
 
 
 def test_quick_on_a_gpu_is_few():
-    made = plan("--quick")
-    assert {case.part for case, _ in made.planned} == {"products", "train", "inference"}
-    assert {c.batch_size for c, _ in made.planned if c.part == "train"} == {32}
-    assert labels(made, "train") == [
+    plan = make_plan("--quick")
+    assert {case.part for case, _ in plan.planned} == {"products", "train", "inference"}
+    assert {c.batch_size for c, _ in plan.planned if c.part == "train"} == {32}
+    assert labels(plan, "train") == [
         "ours/tf32",
         "ours/bfloat16",
         "pytorch/tf32+compile+channels_last",
@@ -68,38 +70,38 @@ def test_quick_on_a_gpu_is_few():
     ]
 
 
-def test_without_cuda_in_pytorch_ours_is_measured_alone_and_it_is_said():
-    made = plan("--networks=single", theirs=CPU, reason="built without CUDA")
-    assert all(m.framework == cases.OURS for _, modes in made.planned for m in modes)
-    assert made.left_out == ["PyTorch on cuda: built without CUDA"]
+def test_without_cuda_in_pytorch_only_ours_is_measured_and_the_plan_says_so():
+    plan = make_plan("--networks=single", torch=CPU, reason="built without CUDA")
+    assert all(m.framework == cases.OURS for _, modes in plan.planned for m in modes)
+    assert plan.left_out == ["PyTorch on cuda: built without CUDA"]
 
 
 def test_without_pytorch():
-    made = plan(ours=CPU, theirs={}, reason="PyTorch is not installed")
-    assert labels(made, "end_to_end")
-    assert made.left_out == ["PyTorch on cpu: PyTorch is not installed"]
+    plan = make_plan(jax=CPU, torch={}, reason="PyTorch is not installed")
+    assert labels(plan, "end_to_end")
+    assert plan.left_out == ["PyTorch on cpu: PyTorch is not installed"]
 
 
-def test_an_absent_device_is_skipped_and_said():
-    made = plan("--platform=cuda,cpu", ours=CPU, theirs=CPU, reason="no CUDA")
-    assert {case.platform for case, _ in made.planned} == {"cpu"}
-    assert made.left_out == ["cuda: no such device here (no CUDA)"]
+def test_an_absent_device_is_skipped_and_reported():
+    plan = make_plan("--platform=cuda,cpu", jax=CPU, torch=CPU, reason="no CUDA")
+    assert {case.platform for case, _ in plan.planned} == {"cpu"}
+    assert plan.left_out == ["cuda: no such device here (no CUDA)"]
     with pytest.raises(errors.ConfigError, match="nothing is left to measure: tpu"):
-        plan("--platform=tpu")
+        make_plan("--platform=tpu")
 
 
 def test_tpus_are_ours_alone():
-    made = plan("--networks=ctan", ours=TPU, theirs=CPU)
-    assert set(labels(made, "train")) == {
+    plan = make_plan("--networks=ctan", jax=TPU, torch=CPU)
+    assert set(labels(plan, "train")) == {
         "ours/float32", "ours/float32 fast products", "ours/bfloat16"
     }  # fmt: skip
 
 
 def test_cpus_are_measured_with_both_allocators():
-    made = plan("--parts=train", "--networks=ctan", ours=CPU, theirs=CPU)
-    found = [(c.allocator, len(m)) for c, m in made.planned if c.part == "train"]
-    assert found == [("default", 8), ("hugepages", 8)]
-    quick = plan("--quick", ours=CPU, theirs=CPU)
+    plan = make_plan("--parts=train", "--networks=ctan", jax=CPU, torch=CPU)
+    counts = [(c.allocator, len(m)) for c, m in plan.planned if c.part == "train"]
+    assert counts == [("default", 8), ("hugepages", 8)]
+    quick = make_plan("--quick", jax=CPU, torch=CPU)
     assert [(c.part, c.network, c.allocator) for c, _ in quick.planned] == [
         ("products", "", "hugepages"),
         ("train", "single", "hugepages"),
@@ -108,17 +110,17 @@ def test_cpus_are_measured_with_both_allocators():
 
 
 def test_inference_has_modes_of_its_own():
-    made = plan("--parts=train,inference", "--networks=single", ours=CPU, theirs=CPU)
+    plan = make_plan("--parts=train,inference", "--networks=single", jax=CPU, torch=CPU)
     frozen = {"ours/frozen", "ours/frozen+ynn", "pytorch/frozen+compile+channels_last"}
-    assert frozen <= set(labels(made, "inference"))
-    assert not frozen & set(labels(made, "train"))
+    assert frozen <= set(labels(plan, "inference"))
+    assert not frozen & set(labels(plan, "train"))
 
 
 def test_modes_are_chosen_by_patterns():
-    made = plan("--parts=train", "--modes=ours/*32,*eager", ours=CPU, theirs=CPU)
-    assert set(labels(made, "train")) == {"ours/float32", "pytorch/eager"}
+    plan = make_plan("--parts=train", "--modes=ours/*32,*eager", jax=CPU, torch=CPU)
+    assert set(labels(plan, "train")) == {"ours/float32", "pytorch/eager"}
     with pytest.raises(errors.ConfigError, match="no mode matches nothing"):
-        plan("--modes=nothing")
+        make_plan("--modes=nothing")
 
 
 @pytest.mark.parametrize(
@@ -135,13 +137,13 @@ def test_each_mode_has_a_label_of_its_own():
     for platform in machine.PLATFORMS:
         for part in (*cases.PARTS, cases.PRODUCTS):
             case = cases.Case(part, platform, "single", 8, 128, "default", "full")
-            found = [mode.label for mode in cases.modes(case)]
-            assert len(found) == len(set(found))
+            labels = [mode.label for mode in cases.modes(case)]
+            assert len(labels) == len(set(labels))
 
 
-def test_products_only_in_the_arithmetic_of_what_is_compared():
+def test_products_only_in_the_arithmetic_of_the_compared_modes():
     flags = ("--modes=ours/float32,pytorch/eager", "--parts=train")
-    made = plan(
-        *flags, "--allocator=hugepages", "--networks=single", ours=CPU, theirs=CPU
+    plan = make_plan(
+        *flags, "--allocator=hugepages", "--networks=single", jax=CPU, torch=CPU
     )
-    assert labels(made, "products") == ["ours/float32", "pytorch/float32"]
+    assert labels(plan, "products") == ["ours/float32", "pytorch/float32"]

@@ -1,4 +1,4 @@
-"""Medians, spread and ratios, worked out by hand from made-up turns."""
+"""Medians, spread and ratios, worked by hand from invented turns."""
 
 import pytest
 
@@ -36,21 +36,21 @@ def test_spread():
     }  # fmt: skip
 
 
-def test_a_ratio_is_the_median_over_turns_that_followed_each_other():
+def test_a_ratio_is_the_median_over_consecutive_turns():
     # 9/6, 12/12, 60/24: 1.5, 1.0, 2.5; of the medians it would be 12/12.
     assert timings.ratio(COMPILED, OURS) == {"median": 1.5, "least": 1.0, "most": 2.5}
 
 
 def test_the_fastest_of_each_are_compared_by_arithmetic_and_of_all():
-    found = timings.ratios([OURS, HALF, EAGER, COMPILED, LOST])
-    assert set(found) == {"float32", "fastest"}  # the lost one has no ratio
-    assert found["float32"] == {
+    results = timings.ratios([OURS, HALF, EAGER, COMPILED, LOST])
+    assert set(results) == {"float32", "fastest"}  # the lost one has no ratio
+    assert results["float32"] == {
         "ours": "float32", "pytorch": "compile",
         "median": 1.5, "least": 1.0, "most": 2.5,
     }  # fmt: skip
     # 9/3, 12/6, 60/6
-    assert found["fastest"]["ours"] == "bfloat16"
-    assert found["fastest"]["median"] == 3.0
+    assert results["fastest"]["ours"] == "bfloat16"
+    assert results["fastest"]["median"] == 3.0
 
 
 def test_a_part_of_the_work_is_not_compared():
@@ -65,10 +65,10 @@ def test_the_peak_is_the_best_product_of_either_framework():
         case = {"part": cases.PRODUCTS, "platform": "cpu", "allocator": allocator}
         return {"case": case, "rows": [product]}
 
-    found = timings.peaks(
+    results = timings.peaks(
         [entry(cases.OURS, [6.0, 3.0], "default"), entry(cases.PYTORCH, [4.0], "x")]
     )
-    assert found == {
+    assert results == {
         "cpu/float32": {"rate": 12.0, "framework": cases.OURS, "allocator": "default"}
     }
 

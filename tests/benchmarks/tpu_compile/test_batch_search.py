@@ -1,4 +1,4 @@
-"""The search for the largest batch, where memory is a known function of it."""
+"""The search for the largest batch, with memory as a known function of the batch."""
 
 import pytest
 
@@ -22,32 +22,32 @@ def search(first: int, fixed: float, per_slice: float, available: float = 1000.0
 @pytest.mark.parametrize("first", [1, 8, 60, 64, 1000])
 @pytest.mark.parametrize(("fixed", "per_slice"), [(0, 13), (200, 13), (900, 25)])
 def test_the_largest_batch_lies_between_the_bounds(first, fixed, per_slice):
-    found, measured = search(first, fixed, per_slice)
+    bounds, measured = search(first, fixed, per_slice)
     truth = (1000 - fixed) // per_slice
-    assert found.compilations == len(measured) == len(set(measured)) <= MOST
-    assert found.fits <= truth
-    assert found.too_large is None or found.too_large > truth
+    assert bounds.compilations == len(measured) == len(set(measured)) <= MOST
+    assert bounds.fits <= truth
+    assert bounds.too_large is None or bounds.too_large > truth
 
 
-def test_where_memory_is_in_proportion_the_second_guess_is_right():
-    found, measured = search(8, 0, 50)
+def test_where_memory_is_proportional_the_second_guess_is_right():
+    bounds, measured = search(8, 0, 50)
     assert measured == [8, 20, 30, 25, 22]
-    assert found == (20, 22, 5)
+    assert bounds == (20, 22, 5)
 
 
 def test_a_first_guess_that_is_far_off_costs_two_compilations():
-    found, measured = search(1000, 0, 13)  # 76 fit
+    bounds, measured = search(1000, 0, 13)  # 76 fit
     assert measured == [1000, 76, 114, 95, 85]
-    assert found == (76, 85, 5)
+    assert bounds == (76, 85, 5)
 
 
 def test_nothing_fits():
-    found, measured = search(64, 2000, 1)
-    assert (found.fits, found.too_large) == (0, 1)
+    bounds, measured = search(64, 2000, 1)
+    assert (bounds.fits, bounds.too_large) == (0, 1)
     assert measured[-1] == 1
 
 
-def test_no_compilation_is_in_vain_once_the_bounds_are_near():
-    found, measured = search(100, 0, 10)
+def test_the_search_ends_once_the_bounds_are_near():
+    bounds, measured = search(100, 0, 10)
     assert measured == [100, 150, 125, 112]
-    assert found == (100, 112, 4)
+    assert bounds == (100, 112, 4)

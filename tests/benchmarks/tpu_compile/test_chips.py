@@ -10,15 +10,15 @@ STEP = {"batch_size": 16, "operations": 200.0, "bytes": 30.0, "collectives": {}}
 
 
 def test_the_slowest_of_three_bounds_a_step():
-    found = chips.roofline(CHIP, STEP, chips=4, cores=1)
-    assert found["seconds"] == {"arithmetic": 2.0, "memory": 3.0, "links": 0.0}
-    assert found["bound"] == "memory"
-    assert found["images_per_second_per_chip"] == 4 / 3
+    estimate = chips.roofline(CHIP, STEP, chips=4, cores=1)
+    assert estimate["seconds"] == {"arithmetic": 2.0, "memory": 3.0, "links": 0.0}
+    assert estimate["bound"] == "memory"
+    assert estimate["images_per_second_per_chip"] == 4 / 3
 
 
 def test_two_devices_of_a_chip_share_what_it_has():
-    found = chips.roofline(CHIP, STEP, chips=4, cores=2)
-    assert found["seconds"] == {"arithmetic": 4.0, "memory": 6.0, "links": 0.0}
+    estimate = chips.roofline(CHIP, STEP, chips=4, cores=2)
+    assert estimate["seconds"] == {"arithmetic": 4.0, "memory": 6.0, "links": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ def test_two_devices_of_a_chip_share_what_it_has():
 )
 def test_what_four_devices_send_in_a_ring(kind: str, times: float):
     row = {"count": 1, "bytes": 8}
-    found = chips.roofline(CHIP, STEP | {"collectives": {kind: row}}, 4, 1)
-    assert found["seconds"]["links"] == times * 8 / 2
+    estimate = chips.roofline(CHIP, STEP | {"collectives": {kind: row}}, 4, 1)
+    assert estimate["seconds"]["links"] == times * 8 / 2
 
 
 def test_a_permutation_sends_all_of_it_and_one_device_sends_nothing():
@@ -37,7 +37,7 @@ def test_a_permutation_sends_all_of_it_and_one_device_sends_nothing():
     assert chips.roofline(CHIP, alone, 1, 1)["seconds"]["links"] == 0.0
 
 
-def test_an_unknown_chip_is_told_the_nearest():
+def test_an_unknown_chip_is_an_error_that_names_the_nearest():
     assert chips.of("v5e:4x4") is chips.CHIPS["v5e"]
     with pytest.raises(errors.ConfigError, match=r"'v5litepod.*known: v4, v5e"):
         chips.of("v5litepod-4:2x2")

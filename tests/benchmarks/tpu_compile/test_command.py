@@ -1,4 +1,4 @@
-"""The command itself; where libtpu is, a small network is compiled for TPUs."""
+"""The command; if libtpu is installed, it compiles a small network for TPUs."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch, capsys):
     assert "libtpu, the compiler for TPUs, is not installed" in capsys.readouterr().err
 
 
-def test_flags_that_are_not_ours_are_the_configurations():
+def test_other_flags_belong_to_the_configuration():
     flags, rest = command.parse_flags(
         ["--topology=v5e:1x1", "--config=x.py", "--parts=train", "--config.seed=1"]
     )

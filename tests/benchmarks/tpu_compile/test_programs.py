@@ -17,7 +17,7 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("said", "sizes"),
+    ("message", "sizes"),
     [
         (
             "the total memory required for HLO temporaries (670.62G) exceeds available "
@@ -29,8 +29,8 @@ GIB = 2**30
         ("something else", (None, None)),
     ],
 )
-def test_sizes_in_the_compilers_errors(said: str, sizes: tuple):
-    assert programs.read_sizes(said) == sizes
+def test_sizes_in_the_compilers_errors(message: str, sizes: tuple):
+    assert programs.read_sizes(message) == sizes
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def run(config, tmp_path) -> programs.TargetRun:
 
 def test_shapes_are_those_of_a_batch(run):
     expected = workload.noise_batch(run.config, run.preprocess.channels)
-    found = programs.batch_shapes(run, 4)
-    assert {n: (x.shape, x.dtype) for n, x in found.items()} == {
+    shapes = programs.batch_shapes(run, 4)
+    assert {n: (x.shape, x.dtype) for n, x in shapes.items()} == {
         n: (x.shape, x.dtype) for n, x in expected.items()
     }
 
@@ -70,13 +70,13 @@ def test_the_steps_are_lowered_for_the_runs_devices(run, config, backend, part):
 def test_memory_of_a_program_worked_by_hand():
     double = jax.jit(lambda x, y: (x + y, x * y), donate_argnums=0)
     square = np.zeros((64, 64), np.float32)
-    found = programs.describe(double.lower(square, square).compile())
-    assert found["memory"]["arguments"] == 2 * square.nbytes
-    assert found["aliased"] == square.nbytes
+    analysis = programs.describe(double.lower(square, square).compile())
+    assert analysis["memory"]["arguments"] == 2 * square.nbytes
+    assert analysis["aliased"] == square.nbytes
     # Two results, of which one lies where the first argument was; XLA adds a table.
-    assert 0 <= found["memory"]["results"] - square.nbytes <= 64
-    assert found["operations"] == 2 * square.size
-    assert found["collectives"] == {}
+    assert 0 <= analysis["memory"]["results"] - square.nbytes <= 64
+    assert analysis["operations"] == 2 * square.size
+    assert analysis["collectives"] == {}
 
 
 @pytest.mark.parametrize("part", ["train", "inference"])

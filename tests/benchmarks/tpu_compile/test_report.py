@@ -1,4 +1,4 @@
-"""Tables and suggestions from results that are made up."""
+"""Tables and suggestions, from invented results."""
 
 import pytest
 
@@ -26,10 +26,10 @@ def result() -> dict:
     }  # fmt: skip
 
 
-def failed(part: str = "train", batch_size: int = 64, asked: float = 30.0) -> dict:
+def failed(part: str = "train", batch_size: int = 64, needed_gib: float = 30.0) -> dict:
     return {
         "backend": "jit", "part": part, "batch_size": batch_size, "fits": False,
-        "asked": asked * GIB, "said": "no", "suggestions": ["this", "that"],
+        "asked": needed_gib * GIB, "said": "no", "suggestions": ["this", "that"],
     }  # fmt: skip
 
 
@@ -54,9 +54,9 @@ def test_a_program_that_does_not_fit_says_by_how_much_and_what_may_help(result):
     assert "does not fit: no." in text
 
 
-def test_the_search_says_how_near_it_came(result):
-    found = {"backend": "jit", "part": "train", "fits": 8, "too_large": 16}
-    text = report.table(result | {"largest": found | {"compilations": 6}})
+def test_the_search_reports_both_bounds(result):
+    largest = {"backend": "jit", "part": "train", "fits": 8, "too_large": 16}
+    text = report.table(result | {"largest": largest | {"compilations": 6}})
     assert "train: 8 fits, 16 does not (6 compilations)" in text
 
 
@@ -70,8 +70,8 @@ def suggested(result: dict, change: dict | None = None, **row) -> dict[str, str]
 
 
 def test_suggestions_can_be_shared_by_the_devices(result):
-    # Eight devices, twice the memory that there is, a tenth to be safe: 64 / 2.2 = 29,
-    # and 16 is the half of a half.
+    # Eight devices; twice the available memory and a margin of a tenth: 64 / 2.2 = 29.
+    # Halving 64 twice gives 16.
     assert list(suggested(result)) == [
         "--config.model.remat=True",
         "a --topology with more chips",
@@ -81,10 +81,10 @@ def test_suggestions_can_be_shared_by_the_devices(result):
     ]
 
 
-def test_nothing_is_suggested_that_is_done_already(result):
+def test_a_change_already_made_is_not_suggested(result):
     change = {"model": {"remat": True, "dtype": "bfloat16"}}
-    found = suggested(result, change, asked=1000.0, batch_size=8)
-    assert list(found) == ["a --topology with more chips"]
+    lines = suggested(result, change, needed_gib=1000.0, batch_size=8)
+    assert list(lines) == ["a --topology with more chips"]
 
 
 def test_predictions_do_not_depend_on_their_batch(result):
