@@ -88,7 +88,7 @@ def largest_line(largest: dict[str, Any]) -> str:
     above = "no larger batch was tried"
     if largest["too_large"]:
         above = f"{largest['too_large']} does not"
-    below = f"{largest['fits']} fits" if largest["fits"] else "no batch tried fits"
+    below = f"{largest['fits']} fits" if largest["fits"] else "no tried batch fits"
     return (
         f"Largest batch of {largest['backend']}, {largest['part']}: {below}, "
         f"{above} ({largest['compilations']} compilations)."
