@@ -44,7 +44,7 @@ FOLDERS = (
     Folder(
         "mtl_jax.sources",
         ("core",),
-        "raw files, or a seed → patients",
+        "raw files, or a seed → `Patient` records",
         {
             "openkbp": "the OpenKBP challenge's CSV files",
             "dicom": "one patient's CT, RTSTRUCT and RTDOSE",
@@ -55,9 +55,13 @@ FOLDERS = (
     Folder(
         "mtl_jax.datasets",
         ("core", "sources"),
-        "patients → stored examples → patients",
+        "`Patient` → stored examples → `Patient`; splits",
     ),
-    Folder("mtl_jax.pipeline", ("core", "datasets"), "stored examples → batches"),
+    Folder(
+        "mtl_jax.pipeline",
+        ("core", "datasets"),
+        "stored examples → batches: normalised, resampled, shuffled, augmented",
+    ),
     Folder(
         "mtl_jax.models",
         ("core",),
@@ -65,7 +69,9 @@ FOLDERS = (
         {"fast": "faster forms of the networks' operations, with equal results"},
     ),
     Folder(
-        "mtl_jax.losses", ("core",), "outputs and batch → loss of each task; weights"
+        "mtl_jax.losses",
+        ("core",),
+        "outputs and batch → loss of each task, and the tasks' weights",
     ),
     Folder(
         "mtl_jax.train",
@@ -75,9 +81,13 @@ FOLDERS = (
     Folder(
         "mtl_jax.inference",
         ("core", "pipeline.preprocess"),
-        "predicted slices → volumes on the CT's own grid",
+        "predicted slices → volumes in Gy and masks, on the CT's own grid",
     ),
-    Folder("mtl_jax.metrics", ("core",), "volumes → metric values; NumPy and SciPy"),
+    Folder(
+        "mtl_jax.metrics",
+        ("core",),
+        "volumes → DVH metrics, Dice, Hausdorff distances, tests; NumPy and SciPy",
+    ),
     Folder(
         "mtl_jax.export",
         ("core",),
@@ -88,7 +98,11 @@ FOLDERS = (
         ("core", "datasets", "inference", "metrics"),
         "predicted volumes → scores of a split, beside yardsticks",
     ),
-    Folder("mtl_jax.figures", ("core", "evaluation"), "arrays and rows → PNG"),
+    Folder(
+        "mtl_jax.figures",
+        ("core", "evaluation"),
+        "volumes and rows → pictures of predictions, DVHs, training curves (PNG)",
+    ),
     Folder(
         "mtl_jax.report",
         ("core", "evaluation", "figures"),
