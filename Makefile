@@ -4,7 +4,7 @@
 #   make test    all tests
 #   make check   lint, format and types
 #   make format  mend what `make check` can mend by itself
-#   make docs    write the keys and the map from the code, build the pages into site/
+#   make docs    write the table of keys from the code, build the pages into site/
 #   make venv    only the environment; make venv EXTRAS=cuda for a GPU
 
 PYTHON ?= python3
