@@ -1,6 +1,7 @@
 """The house: who may import whom, one door for each heavy library, and plain habits."""
 
 import ast
+import graphlib
 import importlib.util
 import pathlib
 import re
@@ -10,59 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from docs import architecture
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Data flows down this table: a folder imports from itself and what is named beside it.
-ARROWS = {
-    "mtl_jax.core": [],
-    "mtl_jax.sources": ["core"],
-    "mtl_jax.datasets": ["core", "sources"],
-    "mtl_jax.pipeline": ["core", "datasets"],
-    "mtl_jax.models": ["core"],
-    "mtl_jax.losses": ["core"],
-    "mtl_jax.train": ["core", "models", "losses"],
-    "mtl_jax.inference": ["core", "pipeline.preprocess"],
-    "mtl_jax.metrics": ["core"],
-    "mtl_jax.export": ["core"],
-    "mtl_jax.evaluation": ["core", "datasets", "inference", "metrics"],
-    "mtl_jax.figures": ["core", "evaluation"],
-    "mtl_jax.report": ["core", "evaluation", "figures"],
-    "tfds_builders": ["core", "sources", "datasets.examples", "datasets.splits"],
-    "configs": [],
-}
-# A run stands on all of these; what compares runs, and each command, on a run.
-ARROWS["mtl_jax.run"] = [
-    home.removeprefix("mtl_jax.") for home in ARROWS if home.startswith("mtl_jax.")
-]
-ARROWS["mtl_jax.study"] = [*ARROWS["mtl_jax.run"], "run"]
-ARROWS["mtl_jax.predict"] = ARROWS["mtl_jax.study"]
-ARROWS["mtl_jax.cohort"] = ["core", "sources", "datasets", "figures", "report"]
-# Flags and wiring: these may import everything, and nothing imports them.
-ENTRY_POINTS = ("mtl_jax.main", "mtl_jax.cohort.__main__", "mtl_jax.predict.__main__")
-ENTRY_POINTS += ("mtl_jax.study.__main__", "tfds_builders.openkbp.__main__")
-ENTRY_POINTS += ("tfds_builders.prostate.__main__",)
-
-# A heavy library comes in by these doors alone.
-NUMERICS = ("mtl_jax.models", "mtl_jax.losses", "mtl_jax.train")
-DOORS = {
-    "jax": (*NUMERICS, "mtl_jax.run", *ENTRY_POINTS),
-    "jaxlib": NUMERICS,
-    "flax": NUMERICS,
-    "optax": NUMERICS,
-    "tensorflow_datasets": ("mtl_jax.datasets", "tfds_builders"),
-    "array_record": ("mtl_jax.datasets",),
-    "apache_beam": ("tfds_builders.beam",),
-    "grain": ("mtl_jax.pipeline.batches",),
-    "orbax": ("mtl_jax.train.checkpoint",),
-    "clu.metric_writers": ("mtl_jax.train.writers",),
-    "clu.periodic_actions": ("mtl_jax.train.writers",),
-    "tensorboardX": ("mtl_jax.train.writers",),
-    "matplotlib": ("mtl_jax.figures",),
-    "nibabel": ("mtl_jax.export",),
-    "pydicom": ("mtl_jax.sources", "mtl_jax.export"),
-    "tensorflow": (),
-    "torch": (),
-}
+# The table of folders, doors and entry points is in docs/architecture.py.
+ARROWS = {folder.name: folder.imports for folder in architecture.FOLDERS}
+DOORS = architecture.DOORS
+ENTRY_POINTS = architecture.ENTRY_POINTS
 # What runs code when it reads a file; the one door has an unpickler that calls nothing.
 UNSAFE = ("pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib")
 UNSAFE_DOOR = "mtl_jax.models.weight_files"
@@ -112,14 +68,68 @@ def test_arrows_point_one_way():
         if name in ENTRY_POINTS or name == "mtl_jax":
             continue
         homes = [home for home in ARROWS if within(name, home)]
-        assert homes, f"{name}: a folder that ARROWS does not know"
+        assert homes, f"{name}: a folder that docs/architecture.py does not know"
         allowed = (homes[0], *(f"mtl_jax.{folder}" for folder in ARROWS[homes[0]]))
         for line, target, _ in imports(path):
             version = target in ("mtl_jax", "mtl_jax.__version__")
             ours = any(within(target, top) for top in OURS)
             if ours and not version and not any(within(target, ok) for ok in allowed):
                 broken.append(f"{name}:{line} imports {target}")
-    assert not broken, f"allowed: ARROWS in this file; found {broken}"
+    assert not broken, f"allowed: docs/architecture.py; found {broken}"
+
+
+def folder_of(name: str) -> str:
+    """The folder of a module, by its dotted name."""
+    path = ROOT.joinpath(*name.split("."))
+    folder = path if path.is_dir() else path.parent
+    return ".".join(folder.relative_to(ROOT).parts)
+
+
+def imported_modules(path: pathlib.Path) -> set[str]:
+    """Our modules that a file imports; the package's version is none."""
+    names = {target for _, target, known in imports(path) if known}
+    return {name for name in names if any(within(name, top) for top in OURS)}
+
+
+def test_each_folder_is_in_the_table_below_what_it_imports():
+    names = {folder_of(name) for name, _ in PACKAGES} - {"mtl_jax"}
+    parts = {f"{f.name}.{part}" for f in architecture.FOLDERS for part in f.parts}
+    builders = {name for name in names if within(name, "tfds_builders")}
+    assert names - builders == {*ARROWS, *parts} - {"tfds_builders"}
+    above = set()
+    for folder in architecture.FOLDERS:
+        heads = {name.split(".")[0] for name in folder.imports}
+        assert heads <= above, f"{folder.name} imports a folder that stands below it"
+        above.add(folder.name.removeprefix("mtl_jax."))
+
+
+def test_the_map_of_contributing_is_the_table():
+    text = architecture.CONTRIBUTING.read_text(encoding="utf-8")
+    assert text == architecture.contributing(), "run python -m docs.architecture"
+
+
+def test_no_import_goes_round():
+    modules_of, folders_of = {}, {}
+    for name, path in PACKAGES:
+        targets = imported_modules(path)
+        modules_of.setdefault(name, set()).update(targets - {name})
+        folder = folder_of(name)
+        # A folder and its own subfolders count as one.
+        others = {folder_of(target) for target in targets}
+        apart = {o for o in others if not within(o, folder) and not within(folder, o)}
+        folders_of.setdefault(folder, set()).update(apart)
+    for graph in (modules_of, folders_of):
+        graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_no_folder_outgrows_the_others():
+    lines = {}
+    for name, path in modules("mtl_jax"):
+        count = len(path.read_text(encoding="utf-8").split("\n")) - 1
+        lines[folder_of(name)] = lines.get(folder_of(name), 0) + count
+    total = sum(lines.values())
+    large = {name: n / total for name, n in lines.items() if n > 0.12 * total}
+    assert not large, f"more than 12 % of the package's lines: {large}"
 
 
 def test_nothing_imports_an_entry_point():
@@ -140,7 +150,7 @@ def test_heavy_libraries_come_in_by_their_doors():
                 inside = any(within(name, door) for door in doors)
                 if within(target, library) and not inside:
                     broken.append(f"{name}:{line} imports {target}")
-    assert not broken, f"allowed: DOORS in this file; found {broken}"
+    assert not broken, f"allowed: docs/architecture.py; found {broken}"
 
 
 def test_modules_are_imported_not_their_names():

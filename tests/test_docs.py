@@ -8,6 +8,7 @@ from mtl_jax.core import roles
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDERS = ("docs", "tfds_builders", "configs", "benchmarks")
+OURS = "mtl_jax|tfds_builders|configs|benchmarks|tests|docs"
 PAGES = [*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))]
 
 
@@ -19,6 +20,39 @@ def test_links_lead_somewhere():
             if ":" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+
+
+def test_links_lead_to_headings():
+    broken = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", text):
+            goal = (page.parent / target).resolve() if target else page
+            if anchor not in anchors(goal):
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert not broken
+
+
+def test_files_and_modules_that_a_page_names_are_there():
+    missing = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(rf"`((?:{OURS})/[\w./-]*)", text)
+        named += re.findall(rf"python -m ((?:{OURS})[.\w]*)", text)
+        named += re.findall(r"`mtl_jax\.(\w+)`", text)
+        for name in named:
+            path = name if "/" in name else name.replace(".", "/")
+            there = [ROOT / top / path for top in ("", "mtl_jax")]
+            if not any(p.exists() or p.with_suffix(".py").exists() for p in there):
+                missing.append(f"{page.relative_to(ROOT)}: {name}")
+    assert not missing
 
 
 def test_every_page_of_the_docs_is_in_the_index():
