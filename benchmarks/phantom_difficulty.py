@@ -82,7 +82,7 @@ def main() -> None:
 def trained(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
     """Mean Dice on the test split, also of a prior map; first and last loss."""
     run = wiring.Run(configs.check(config), data, folder)
-    workdir.claim(folder, config, data.fingerprint)
+    workdir.create_or_check(folder, config, data.fingerprint)
     run.train(lambda: False)
     rows = writers.read_json_lines(folder / "metrics.jsonl")
     losses = [row["loss/contours"] for row in rows if "loss/contours" in row]

@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("mtl_jax").setLevel(logging.INFO)
     compilation.keep_programs()
     try:
-        with stopping.raised():
+        with stopping.raise_on_signal():
             return run(flags)
     except stopping.Stopped:
         print("stopped; run the same command again to continue", file=sys.stderr)

@@ -23,8 +23,7 @@ from mtl_jax.export import author as authors
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.models import multitask
 from mtl_jax.pipeline import batches, predicted_contours, preprocess
-from mtl_jax.run import contour_network as drawings
-from mtl_jax.run import wiring, workdir
+from mtl_jax.run import contour_runs, wiring, workdir
 from mtl_jax.train import checkpoint, parallel, step
 
 # The configuration keys that a prediction depends on.
@@ -68,7 +67,7 @@ class TrainedModel:
         """All that a prediction depends on, except for the patient."""
         settings = {
             name: self.config.evaluate[name]
-            for name in (*drawings.SETTINGS, "apply_possible_dose_mask")
+            for name in (*contour_runs.SETTINGS, "apply_possible_dose_mask")
         }
         contour_basis = self.contour_model.basis if self.contour_model else None
         return {"checkpoint": self.digest, "drawing": contour_basis, **settings}

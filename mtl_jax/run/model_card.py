@@ -14,7 +14,7 @@ from mtl_jax.core import files, records, sites
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import multitask, operation_count
 from mtl_jax.report import render
-from mtl_jax.run import trained, wiring, workdir
+from mtl_jax.run import predictions, wiring, workdir
 from mtl_jax.train import checkpoint
 
 NAME = "model_card.md"
@@ -44,7 +44,7 @@ def write(run: wiring.Run) -> Path:
 
 def text(run: wiring.Run) -> str:
     """The whole page."""
-    step = trained.step(run)
+    step = predictions.evaluated_step(run)
     item = checkpoint.read_run(run.workdir / "checkpoints" / str(step))
     found = {
         split: summary
