@@ -186,7 +186,9 @@ def _training_differences(
     if model.training is None:
         return []
     hu = case.patient.ct - model.site.ct_offset_hu
-    return training_data.unlike(model.training, hu, case.patient.grid, case.body_part)
+    return training_data.differences(
+        model.training, hu, case.patient.grid, case.body_part
+    )
 
 
 class _Clock:

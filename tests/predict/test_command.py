@@ -123,11 +123,11 @@ def test_a_ct_unlike_the_training_data_is_warned_of(
     path.write_text(json.dumps(run))
     asked = []
 
-    def unlike(*arguments):
+    def differences(*arguments):
         asked.append(arguments)
         return ["it is a head"]
 
-    monkeypatch.setattr(training_data, "unlike", unlike)
+    monkeypatch.setattr(training_data, "differences", differences)
     status, _, err = call(home, clinic / "a")
     assert status == 0
     assert "warning: p" in err and "(1 of 1): it is a head" in err
