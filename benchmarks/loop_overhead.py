@@ -51,7 +51,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         run = wiring.Run(configs.check(config), data, Path(folder))
-        workdir.claim(run.workdir, config, data.fingerprint)
+        workdir.create_or_check(run.workdir, config, data.fingerprint)
         report(run, measure(run, steps=flags.steps, turns=flags.turns))
 
 

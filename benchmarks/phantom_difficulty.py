@@ -86,7 +86,7 @@ def main() -> None:
 def train(config: Any, data: prepared.Prepared, folder: Path) -> dict[str, float]:
     """Mean Dice of the network and of a prior map; first and last training loss."""
     run = wiring.Run(configs.check(config), data, folder)
-    workdir.claim(folder, config, data.fingerprint)
+    workdir.create_or_check(folder, config, data.fingerprint)
     run.train(lambda: False)
     rows = writers.read_json_lines(folder / "metrics.jsonl")
     losses = [row["loss/contours"] for row in rows if "loss/contours" in row]

@@ -19,33 +19,34 @@ from mtl_jax.run import (
 from mtl_jax.train import distributed
 
 
-def run() -> int:
+def main() -> int:
     """Prepare, train, evaluate; returns the exit status."""
     config = command.config()
     home = command.workdir(below=config.role)
     data = command.prepare(config)
     with distributed.at_first(locks.held(home, "choose another --workdir")):
-        drawn = input_contours.provide(config, data, home)
-        distributed.once(lambda: workdir.claim(home, config, data.fingerprint))
-        this = wiring.Run(config, data, home, drawn)
-        with stopping.noted() as asked:
-            this.train(asked)
-        distributed.once(lambda: str(model_card.write(this)))
+        contours = input_contours.prepare(config, data, home)
+        distributed.once(
+            lambda: workdir.create_or_check(home, config, data.fingerprint)
+        )
+        run = wiring.Run(config, data, home, contours)
+        with stopping.defer_signals() as stop_requested:
+            run.train(stop_requested)
+        distributed.once(lambda: str(model_card.write(run)))
         for split in config.evaluate.splits:
-            found = results.evaluate_split(this, split)
+            result = results.evaluate_split(run, split)
             if distributed.is_first():
-                print(summary.text(found, this.site))
-        distributed.once(lambda: _draw(this))
+                print(summary.text(result, run.site))
+        distributed.once(lambda: _write_pictures_and_card(run))
     return 0
 
 
-def _draw(this: wiring.Run) -> None:
-    """The pictures, and the card that tells what the network is."""
-    print(f"training curves: {results.curves(this)}")
-    for split in this.config.evaluate.splits:
-        print(f"picture: {results.picture(this, split)}")
-    print(f"model card: {model_card.write(this)}")
+def _write_pictures_and_card(run: wiring.Run) -> None:
+    print(f"training curves: {results.draw_training_curves(run)}")
+    for split in run.config.evaluate.splits:
+        print(f"picture: {results.draw_median_patient(run, split)}")
+    print(f"model card: {model_card.write(run)}")
 
 
 if __name__ == "__main__":
-    command.start(run)
+    command.start(main)

@@ -1,9 +1,9 @@
-"""Contours and dose of a CT, as files that other software opens.
+"""Predicts contours and dose of CTs, and writes them as RTSTRUCT and RTDOSE.
 
     python -m mtl_jax.predict --checkpoint=DIR CT_DIR... [--out=DIR] [--nifti]
 
-For research only: what comes out is AI-generated, and not for clinical use.
-Exit status: 0 done; 1 bad input, or a patient that failed; 2 usage; 75 stopped.
+For research only: the output is AI-generated, and not for clinical use.
+Exit status: 0 done; 1 bad input, or a patient failed; 2 usage; 75 stopped.
 """
 
 import argparse
@@ -17,14 +17,7 @@ from absl import flags as absl_flags
 from absl import logging as absl_logging
 
 from mtl_jax.core import errors, locks, roles
-from mtl_jax.predict import (
-    cases,
-    inputs,
-    output_files,
-    patient_job,
-    patient_queue,
-    trained_model,
-)
+from mtl_jax.predict import cases, output_files, patient_loop, trained_model
 from mtl_jax.run import stopping
 from mtl_jax.sources.clinical import patient_folders, reading_flags
 from mtl_jax.train import compilation
@@ -53,127 +46,131 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "--out",
         type=_path,
         default=Path("runs/predict"),
-        help="where a folder for each patient goes (default: %(default)s)",
+        help="folder for the results, one subfolder a patient (default: %(default)s)",
     )
     parser.add_argument(
-        "--nifti", action="store_true", help="write NIfTI files (*.nii.gz) too"
+        "--nifti", action="store_true", help="also write NIfTI files (*.nii.gz)"
     )
     parser.add_argument(
         "--dicom",
         action="store_true",
-        help="of OpenKBP patients too, in a frame of reference that is invented",
+        help="write DICOM files for OpenKBP patients too, in place of CSV (with a "
+        "made-up frame of reference)",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="make again what is done already"
+        "--overwrite", action="store_true", help="predict patients again that are done"
     )
-    _add_files(parser)
+    _add_file_flags(parser)
     reading_flags.add_options(parser)
     flags = parser.parse_args(arguments)
     reading_flags.check(parser, flags)
     out = Path(os.path.realpath(flags.out))
     if any(out.is_relative_to(os.path.realpath(folder)) for folder in flags.ct_dir):
-        parser.error("--out lies in a CT_DIR; choose a place outside of the patients'")
+        parser.error("--out is inside a CT_DIR: choose a folder outside of it")
     return flags
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    """Flags that name what lies beside the CTs."""
+def _add_file_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that name files besides the CTs."""
     parser.add_argument(
         "--rtstruct",
-        type=_place,
+        type=_path_or_auto,
         metavar="FILE|auto",
-        help="contours for a role that takes them in; auto: in the patient's folder",
+        help="RTSTRUCT for a role that takes in contours; auto: the one in the "
+        "patient's folder",
     )
     parser.add_argument(
         "--reference",
-        type=_place,
+        type=_path_or_auto,
         metavar="DIR|auto",
-        help="evaluate against the RTSTRUCT and RTDOSE in it; auto: in the patient's "
+        help="evaluate against the RTSTRUCT and RTDOSE in DIR; auto: in the patient's "
         "folder",
     )
     parser.add_argument(
         "--reference_plan",
         type=_path,
         metavar="FILE",
-        help="the RT Plan that the dose is of; by default it is of none",
+        help="RT Plan that the exported dose refers to (default: none)",
     )
     parser.add_argument(
         "--mapping",
         type=_path,
-        help="file that says which ROI is which structure, for --rtstruct and "
-        "--reference",
+        help="file that maps ROI names to structures, for --rtstruct and --reference",
     )
 
 
 def _path(text: str) -> Path:
-    """The path `text`; that of a variable that a script left empty is a mistake."""
+    """The path `text`; a usage error if it is empty, as from an unset variable."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found nothing")
-    # Shells leave the ~ of --out=~/predicted as it is.
+    # Shells do not expand the ~ of --out=~/predicted.
     return Path(os.path.expanduser(text))
 
 
-def _place(text: str) -> cases.Place:
+def _path_or_auto(text: str) -> cases.PathOrAuto:
     return cases.AUTO if text == cases.AUTO else _path(text)
 
 
-def usage(
-    flags: argparse.Namespace, role: roles.Role, patients: list[inputs.Input]
+def usage_error(
+    flags: argparse.Namespace, role: roles.Role, patients: list[cases.CaseFolder]
 ) -> str:
-    """What of the flags does not fit the role or the patients; '' if all does."""
+    """What is wrong with the flags for this role and these patients; '' if nothing."""
     needs = role.beside_ct in cases.DRAWN_BY_HAND
     if needs and flags.rtstruct is None:
         return (
-            f"the role {role.name} takes in contours: give --rtstruct=FILE, or "
+            f"the role {role.name} needs contours as input: give --rtstruct=FILE, or "
             "--rtstruct=auto for the RTSTRUCT in the patient's folder"
         )
     if flags.rtstruct is not None and not needs:
-        return f"the role {role.name} takes in no contours: leave --rtstruct out"
+        return f"the role {role.name} takes no contours as input: leave --rtstruct out"
     for name in ("rtstruct", "reference", "reference_plan"):
-        place = getattr(flags, name)
-        if not isinstance(place, Path):
+        path = getattr(flags, name)
+        if not isinstance(path, Path):
             continue
         if len(patients) > 1:
-            return f"--{name} is of one patient, and here are {len(patients)}"
-        if not place.exists():
-            return f"--{name} names a file or folder that is not there"
+            return (
+                f"--{name} belongs to one patient, but there are {len(patients)}: give "
+                "one patient's folder"
+            )
+        if not path.exists():
+            return f"--{name} names a file or folder that does not exist"
     return ""
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Predict what is not done; returns the exit status."""
-    about = trained_model.describe(flags.checkpoint)
-    patients = inputs.find(flags.ct_dir, flags.out)
-    if wrong := usage(flags, about.role, patients):
-        return errors.tell(wrong, 2)
-    mapping = flags.mapping and patient_folders.load_mapping(flags.mapping, about.site)
-    order = patient_job.Order(
-        about,
+    """Predict the patients that are not done; returns the exit status."""
+    model = trained_model.describe(flags.checkpoint)
+    patients = cases.find(flags.ct_dir, flags.out)
+    if message := usage_error(flags, model.role, patients):
+        return errors.tell(message, 2)
+    mapping = flags.mapping and patient_folders.load_mapping(flags.mapping, model.site)
+    request = patient_loop.Request(
+        model,
         flags.out,
-        cases.How(reading_flags.options(flags), mapping or {}),
+        cases.ReadingOptions(reading_flags.options(flags), mapping or {}),
         flags.rtstruct,
         flags.reference,
         output_files.Formats(flags.dicom, flags.nifti, flags.reference_plan),
     )
     with locks.held(flags.out, "give another --out"):
-        return patient_queue.run(order, patients, overwrite=flags.overwrite)
+        return patient_loop.run(request, patients, overwrite=flags.overwrite)
 
 
 def main(arguments: list[str]) -> int:
     """The command; returns the exit status."""
     flags = parse_flags(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not be in its alphabet
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not fit its encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     if not absl_flags.FLAGS.is_parsed():
-        absl_flags.FLAGS.mark_as_parsed()  # Grain asks for its flags, all as they are
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
+        absl_flags.FLAGS.mark_as_parsed()  # Grain reads its flags: defaults
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
     logging.getLogger("mtl_jax").setLevel(logging.INFO)
     compilation.keep_programs()
     try:
-        with stopping.raised():
+        with stopping.raise_on_signal():
             return run(flags)
     except stopping.Stopped:
-        print("stopped; the same command goes on from there", file=sys.stderr)
+        print("stopped; run the same command again to continue", file=sys.stderr)
         return stopping.STATUS
     except errors.MtlError as error:
         return errors.tell(error, 1)

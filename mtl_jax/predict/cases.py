@@ -1,11 +1,14 @@
-"""A patient's folder to what a network and an export need of it.
+"""Patients' folders to cases: what a network and an export need of each patient.
 
-Goes in: an Input and the network's description. Comes out: a Case, the CT as the site
-stores it, the contours that a role takes in, and what exported objects refer to.
+Input: folders, each one patient's or a folder of several. Output: a CaseFolder for each
+patient, with an id that identifies nobody; and from it a Case: the CT as the site
+stores it, the contours that the role takes in, and what exported files refer to.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,23 +16,34 @@ import numpy as np
 
 from mtl_jax.core import errors, records
 from mtl_jax.export import ct_reference
-from mtl_jax.predict import inputs, trained_model
-from mtl_jax.sources.clinical import dicom_patient
+from mtl_jax.predict import trained_model
+from mtl_jax.sources.clinical import dicom_patient, pseudonyms
 from mtl_jax.sources.dicom import ct_series, headers, reader
 from mtl_jax.sources.openkbp import patient_csv, storage
 
-AUTO: Literal["auto"] = "auto"  # what lies in the patient's own folder
-Place = Path | Literal["auto"] | None
+Kind = Literal["dicom", "openkbp"]
+AUTO: Literal["auto"] = "auto"  # in the patient's own folder
+PathOrAuto = Path | Literal["auto"] | None
 # Roles that take these in need them drawn by somebody.
 DRAWN_BY_HAND = ("reference", "painted")
+CT_CSV = f"{patient_csv.CT}.csv"
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
-    """How a DICOM patient is read."""
+class CaseFolder:
+    """A patient's folder, and the patient's id in all output."""
 
-    options: reader.Options
-    mapping: Mapping[str, str | None]
+    path: Path
+    kind: Kind
+    patient_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingOptions:
+    """How DICOM patients are read."""
+
+    dicom: reader.Options
+    mapping: Mapping[str, str | None]  # ROI names to structures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,124 +52,238 @@ class Case:
 
     patient: records.Patient  # without a dose; structures: what the role takes in
     reference: ct_reference.CtReference
-    body_part: str  # DICOM's BodyPartExamined: foreign text, not to be shown
+    body_part: str  # DICOM's BodyPartExamined: free text, never printed
     notes: tuple[str, ...]
 
 
+def find(folders: Sequence[Path], out: Path) -> list[CaseFolder]:
+    """The patients in `folders`, each once, in their order.
+
+    An OpenKBP patient is a folder with `ct.csv`. A DICOM patient is the given folder
+    itself, or each folder in it if CTs of several studies are below it. Ids are salted
+    hashes of the folders' paths. The key file that maps ids to paths is beside `out`,
+    or where MTL_JAX_KEY_FILE says, readable by its owner only.
+
+    Raises:
+        SourceError: the key file cannot be used.
+    """
+    kinds: dict[Path, Kind] = {}
+    for folder in folders:
+        # A folder is one patient, whatever links and `..` lead to it.
+        kinds |= _patients(Path(os.path.realpath(folder)))
+    ids = pseudonyms.ids(pseudonyms.place(out), map(str, kinds))
+    return [CaseFolder(path, kind, ids[str(path)]) for path, kind in kinds.items()]
+
+
+def _patients(folder: Path) -> Iterator[tuple[Path, Kind]]:
+    try:
+        csv = sorted({path.parent for path in folder.rglob(CT_CSV)}, key=_natural)
+    except OSError:  # reported when the patient is read
+        csv = []
+    for path in csv:
+        yield path, "openkbp"
+    for path in [] if csv else _dicom_patients(folder):
+        yield path, "dicom"
+
+
+def _natural(path: Path) -> tuple[object, ...]:
+    """A sort key that puts pt_9 before pt_10."""
+    digits = "".join(filter(str.isdigit, path.name))
+    return path.parent.as_posix(), int(digits or 0), path.name
+
+
+def _dicom_patients(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    except OSError:  # reported when the patient is read
+        return [folder]
+    subfolders = [path for path in entries if path.is_dir()]
+    if len(subfolders) == len(entries) == 1:
+        return _dicom_patients(subfolders[0])
+    studies = {headers.study_of_ct(path) for path in subfolders} - {None}
+    return subfolders if len(studies) > 1 else [folder]
+
+
+def fingerprint(case_folder: CaseFolder, other_paths: Iterable[Path]) -> str:
+    """SHA-256 of all files in the patient's folder and in the files and folders beside.
+
+    An unreadable file counts as present; the reader reports what is wrong with it.
+    """
+    total = hashlib.sha256()
+    for root in (case_folder.path, *other_paths):
+        for path in _files(root):
+            name = path.relative_to(root).as_posix() if path != root else ""
+            # File names need not be text.
+            total.update(f"{name}\n".encode(errors="surrogateescape"))
+            try:
+                with path.open("rb") as file:
+                    total.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError:
+                total.update(b"unreadable")
+    return total.hexdigest()
+
+
+def _files(root: Path) -> list[Path]:
+    """The file `root`, or all files below it in order, without hidden ones."""
+    if os.path.isfile(root):  # Path.is_file raises if it may not look
+        return [root]
+    paths = []
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name[0] != "."]
+        paths += [Path(parent) / name for name in names if name[0] != "."]
+    # Opening a pipe or a socket would block.
+    return sorted(path for path in paths if os.path.isfile(path))
+
+
 def read(
-    one: inputs.Input, about: trained_model.Description, how: How, contours: Place
+    case_folder: CaseFolder,
+    model: trained_model.TrainedModel,
+    options: ReadingOptions,
+    contours: PathOrAuto,
 ) -> Case:
-    """The patient of `one`; `contours` says where the RTSTRUCT is, if one is needed.
+    """The case in `case_folder`; `contours`: the RTSTRUCT, if the role takes one in.
 
     Raises:
         SourceError: it cannot be read, or lacks contours that the role takes in.
     """
     with dicom_patient.guarded():
-        if one.kind == "openkbp":
-            case = _openkbp(one, about, contours)
+        if case_folder.kind == "openkbp":
+            case = _read_openkbp(case_folder, model, contours)
         else:
-            case = _dicom(one, about, how, contours)
-    if about.role.beside_ct in DRAWN_BY_HAND:
-        _check_contours(case.patient, about)
+            case = _read_dicom(case_folder, model, options, contours)
+    if model.role.beside_ct in DRAWN_BY_HAND:
+        _check_contours(case.patient, model)
     return case
 
 
+def _read_dicom(
+    case_folder: CaseFolder,
+    model: trained_model.TrainedModel,
+    options: ReadingOptions,
+    contours: PathOrAuto,
+) -> Case:
+    structures: dict[str, np.ndarray] = {}
+    offset = np.float32(model.site.ct_offset_hu)
+    if model.role.beside_ct in DRAWN_BY_HAND:
+        result = reader.read(
+            case_folder.path,
+            patient_id=case_folder.patient_id,
+            site=model.site,
+            mapping=options.mapping,
+            options=options.dicom,
+            beside=_given_path(contours),
+            with_dose=False,
+        )
+        grid, stored, structures = (
+            result.patient.grid,
+            result.patient.ct,
+            result.patient.structures,
+        )
+        files, notes = result.ct_files, result.notes
+    else:
+        folder = headers.scan(case_folder.path)
+        series, series_notes = ct_series.choose(folder)
+        ct = ct_series.read(series)
+        grid, stored = ct.grid, ct.hu
+        stored += offset
+        files, notes = ct.files, (*folder.notes, *series_notes, *ct.notes)
+    ct, clipping_notes = dicom_patient.as_stored(stored)
+    patient = records.Patient(case_folder.patient_id, grid, ct, structures, None, None)
+    return Case(
+        records.check_patient(patient, model.site.names),
+        ct_reference.read([file.path for file in files], grid),
+        files[0].text("BodyPartExamined"),
+        (*notes, *clipping_notes),
+    )
+
+
+_OPENKBP_FILES = (*patient_csv.REQUIRED, *patient_csv.SITE.names)
+_OPENKBP_CT_FILES = (patient_csv.CT, patient_csv.SPACING)
+
+
+def _read_openkbp(
+    case_folder: CaseFolder, model: trained_model.TrainedModel, contours: PathOrAuto
+) -> Case:
+    if _given_path(contours):
+        raise errors.SourceError(
+            "an OpenKBP patient's contours are read from its own folder: give "
+            "--rtstruct=auto"
+        )
+    names = [*_OPENKBP_CT_FILES, patient_csv.MASK]
+    if model.role.beside_ct in DRAWN_BY_HAND:
+        names += patient_csv.SITE.names
+    raw = _read_csv(case_folder.path, case_folder.patient_id, names)
+    patient = _convert_openkbp(patient_csv.parse(raw, _OPENKBP_CT_FILES), model)
+    reference = ct_reference.invented(patient.grid, patient_id=case_folder.patient_id)
+    return Case(patient, reference, "", ())
+
+
+def _check_contours(
+    patient: records.Patient, model: trained_model.TrainedModel
+) -> None:
+    """Raise SourceError if none of the contours that the role takes in is there."""
+    contoured = patient.structures
+    if model.role.beside_ct == "painted":
+        names = [
+            entry.name for entry in model.site.structures if entry.target_gy is not None
+        ]
+    else:
+        names = list(model.config.data.structures)
+    if not any(name in contoured for name in names):
+        raise errors.SourceError(
+            f"the role {model.role.name} takes contours of {', '.join(names)}, but "
+            "none of them was found: draw them, or give --mapping if they have other "
+            "names"
+        )
+
+
 def read_reference(
-    one: inputs.Input, about: trained_model.Description, how: How, place: Place
+    case_folder: CaseFolder,
+    model: trained_model.TrainedModel,
+    options: ReadingOptions,
+    reference: PathOrAuto,
 ) -> records.Patient:
     """The patient with its contours and dose, to evaluate against.
 
     Raises:
         SourceError: there are none, or they do not belong to the CT.
     """
-    if one.kind == "openkbp":
-        raw = _raw(one.folder, one.patient_id, _OPENKBP_FILES)
-        if folder := _elsewhere(place):
-            raw = _on_this_ct(_raw(folder, one.patient_id, _OPENKBP_FILES), raw)
-        return _as_site_stores(patient_csv.parse(raw), about)
+    path, patient_id = _given_path(reference), case_folder.patient_id
+    if case_folder.kind == "openkbp":
+        raw = _read_csv(case_folder.path, patient_id, _OPENKBP_FILES)
+        if path:
+            raw = _with_ct_of(raw, _read_csv(path, patient_id, _OPENKBP_FILES))
+        return _convert_openkbp(patient_csv.parse(raw), model)
     return dicom_patient.read_patient(
         dicom_patient.Raw(
-            one.folder,
-            one.patient_id,
-            about.site,
-            how.mapping,
-            how.options,
-            _elsewhere(place),
+            case_folder.path,
+            patient_id,
+            model.site,
+            options.mapping,
+            options.dicom,
+            path,
         )
     )
 
 
-def _elsewhere(place: Place) -> Path | None:
+def _given_path(path: PathOrAuto) -> Path | None:
     """The file or folder that a user named; None: the patient's own folder."""
-    return place if isinstance(place, Path) else None
+    return path if isinstance(path, Path) else None
 
 
-def _dicom(
-    one: inputs.Input, about: trained_model.Description, how: How, contours: Place
-) -> Case:
-    structures: dict[str, np.ndarray] = {}
-    offset = np.float32(about.site.ct_offset_hu)
-    if about.role.beside_ct in DRAWN_BY_HAND:
-        found = reader.read(
-            one.folder,
-            patient_id=one.patient_id,
-            site=about.site,
-            mapping=how.mapping,
-            options=how.options,
-            beside=_elsewhere(contours),
-            with_dose=False,
-        )
-        grid, stored, structures = (
-            found.patient.grid,
-            found.patient.ct,
-            found.patient.structures,
-        )
-        files, notes = found.ct_files, found.notes
-    else:
-        folder = headers.scan(one.folder)
-        chosen, told = ct_series.choose(folder)
-        ct = ct_series.read(chosen)
-        grid, stored = ct.grid, ct.hu
-        stored += offset
-        files, notes = ct.files, (*folder.notes, *told, *ct.notes)
-    ct, clipped = dicom_patient.as_stored(stored)
-    patient = records.Patient(one.patient_id, grid, ct, structures, None, None)
-    return Case(
-        records.check_patient(patient, about.site.names),
-        ct_reference.read([file.path for file in files], grid),
-        files[0].text("BodyPartExamined"),
-        (*notes, *clipped),
-    )
-
-
-_OPENKBP_FILES = (*patient_csv.REQUIRED, *patient_csv.SITE.names)
-_ABOUT_CT = (patient_csv.CT, patient_csv.SPACING)
-
-
-def _openkbp(
-    one: inputs.Input, about: trained_model.Description, contours: Place
-) -> Case:
-    if _elsewhere(contours):
-        raise errors.SourceError(
-            "contours of an OpenKBP patient are in its own folder: give --rtstruct=auto"
-        )
-    names = [*_ABOUT_CT, patient_csv.MASK]
-    if about.role.beside_ct in DRAWN_BY_HAND:
-        names += patient_csv.SITE.names
-    found = patient_csv.parse(_raw(one.folder, one.patient_id, names), _ABOUT_CT)
-    patient = _as_site_stores(found, about)
-    reference = ct_reference.invented(patient.grid, patient_id=one.patient_id)
-    return Case(patient, reference, "", ())
-
-
-def _raw(folder: Path, patient_id: str, names: Sequence[str]) -> patient_csv.RawPatient:
+def _read_csv(
+    folder: Path, patient_id: str, names: Sequence[str]
+) -> patient_csv.RawPatient:
     """The bytes of those of the files `names` that are in `folder`."""
     contents: dict[str, bytes] = {}
     for name in names:
         path = folder / f"{name}.csv"
         try:
             if path.stat().st_size > storage.MAX_CSV_BYTES:
-                raise errors.SourceError(f"{name}.csv is no file of the challenge")
+                raise errors.SourceError(
+                    f"{name}.csv has more than {storage.MAX_CSV_BYTES:,} bytes, the "
+                    "most that a file of the challenge has: give the original file"
+                )
             contents[name] = path.read_bytes()
         except FileNotFoundError:
             continue
@@ -166,39 +294,24 @@ def _raw(folder: Path, patient_id: str, names: Sequence[str]) -> patient_csv.Raw
     return patient_csv.RawPatient(patient_id, patient_id, contents)
 
 
-def _on_this_ct(
-    reference: patient_csv.RawPatient, own: patient_csv.RawPatient
+def _with_ct_of(
+    own: patient_csv.RawPatient, reference: patient_csv.RawPatient
 ) -> patient_csv.RawPatient:
     """`reference` with the CT of `own`; a SourceError if it has another one."""
-    ct = {name: own.files[name] for name in _ABOUT_CT if name in own.files}
+    ct = {name: own.files[name] for name in _OPENKBP_CT_FILES if name in own.files}
     for name in ct:
         if reference.files.get(name, ct[name]) != ct[name]:
             raise errors.SourceError(
-                f"the reference has another {name}.csv than the patient: it is of "
-                "another patient; give this one's"
+                f"the reference's {name}.csv differs from the patient's, so it belongs "
+                "to another patient: give the reference of this one"
             )
     return dataclasses.replace(reference, files={**reference.files, **ct})
 
 
-def _as_site_stores(
-    patient: records.Patient, about: trained_model.Description
+def _convert_openkbp(
+    patient: records.Patient, model: trained_model.TrainedModel
 ) -> records.Patient:
-    """An OpenKBP patient with the CT values and structures of the network's site."""
-    shift = np.float32(about.site.ct_offset_hu - patient_csv.SITE.ct_offset_hu)
-    kept = {n: m for n, m in patient.structures.items() if n in about.site.names}
-    return dataclasses.replace(patient, ct=patient.ct + shift, structures=kept)
-
-
-def _check_contours(patient: records.Patient, about: trained_model.Description) -> None:
-    """SourceError unless there is something for the network to be told."""
-    site, given = about.site, patient.structures
-    if about.role.beside_ct == "painted":
-        known = [one.name for one in site.structures if one.target_gy is not None]
-    else:
-        known = list(about.config.data.structures)
-    if not any(name in given for name in known):
-        raise errors.SourceError(
-            f"the role {about.role.name} takes in contours of {', '.join(known)}, and "
-            "none of them was drawn; draw them, or give --mapping if they have other "
-            "names"
-        )
+    """An OpenKBP patient with the CT values and structures of the model's site."""
+    shift = np.float32(model.site.ct_offset_hu - patient_csv.SITE.ct_offset_hu)
+    known = {n: m for n, m in patient.structures.items() if n in model.site.names}
+    return dataclasses.replace(patient, ct=patient.ct + shift, structures=known)

@@ -1,7 +1,7 @@
 """The files of one patient's prediction.
 
-Goes in: a Case and what is to be exported of it. Comes out: a folder filled with files
-that other software opens; a role exports only what it predicts.
+Input: a Case and its prediction. Output: a folder of files that other software opens,
+and the values for statistics.json. A role exports only what it predicts.
 """
 
 import dataclasses
@@ -12,85 +12,90 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import records
+from mtl_jax.core import geometry, metric_names, records
 from mtl_jax.export import author as authors
 from mtl_jax.export import ct_images, nifti, openkbp_csv, rtdose, rtstruct
 from mtl_jax.figures import overlay
-from mtl_jax.predict import cases, statistics, trained_model
+from mtl_jax.metrics import dvh
+from mtl_jax.predict import cases, trained_model
 from mtl_jax.sources.dicom import elements
 
 STRUCTURES, DOSE, CT = "RS.dcm", "RD.dcm", "CT"
 PREVIEW, STATISTICS, EVALUATION = "preview.png", "statistics.json", "evaluation.csv"
-# What of a plan is looked at.
+# The elements of a plan that are read.
 PLAN = (
     *("SOPClassUID", "SOPInstanceUID"),
     *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"),
 )
+CUBIC_MM_PER_CC = 1000.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Formats:
-    """What is written besides."""
+    """Which files are written."""
 
-    dicom: bool  # of an OpenKBP patient too, in place of CSV
+    dicom: bool  # DICOM for OpenKBP patients too, in place of CSV
     nifti: bool
-    plan: Path | None  # the RT Plan that the dose is of
+    plan: Path | None  # the RT Plan that the dose refers to
 
 
 def write(
     folder: Path,
     case: cases.Case,
-    found: records.PredictedVolumes,
-    told: Mapping[str, np.ndarray],
-    about: trained_model.Description,
+    prediction: records.PredictedVolumes,
+    contours_in: Mapping[str, np.ndarray],
+    model: trained_model.TrainedModel,
     formats: Formats,
 ) -> dict[str, Any]:
-    """Fill `folder` with all but the statistics; what these say of it.
+    """Fill `folder` with all but statistics.json; the values for that.
 
-    `told` are the contours that the role took in.
+    `contours_in`: the contours that the role took in, by structure, [Z, Y, X] bool.
     """
     grid, quantum_gy = case.patient.grid, None
     if formats.dicom or not case.reference.invented:
-        quantum_gy = _write_dicom(folder, case, found, about, formats)
+        quantum_gy = _write_dicom(folder, case, prediction, model, formats)
     else:
-        _write_csv(folder, found)
+        _write_csv(folder, prediction)
     if formats.nifti:
-        for name, mask in found.contours.items():
+        for name, mask in prediction.contours.items():
             nifti.write(folder / f"{name}.nii.gz", mask, grid)
-        if found.dose_gy is not None:
-            nifti.write(folder / "dose.nii.gz", found.dose_gy, grid)
-    _draw(folder / PREVIEW, case.patient, found, about)
-    said: dict[str, Any] = {
+        if prediction.dose_gy is not None:
+            nifti.write(folder / "dose.nii.gz", prediction.dose_gy, grid)
+    _write_preview(folder / PREVIEW, case.patient, prediction, model)
+    values: dict[str, Any] = {
         "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
-        "structures": statistics.of_structures(about, grid, found, told),
+        "structures": structure_statistics(model, grid, prediction, contours_in),
     }
-    if found.dose_gy is not None:
-        said["dose"] = statistics.of_dose(found.dose_gy, quantum_gy)
-    return said
+    if prediction.dose_gy is not None:
+        values["dose"] = dose_statistics(prediction.dose_gy, quantum_gy)
+    return values
 
 
 def _write_dicom(
     folder: Path,
     case: cases.Case,
-    found: records.PredictedVolumes,
-    about: trained_model.Description,
+    prediction: records.PredictedVolumes,
+    model: trained_model.TrainedModel,
     formats: Formats,
 ) -> float | None:
-    """RS.dcm and RD.dcm, and the CT where its frame is invented; the dose's quantum."""
+    """Write RS.dcm and RD.dcm; the step in Gy between two stored dose values.
+
+    Of a patient that did not come as DICOM the CT too, as its frame is invented.
+    """
     created = datetime.datetime.now()
-    if found.contours:
+    if prediction.contours:
         rtstruct.write(
             folder / STRUCTURES,
-            found.contours,
+            prediction.contours,
             case.reference,
-            site=about.site,
-            author=about.author,
+            site=model.site,
+            author=model.author,
             created=created,
         )
     if case.reference.invented:
-        hu = case.patient.ct - np.float32(about.site.ct_offset_hu)
+        hu = case.patient.ct - np.float32(model.site.ct_offset_hu)
         ct_images.write(folder / CT, hu, case.reference)
-    if found.dose_gy is None:
+    if prediction.dose_gy is None:
         return None
     plan = None
     if formats.plan is not None:
@@ -98,36 +103,101 @@ def _write_dicom(
         plan = elements.load(formats.plan, name, PLAN, pixels=False)
     rtdose.write(
         folder / DOSE,
-        found.dose_gy,
+        prediction.dose_gy,
         case.reference,
-        author=about.author,
+        author=model.author,
         created=created,
         plan=plan,
     )
-    return rtdose.quantum_gy(found.dose_gy)
+    return rtdose.quantum_gy(prediction.dose_gy)
 
 
-def _write_csv(folder: Path, found: records.PredictedVolumes) -> None:
-    """The challenge's own files; a structure without a voxel has none, as there."""
-    for name, mask in found.contours.items():
+def _write_csv(folder: Path, prediction: records.PredictedVolumes) -> None:
+    """The challenge's own files; as there, an empty structure has none."""
+    for name, mask in prediction.contours.items():
         if mask.any():
             (folder / f"{name}.csv").write_bytes(openkbp_csv.mask_bytes(mask))
-    if found.dose_gy is not None:
-        content = openkbp_csv.csv_bytes(found.dose_gy)
+    if prediction.dose_gy is not None:
+        content = openkbp_csv.csv_bytes(prediction.dose_gy)
         (folder / "dose.csv").write_bytes(content)
 
 
-def _draw(
+def _write_preview(
     path: Path,
     patient: records.Patient,
-    found: records.PredictedVolumes,
-    about: trained_model.Description,
+    prediction: records.PredictedVolumes,
+    model: trained_model.TrainedModel,
 ) -> None:
-    """The prediction over the CT, on a few slices."""
+    """A picture of the prediction over the CT, on a few slices."""
     predicted = dataclasses.replace(
-        patient, structures=found.contours, dose_gy=found.dose_gy
+        patient, structures=prediction.contours, dose_gy=prediction.dose_gy
     )
-    title = f"{about.author.model}: {authors.NOTICE}"
+    title = f"{model.author.model}: {authors.NOTICE}"
     overlay.draw(
-        path, predicted, site=about.site, title=title, names=tuple(found.contours)
+        path, predicted, site=model.site, title=title, names=tuple(prediction.contours)
     )
+
+
+def model_statistics(model: trained_model.TrainedModel) -> dict[str, Any]:
+    """Which model made the prediction, with which version of this package."""
+    author = model.author
+    return {
+        "notice": authors.NOTICE,
+        "model": author.model,
+        "version": author.version,
+        "checkpoint": author.checkpoint,
+        "step": model.step,
+    }
+
+
+def structure_statistics(
+    model: trained_model.TrainedModel,
+    grid: geometry.Grid,
+    prediction: records.PredictedVolumes,
+    contours_in: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """Volume in cc and DVH metrics by structure.
+
+    For a role that predicts no contours: of `contours_in`, [Z, Y, X] bool by structure.
+    """
+    masks, origin = prediction.contours, "predicted"
+    if not masks:
+        masks = contours_in
+        origin = "drawn by its contour network" if model.contour_model else "given"
+    return {
+        name: {
+            "tg263": model.site.structure(name).tg263,
+            "contours": origin,
+            "volume_cc": int(mask.sum()) * grid.voxel_mm3 / CUBIC_MM_PER_CC,
+            "dose": _dvh_metrics(model, name, mask, prediction.dose_gy, grid),
+        }
+        for name, mask in masks.items()
+    }
+
+
+def _dvh_metrics(
+    model: trained_model.TrainedModel,
+    name: str,
+    mask: np.ndarray,
+    dose_gy: np.ndarray | None,
+    grid: geometry.Grid,
+) -> dict[str, Any]:
+    """The site's metrics of a structure; {} without a dose or voxels."""
+    names = model.rules.template.dvh.get(name, ())
+    if dose_gy is None or not names or not mask.any():
+        return {}
+    (inside,) = dvh.inside(mask, dose_gy)
+    values = dvh.metrics(names, inside, grid.voxel_mm3)
+    return {
+        metric: {"value": value, "unit": metric_names.parse(metric, "dvh").unit}
+        for metric, value in zip(names, values, strict=True)
+    }
+
+
+def dose_statistics(dose_gy: np.ndarray, quantum_gy: float | None) -> dict[str, Any]:
+    """The maximum of `dose_gy` [Z, Y, X], and the largest rounding error in the file.
+
+    `quantum_gy`: the step between two stored values; None: the file is not rounded.
+    """
+    error = {} if quantum_gy is None else {"rounded_by_at_most_gy": quantum_gy / 2}
+    return {"highest_gy": float(dose_gy.max()), **error}

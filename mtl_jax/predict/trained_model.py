@@ -1,8 +1,8 @@
-"""A trained network from its checkpoint alone.
+"""A trained model from its checkpoint alone: described, loaded, applied to a patient.
 
-Goes in: a working directory, its folder `checkpoints`, or one of the steps in that.
-Comes out: what the checkpoint says of itself (`describe`), then the network, its
-weights verified, compiled and ready to predict (`load`).
+Input: a working directory, its folder `checkpoints`, or one of the steps in that.
+Output: what the checkpoint says of the model (`describe`); its network, with verified
+weights, compiled (`load`); a patient's contours and dose on its own grid (`predict`).
 """
 
 import dataclasses
@@ -16,23 +16,23 @@ import numpy as np
 
 from mtl_jax import __version__
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, roles, sites
+from mtl_jax.core import errors, records, roles, sites
+from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
-from mtl_jax.inference import volumes
+from mtl_jax.inference import postprocess, volumes
 from mtl_jax.models import multitask
-from mtl_jax.pipeline import preprocess
-from mtl_jax.run import contour_network as drawings
-from mtl_jax.run import wiring, workdir
+from mtl_jax.pipeline import batches, predicted_contours, preprocess
+from mtl_jax.run import contour_runs, wiring, workdir
 from mtl_jax.train import checkpoint, parallel, step
 
-# What of a configuration a prediction depends on.
+# The configuration keys that a prediction depends on.
 _GROUPS = ("role", "data.", "model.", "evaluate.")
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
-    """What a checkpoint says of its network."""
+class TrainedModel:
+    """What a checkpoint says of its model."""
 
     folder: Path
     config: ml_collections.ConfigDict
@@ -40,8 +40,8 @@ class Description:
     statistics: Mapping[str, Any]
     digest: str
     step: int
-    training: Mapping[str, Any] | None  # what it was trained on; None: not told
-    drawing: "Description | None"  # of the network whose contours it takes in
+    training: Mapping[str, Any] | None  # the training data; None: not recorded
+    contour_model: "TrainedModel | None"  # predicts the contours that this takes in
 
     @property
     def role(self) -> roles.Role:
@@ -49,13 +49,13 @@ class Description:
 
     @property
     def author(self) -> authors.Author:
-        """Who signs what is exported."""
+        """The author that exported files name."""
         name = f"{self.role.name} ({self.site.name})"
         return authors.Author(name, __version__, self.digest)
 
     @functools.cached_property
     def rules(self) -> scoring.Rules:
-        """What a prediction goes through; metrics are those of the site."""
+        """How predictions are cleaned up and scored; metrics are those of the site."""
         return scoring.Rules.of(self.config, self.site)
 
     @functools.cached_property
@@ -64,92 +64,113 @@ class Description:
 
     @property
     def basis(self) -> dict[str, Any]:
-        """What all that it predicts depends on, but for the patient."""
+        """All that a prediction depends on, except for the patient."""
         settings = {
             name: self.config.evaluate[name]
-            for name in (*drawings.SETTINGS, "apply_possible_dose_mask")
+            for name in (*contour_runs.SETTINGS, "apply_possible_dose_mask")
         }
-        drawing = None if self.drawing is None else self.drawing.basis
-        return {"checkpoint": self.digest, "drawing": drawing, **settings}
+        contour_basis = self.contour_model.basis if self.contour_model else None
+        return {"checkpoint": self.digest, "drawing": contour_basis, **settings}
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network, ready to predict."""
+    """A model's network with its weights, compiled."""
 
-    about: Description
-    predict: Callable[[np.ndarray], dict[str, np.ndarray]]  # images [B, H, W, C]
+    model: TrainedModel
+    apply: Callable[[np.ndarray], dict[str, np.ndarray]]  # images [B, H, W, C]
     batch_size: int
-    drawing: "Network | None"
+    contour_network: "Network | None"
 
 
-def describe(path: Path) -> Description:
-    """What the checkpoint in `path` says of itself, none of its arrays read.
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A network's prediction for a patient before clean-up, and its input contours."""
 
-    Of a working directory, the checkpoint that is evaluated, as it is evaluated there.
+    masks: dict[str, np.ndarray]  # [Z, Y, X] bool by structure, all components
+    dose_gy: np.ndarray | None  # [Z, Y, X] float32
+    contours_in: dict[str, np.ndarray]  # from the contour network; {} without one
+
+    def cleaned_up(
+        self, patient: records.Patient, rules: scoring.Rules
+    ) -> records.PredictedVolumes:
+        """With the clean-up that `rules` ask for: this is exported."""
+        dose_gy, masks = self.dose_gy, self.masks
+        if dose_gy is not None:
+            dose_gy = rules.doses(patient, dose_gy)[""]
+        if rules.largest_component:
+            masks = postprocess.largest_of(masks)
+        return records.PredictedVolumes(dose_gy, masks)
+
+
+def describe(path: Path) -> TrainedModel:
+    """What the checkpoint in `path` says of its model; no arrays are read.
+
+    Of a working directory: the checkpoint that its configuration evaluates, with the
+    evaluation settings of that configuration.
 
     Raises:
         CheckpointError: there is none, or one of another version.
     """
-    folder, evaluated_as = _locate(path)
-    return _described(folder, checkpoint.read_run(folder), evaluated_as)
+    folder, settings = _locate(path)
+    return _describe(folder, checkpoint.read_run(folder), settings)
 
 
 def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of a step, and how its working directory says it is evaluated."""
+    """The folder of a step, and the evaluation settings of its working directory."""
     if (path / "run" / "metadata").is_file():
         return path, {}
     home = path if (path / "checkpoints").is_dir() else None
     folder = path / "checkpoints" if home else path
-    found = checkpoint.steps(folder)
-    if not found:
-        # A study's home has one for each role.
-        inside = sorted(one.parent.name for one in path.glob("*/checkpoints"))
-        such_as = f" ({', '.join(inside[:8])} in it)" if inside else ""
+    steps = checkpoint.steps(folder)
+    if not steps:
+        # A study's folder has a working directory for each role.
+        workdirs = sorted(found.parent.name for found in path.glob("*/checkpoints"))
+        hint = f" ({', '.join(workdirs[:8])} in it)" if workdirs else ""
         raise errors.CheckpointError(
-            f"{path} holds no checkpoint: give a working directory{such_as}, its "
-            "folder `checkpoints`, or one of the steps in that"
+            f"{path} holds no checkpoint: give a working directory{hint}, "
+            "its folder `checkpoints`, or one of the steps in that"
         )
     if home and (home / "config.json").is_file():
         flat = workdir.read_json(home / "config.json")
     else:
-        home, flat = None, checkpoint.read_run(folder / str(found[-1]))["config"]
-    which = flat.get("evaluate.checkpoint", "")  # `_described` tells if it is missing
+        home, flat = None, checkpoint.read_run(folder / str(steps[-1]))["config"]
+    which = flat.get("evaluate.checkpoint", "")  # `_describe` reports a missing key
     chosen = folder / str(checkpoint.evaluated_step(folder, which))
     settings = {key: flat[key] for key in flat if key.startswith("evaluate.")}
     return chosen, settings if home else {}
 
 
-def _described(
-    folder: Path, run: Mapping[str, Any], changes: Mapping[str, Any]
-) -> Description:
+def _describe(
+    folder: Path, run: Mapping[str, Any], settings: Mapping[str, Any]
+) -> TrainedModel:
     # A file of metrics is not in a checkpoint.
-    flat = run.get("config", {}) | changes | {"evaluate.metrics": ""}
-    known = {key for key in configs.KEYS if key.startswith(_GROUPS)}
-    has = {key for key in flat if key.startswith(_GROUPS)}
-    if unknown := sorted(known ^ has):
+    flat = run.get("config", {}) | settings | {"evaluate.metrics": ""}
+    expected = {key for key in configs.KEYS if key.startswith(_GROUPS)}
+    present = {key for key in flat if key.startswith(_GROUPS)}
+    if different := sorted(expected ^ present):
         raise errors.CheckpointError(
-            f"checkpoint {folder.name} is of another version of mtl_jax: its "
-            f"configuration and this version's differ in {', '.join(unknown)}; use "
-            "the version that it was trained with"
+            f"checkpoint {folder.name} is from another version of mtl_jax: the "
+            f"configurations differ in {', '.join(different)}; use the version that "
+            "trained it"
         )
     config = configs.unflatten(flat)
     for key in ("site", "statistics", "digest", "step"):
         if key not in run:
             raise errors.CheckpointError(
-                f"checkpoint {folder.name} does not say its {key}: it is damaged, or "
-                "of another version"
+                f"checkpoint {folder.name} does not contain its {key}: it is damaged, "
+                "or from another version"
             )
-    drawing = None
+    contour_model = None
     if roles.get(config.role).beside_ct == "predicted":
         if "drawing" not in run:
             raise errors.CheckpointError(
-                f"checkpoint {folder.name} lacks the network whose contours the role "
-                f"{config.role} takes in: it was saved by an earlier version; train it "
+                f"checkpoint {folder.name} lacks the contour network that the role "
+                f"{config.role} needs: it was saved by an earlier version; train it "
                 "again"
             )
-        drawing = _described(folder, run["drawing"], {})
-    return Description(
+        contour_model = _describe(folder, run["drawing"], {})
+    return TrainedModel(
         folder=folder,
         config=config,
         site=sites.from_json(run["site"]),
@@ -157,40 +178,125 @@ def _described(
         digest=run["digest"],
         step=run["step"],
         training=run.get("training_data"),
-        drawing=drawing,
+        contour_model=contour_model,
     )
 
 
-def load(about: Description) -> Network:
-    """The network of `about`, verified and compiled.
+def load(model: TrainedModel) -> Network:
+    """The network of `model`, and of its contour model, verified and compiled.
 
     Raises:
         CheckpointError: it is damaged.
     """
-    drawing = None
-    if about.drawing is not None:
-        drawing = _ready(about.drawing, checkpoint.load_drawing, None)
-    return _ready(about, checkpoint.load_weights, drawing)
+    contour_network = None
+    if model.contour_model is not None:
+        contour_network = _load(model.contour_model, checkpoint.load_drawing, None)
+    return _load(model, checkpoint.load_weights, contour_network)
 
 
-def _ready(
-    about: Description, read: Callable[[Path, Any], Any], drawing: Network | None
+def _load(
+    model: TrainedModel,
+    read: Callable[[Path, Any], Any],
+    contour_network: Network | None,
 ) -> Network:
-    """The network whose weights `read` gives; images of one shape compile it once."""
-    settings = about.config
+    """The network with the weights that `read` returns, compiled for one shape."""
+    settings = model.config
     network = wiring.make_network(settings, None)
-    channels = about.preprocess.channels
-    weights = read(about.folder, multitask.shapes(network, channels))
+    channels = model.preprocess.channels
+    weights = read(model.folder, multitask.shapes(network, channels))
     backend, batch_size = parallel.for_prediction(settings.evaluate.batch_size)
     placed = backend.put_state(weights)
     head = settings.model.contour_head
-    call = backend.by_slice(functools.partial(step.predict, network, head))
+    predict_slices = backend.by_slice(functools.partial(step.predict, network, head))
 
-    def straight(image: np.ndarray) -> dict[str, np.ndarray]:
-        return call(placed, image)
+    def plain(image: np.ndarray) -> dict[str, np.ndarray]:
+        return predict_slices(placed, image)
 
-    predict = straight
+    apply = plain
     if settings.evaluate.mirror:
-        predict = volumes.with_mirror(straight, about.preprocess)
-    straight(np.zeros((batch_size, *about.preprocess.image_size, channels), np.float32))
-    return Network(about, predict, batch_size, drawing)
+        apply = volumes.with_mirror(plain, model.preprocess)
+    plain(np.zeros((batch_size, *model.preprocess.image_size, channels), np.float32))
+    return Network(model, apply, batch_size, contour_network)
+
+
+def predict(network: Network, patient: records.Patient) -> Prediction:
+    """Contours and dose of `patient`, on the grid [Z, Y, X] of its CT.
+
+    Its structures are the network's input contours, unless a contour network predicts
+    them. Only one structure's probabilities are on the CT's grid at a time.
+    """
+    contours_in: dict[str, np.ndarray] = {}
+    if network.contour_network is not None:
+        rules = network.contour_network.model.rules
+        contours = predict(network.contour_network, patient)
+        contours_in = contours.cleaned_up(patient, rules).contours
+    model = network.model
+    slices = _Slices(patient, model.site, contours_in)
+    feed = batches.evaluation(
+        slices.split(), preprocess=model.preprocess, batch_size=network.batch_size
+    )
+    ((_, outputs),) = volumes.seen(feed, network.apply)
+    dose_gy, masks = None, {}
+    if "dose" in outputs:
+        dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, model.preprocess)
+    if "contours" in outputs:
+        for channel, name in enumerate(model.preprocess.structures):
+            masks[name] = volumes.restore_mask(
+                outputs["contours"],
+                channel,
+                patient.grid,
+                model.preprocess,
+                model.rules.contour_threshold,
+            )
+    return Prediction(masks, dose_gy, contours_in)
+
+
+class _Slices:
+    """The slices of one patient as a data set has them, without a dose."""
+
+    def __init__(
+        self,
+        patient: records.Patient,
+        site: sites.Site,
+        contours_in: Mapping[str, np.ndarray],
+    ) -> None:
+        self._patient, self._site = patient, site
+        shape = patient.grid.shape
+        self._masks = predicted_contours.bits(patient.structures, site, shape)
+        self._predicted = None
+        if contours_in:
+            self._predicted = predicted_contours.bits(contours_in, site, shape)
+        self._no_dose = np.zeros(shape[1:], np.float32)
+        self._present = np.array([name in patient.structures for name in site.names])
+
+    def __len__(self) -> int:
+        return self._patient.grid.shape[0]
+
+    def __getitem__(self, z: int) -> records.Example:
+        example = records.Example(
+            ct=self._patient.ct[z],
+            dose_gy=self._no_dose,
+            masks=self._masks[z],
+            present=self._present,
+            has_dose=False,
+            patient=self._patient.patient_id,
+            slice=z,
+            spacing_mm=np.asarray(self._patient.grid.spacing_mm),
+        )
+        if self._predicted is not None:
+            example["predicted"] = self._predicted[z]
+        return example
+
+    def split(self) -> prepared.Split:
+        """A split with this patient alone."""
+        entry = examples.PatientEntry(
+            patient_id=self._patient.patient_id,
+            start=0,
+            slices=len(self),
+            grid=self._patient.grid,
+            structures=tuple(self._patient.structures),
+            has_dose=False,
+            has_mask=False,
+            body=np.ones(len(self), bool),
+        )
+        return prepared.Split("predict", self, (entry,), self._site)

@@ -98,7 +98,7 @@ def _together(run: Callable[[], int]) -> int:
 def status_of(run: Callable[[], int]) -> int:
     """The exit status of `run`; what ended it before is said in one line."""
     try:
-        with stopping.raised():
+        with stopping.raise_on_signal():
             return run()
     except stopping.Stopped as signal:
         logger.warning("%s: stopped; the same command goes on from there", signal)

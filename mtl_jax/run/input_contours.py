@@ -1,9 +1,9 @@
-"""The contours that `seq_auto` takes in: drawn by trained `contour` runs, once.
+"""The input contours of `seq_auto`, predicted once by trained `contour` runs.
 
-In: the working directories of those runs. Out: a file for each patient of each split,
-kept in the run that drew it under a key of its checkpoint and of what was done after
-the network. A run keeps to the contours that it began with. Whatever the split, what
-comes out was drawn from the CT alone.
+Input: the working directories of those runs. Output: a file for each patient of each
+split, kept in the contour run under a key of its checkpoint and of the settings after
+the network. A run keeps the contours that it began with. In every split they were
+predicted from the CT alone.
 """
 
 import dataclasses
@@ -18,29 +18,31 @@ from mtl_jax.core import errors, files, locks
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.pipeline import predicted_contours
-from mtl_jax.run import contour_network, trained, wiring, workdir
+from mtl_jax.run import contour_runs, predictions, wiring, workdir
 from mtl_jax.train import distributed
 
 # Files by split and patient.
 Files = Mapping[str, Mapping[str, Path]]
 
 
-def provide(
+def prepare(
     config: ml_collections.ConfigDict, data: prepared.Prepared, home: Path
 ) -> Files:
-    """The contours that a run of `config` in `home` takes in, drawn if need be.
+    """The input contours of a run of `config` in `home`, predicted if missing.
 
     Raises:
-        WorkdirError: a run that should draw is not there, not finished, of other data
-            or structures, or no longer the one that the run in `home` began with.
+        WorkdirError: a contour run is missing, not finished, has other data or
+            structures, or is no longer the one that the run in `home` began with.
     """
-    if not (folders := contour_network.sources(config, home)):
+    if not (folders := contour_runs.workdirs(config, home)):
         return {}
     finished = [_finished(folder, config, data) for folder in folders]
     bases = _bases(home, finished)
     (whole, basis), *folds = zip(finished, bases, strict=True)
     files = {
-        name: _draw(whole, basis, name, only=() if folds and name == "train" else None)
+        name: _predict(
+            whole, basis, name, only=() if folds and name == "train" else None
+        )
         for name in data.splits
     }
     for number, (run, basis) in enumerate(folds):
@@ -50,21 +52,22 @@ def provide(
                 f"{tuple(run.config.data.left_out_fold)}, expected "
                 f"({number}, {len(folds)}): delete it and train it again"
             )
-        files["train"] |= _draw(run, basis, "train", only=run.left_out)
-    distributed.once(lambda: workdir.write_json(bases, home / contour_network.BASES))
+        files["train"] |= _predict(run, basis, "train", only=run.left_out)
+    distributed.once(lambda: workdir.write_json(bases, home / contour_runs.BASES))
     _check_shared(files)
     return files
 
 
 def _check_shared(files: Files) -> None:
-    """WorkdirError at all processes if one of them does not see the drawn `files`."""
+    """Raise WorkdirError in all processes if one of them does not see the `files`."""
     absent = [p for split in files.values() for p in split.values() if not p.exists()]
     seen = distributed.exchange(str(absent[0]) if absent else "")
     for number, path in enumerate(seen):
         if path:
             raise errors.WorkdirError(
-                f"process {number} does not see {path}: drawn contours are read by "
-                "every process; put the working directories where all machines see them"
+                f"process {number} does not see {path}, but every process reads the "
+                "predicted contours: put the working directories where all machines "
+                "see them"
             )
 
 
@@ -74,66 +77,66 @@ def _finished(
     """The trained `contour` run in `folder`."""
     if not (folder / "config.json").exists():
         raise errors.WorkdirError(
-            f"role {config.role} takes in the contours of a trained `contour` run, and "
+            f"role {config.role} needs the contours of a trained `contour` run, but "
             f"{folder} holds none: train it first (--config=FILE:contour "
             f"--workdir={folder}), or name another in data.contours_from"
         )
     own = configs.unflatten(workdir.read_json(folder / "config.json"))
-    own.update({"evaluate": {"metrics": ""}})  # nothing is reported here
+    own.update({"evaluate": {"metrics": ""}})  # no metric is reported here
     run = wiring.Run(configs.check(own), data, folder)
     fingerprint = workdir.read_json(folder / "provenance.json")["data_fingerprint"]
     if "contours" not in run.role.tasks or run.role.beside_ct != "none":
-        what = f"is of role {run.role.name}"
+        reason = f"is of role {run.role.name}"
     elif fingerprint != data.fingerprint:
-        what = f"was trained on other data (fingerprint {fingerprint[:12]})"
+        reason = f"was trained on other data (fingerprint {fingerprint[:12]})"
     elif tuple(run.config.data.structures) != tuple(config.data.structures):
-        what = f"contours {', '.join(run.config.data.structures)}"
+        reason = f"contours {', '.join(run.config.data.structures)}"
     elif not run.finished:
-        what = "is not finished"
+        reason = "is not finished"
     else:
         return run
     raise errors.WorkdirError(
-        f"the run in {folder} {what}: {config.role} needs a finished `contour` run on "
-        "the same data and structures; train that first"
+        f"the run in {folder} {reason}, but {config.role} needs a finished `contour` "
+        "run on the same data and structures: train that first"
     )
 
 
 def _bases(home: Path, finished: list[wiring.Run]) -> list[dict[str, Any]]:
-    """What each run draws with: what `home` began with, or else what is set now.
+    """What each run's contours depend on: as `home` began, or else as set now.
 
     Raises:
-        WorkdirError: a checkpoint that `home` began with is there no more.
+        WorkdirError: a checkpoint that `home` began with is gone.
     """
-    path = home / contour_network.BASES
+    path = home / contour_runs.BASES
     if not distributed.once(path.exists):
         return [_basis(run) for run in finished]
     bases = workdir.read_json(path)
     for run, basis in zip(finished, bases, strict=True):
         try:
-            found = trained.digest(run, basis["step"])
+            digest = predictions.checkpoint_digest(run, basis["step"])
         except errors.CheckpointError:
-            found = ""
-        if found != basis["checkpoint"]:
+            digest = ""
+        if digest != basis["checkpoint"]:
             raise errors.WorkdirError(
                 f"{home} began with contours of checkpoint {basis['step']} of "
                 f"{run.workdir}, which is gone or was trained again: delete {home}, or "
-                "bring the earlier run back"
+                "restore the earlier run"
             )
     return bases
 
 
 def _basis(run: wiring.Run) -> dict[str, Any]:
-    """What contours depend on: network, data, and what is done after."""
-    at_step = trained.step(run)
+    """What a run's contours depend on: checkpoint, data, settings after the network."""
+    step = predictions.evaluated_step(run)
     return {
-        "step": at_step,
-        "checkpoint": trained.digest(run, at_step),
+        "step": step,
+        "checkpoint": predictions.checkpoint_digest(run, step),
         "data": run.data.fingerprint,
-        **{name: run.config.evaluate[name] for name in contour_network.SETTINGS},
+        **{name: run.config.evaluate[name] for name in contour_runs.SETTINGS},
     }
 
 
-def _draw(
+def _predict(
     run: wiring.Run, basis: dict[str, Any], name: str, only: Sequence[int] | None
 ) -> dict[str, Path]:
     """A file for each patient of split `name`, or for those at the positions `only`."""
@@ -146,22 +149,22 @@ def _draw(
         advice = "name another run in data.contours_from"
         lock = locks.held(run.workdir / "contours", advice, wait=True)
         with distributed.at_first(lock):
-            _draw_missing(run, basis, name, paths)
+            _predict_missing(run, basis, name, paths)
     return {patients[i].patient_id: path for i, path in paths.items()}
 
 
-def _draw_missing(
+def _predict_missing(
     run: wiring.Run, basis: dict[str, Any], name: str, files: Mapping[int, Path]
 ) -> None:
-    """Write those of `files`, by position in split `name`, that are not there."""
+    """Write the missing ones of `files`, by position in split `name`."""
     missing = distributed.once(lambda: [i for i, p in files.items() if not p.exists()])
     rules = dataclasses.replace(
         scoring.Rules.of(run.config),
         contour_threshold=basis["contour_threshold"],
         largest_component=basis["largest_component"],
     )
-    for index, prediction in trained.predictions(
-        run, name, missing, at_step=basis["step"], mirror=basis["mirror"]
+    for index, prediction in predictions.predict_split(
+        run, name, missing, step=basis["step"], mirror=basis["mirror"]
     ):
         if not distributed.is_first():
             continue

@@ -1,8 +1,8 @@
-"""The model card: one page in Markdown about a checkpoint, for whoever is handed it.
+"""The model card: one page in Markdown about a checkpoint, for its users.
 
-In: a trained Run, and what of it has been evaluated. Out: `model_card.md` of its
-working directory: what the network is for and what not, sizes, training data, training,
-results with the yardsticks beside them, limits, and how to use it. It names no patient.
+Input: a trained Run and its evaluations. Output: `model_card.md` of its working
+directory: what the network is for and what not, sizes, training data, training, results
+with the yardsticks beside them, limits, and how to use it. It names no patient.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from mtl_jax.core import files, records, sites
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import multitask, operation_count
 from mtl_jax.report import render
-from mtl_jax.run import trained, wiring, workdir
+from mtl_jax.run import predictions, training_data, wiring, workdir
 from mtl_jax.train import checkpoint
 
 NAME = "model_card.md"
@@ -44,61 +44,61 @@ def write(run: wiring.Run) -> Path:
 
 def text(run: wiring.Run) -> str:
     """The whole page."""
-    step = trained.step(run)
+    step = predictions.evaluated_step(run)
     item = checkpoint.read_run(run.workdir / "checkpoints" / str(step))
-    found = {
-        split: summary
+    evaluations = {
+        split: evaluation
         for split in records.SPLITS
         if (path := run.workdir / "evaluation" / f"{split}.json").exists()
-        # Else it is of a checkpoint that was there before.
-        if (summary := workdir.read_json(path)).get("checkpoint") == item["digest"]
+        # Otherwise it belongs to an earlier checkpoint.
+        if (evaluation := workdir.read_json(path)).get("checkpoint") == item["digest"]
     }
     name = f"{run.role.name}, {run.site.name}"
     parts = [
-        f"# Model card: {plain(name)}\n",
+        f"# Model card: {_plain(name)}\n",
         "**For research only. Not a medical device, not for clinical use.**\n",
         _section("What it is", _purpose(run)),
         _section("Network", _network(run, item["statistics"])),
         _section("Training data", _data(run, item.get("training_data"))),
         _section("Training", _training(run, item)),
         "## Results\n",
-        *(results_of_split(found[split], run.site) for split in found),
-        "" if found else "Not evaluated yet.\n",
-        _section("Limits", _limits(run, item.get("training_data"), found)),
+        *(_results(each, run.site) for each in evaluations.values()),
+        "" if evaluations else "Not evaluated yet.\n",
+        _section("Limits", _limits(run, item.get("training_data"), evaluations)),
         _section("How to use it", _use(run)),
         _section("Which checkpoint", _identity(item)),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def plain(words: object) -> str:
-    """`words`, which may come from data, as text that Markdown does not interpret."""
-    return render.markdown_escape(str(words))
+def _plain(value: object) -> str:
+    """`value`, which may come from data, as text that Markdown does not interpret."""
+    return render.markdown_escape(str(value))
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
     return "\n".join([f"## {title}\n", *lines, ""])
 
 
-def _facts(given: Mapping[str, object]) -> Iterator[str]:
-    for term, value in given.items():
-        yield f"- {term}: {plain(value)}"
+def _facts(facts: Mapping[str, object]) -> Iterator[str]:
+    for term, value in facts.items():
+        yield f"- {term}: {_plain(value)}"
 
 
 def _purpose(run: wiring.Run) -> Iterator[str]:
     role = run.role
-    what = {"contours": "the contours of organs", "dose": "the dose of a plan"}
-    tasks = " and ".join(what[task] for task in role.tasks)
+    outputs = {"contours": "the contours of organs", "dose": "the dose of a plan"}
+    tasks = " and ".join(outputs[task] for task in role.tasks)
     paper = f" ({role.paper_name} in the paper)" if role.paper_name else ""
     yield (
         f"A network that predicts {tasks} from the axial slices of a planning CT: role "
         f"`{role.name}`{paper} of a reimplementation of {PAPER} in JAX.\n"
     )
     yield (
-        "It is for research on such networks: to compare them, to measure them, to try "
-        "them on data that one knows. It is not for the treatment of anybody: a "
-        "prediction is no plan, no physician has approved it, and nothing here was "
-        "tested for clinical use."
+        "It is for research on such networks: to compare them, to measure them, and to "
+        "try them on known data. It is not for the treatment of patients: a prediction "
+        "is not a plan, no physician has approved it, and it was not tested for "
+        "clinical use."
     )
 
 
@@ -134,44 +134,45 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
     if "contours" in role.tasks:
         settings = config.evaluate
         names = ", ".join(data.structures)
-        rules = f"{config.model.contour_head}, from {settings.contour_threshold:g} on"
-        rules += ", largest piece only" if settings.largest_component else ""
-        yield from _facts({"contours that come out": f"{names} ({rules})"})
+        rules = f"{config.model.contour_head}, threshold {settings.contour_threshold:g}"
+        rules += ", largest component only" if settings.largest_component else ""
+        yield from _facts({"predicted contours": f"{names} ({rules})"})
     if "dose" in role.tasks:
-        scale = f"in Gy: what the network says, times {data.prescription_gy:g} Gy"
-        yield from _facts({"dose that comes out": scale})
+        scale = f"in Gy: the network's output times {data.prescription_gy:g} Gy"
+        yield from _facts({"predicted dose": scale})
 
 
-def _data(run: wiring.Run, about: Mapping[str, Any] | None) -> Iterator[str]:
+def _data(run: wiring.Run, described: Mapping[str, Any] | None) -> Iterator[str]:
     data = run.config.data
     if data.source == "phantom":
-        yield "**Generated phantoms: no patient's data.** What follows is of these.\n"
-    if about is None:
-        yield "The checkpoint says nothing of it: it was trained by an older version."
+        yield "**Generated phantoms: no patient's data.** All below is of these.\n"
+    if described is None:
+        yield "Not in the checkpoint: it was trained by an older version."
         return
-    view = about["field_of_view_mm"]
-    structures = {name: n for name, n in about["structures"].items() if n}
+    span, view = training_data.span, described["field_of_view_mm"]
+    structures = {name: n for name, n in described["structures"].items() if n}
+    slices = span(described["slices_a_patient"], ".0f")
     yield from _facts(
         {
-            "data set": f"site {about['site']}, cohort {data.cohort}",
-            "part of the body": about["body_part"] or "not known",
-            "patients": f"{about['patients']}, {about['with_dose']} with a dose",
-            "slices": f"{about['slices']}, {span(about['slices_a_patient'], '.0f')} a "
-            "patient",
+            "data set": f"site {described['site']}, cohort {data.cohort}",
+            "part of the body": described["body_part"] or "not known",
+            "patients": f"{described['patients']}, {described['with_dose']} with a "
+            "dose",
+            "slices": f"{described['slices']}, {slices} per patient",
             "contoured in": ", ".join(f"{n}: {k}" for n, k in structures.items())
-            or "nobody",
-            "pixels": f"{span(about['spacing_mm'], '.3g')} mm; "
-            f"{', '.join(about['matrix_sizes'])} (y, x) of them",
-            "distance of slices": f"{span(about['slice_spacing_mm'], '.3g')} mm",
+            or "no patient",
+            "pixels": f"{span(described['spacing_mm'], '.3g')} mm; "
+            f"matrix {', '.join(described['matrix_sizes'])} (y, x)",
+            "distance of slices": f"{span(described['slice_spacing_mm'], '.3g')} mm",
             "field of view": f"{span(view['y'], '.0f')} x {span(view['x'], '.0f')} mm "
             "(y, x)",
-            "length": f"{span(about['length_mm'], '.0f')} mm",
+            "length": f"{span(described['length_mm'], '.0f')} mm",
         }
     )
-    values = about["ct_hu"]
+    values = described["ct_hu"]
     yield (
-        f"\nCT values in HU, of {values['slices']} slices of {values['patients']} "
-        "patients: of each percentile the lowest, median and highest over patients. "
+        f"\nCT values in HU from {values['slices']} slices of {values['patients']} "
+        "patients: the lowest, median and highest of each percentile over patients. "
         "The body is what is above -500 HU.\n"
     )
     yield _percentiles(values)
@@ -194,19 +195,13 @@ def _percentiles(values: Mapping[str, Any]) -> str:
     return render.markdown_rows(render.Table("", "", (), columns, rows)).rstrip()
 
 
-def span(given: Sequence[float], form: str) -> str:
-    """A range in words; one figure where both ends read the same."""
-    low, high = format(given[0], form), format(given[-1], form)
-    return low if low == high else f"{low} to {high}"
-
-
 def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     config = run.config
     train, adam, loss = config.train, config.optimizer, config.loss
     starts = workdir.read_json(run.workdir / "provenance.json")["starts"]
     rate = f"Adam, learning rate {adam.learning_rate:g}"
     if adam.decay_steps:
-        rate += f", to 0 along a cosine over {adam.decay_steps} steps"
+        rate += f", cosine decay to 0 over {adam.decay_steps} steps"
     parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
     losses = []
     if "contours" in run.role.tasks:
@@ -227,7 +222,7 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     yield from _facts(
         {
             "steps": f"{item['step']} of {run.schedule.steps}, "
-            f"{run.schedule.epoch_steps} an epoch",
+            f"{run.schedule.epoch_steps} per epoch",
             "batch": f"{train.batch_size} slices{parts}",
             "optimizer": f"{rate}, weight decay {adam.weight_decay:g}",
             "losses": "; ".join(losses),
@@ -240,17 +235,19 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Of the starts of a run, what a reader should know; no path, no command."""
+    """What a reader should know about the starts of a run; no path, no command."""
     if not starts:
         return {}
     first, last = starts[0], starts[-1]
     start = "random weights"
-    if not first["pretrained"].startswith(start):  # a path, and then the digest
+    if not first["pretrained"].startswith(start):  # a path, then the digest
         start = f"a file of weights, {first['pretrained'].rpartition(', ')[2]}"
-    devices = dict.fromkeys(f"{one['devices']} ({one['platform']})" for one in starts)
+    devices = dict.fromkeys(
+        f"{each['devices']} ({each['platform']})" for each in starts
+    )
     versions = ", ".join(f"{k} {v}" for k, v in last["versions"].items())
     return {
-        "encoder began with": start,
+        "encoder started from": start,
         "starts": f"{len(starts)}, the first on {first['time'][:10]}",
         "devices": ", ".join(devices),
         "versions": f"Python {last['python']}, {versions}",
@@ -258,35 +255,60 @@ def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _limits(
-    run: wiring.Run, about: Mapping[str, Any] | None, found: Mapping[str, Any]
+    run: wiring.Run,
+    described: Mapping[str, Any] | None,
+    evaluations: Mapping[str, Any],
 ) -> Iterator[str]:
     data, role = run.config.data, run.role
     if data.source == "phantom":
-        yield "- Trained on phantoms: what it says of a patient means nothing."
+        yield "- Trained on phantoms: its predictions for patients mean nothing."
     yield (
-        "- It knows CTs like those above. `predict` warns of others (pixels, distance "
-        "of slices, field of view, CT values, part of the body), and goes on all the "
-        "same."
+        "- It was trained on CTs like those above. For others (pixels, distance of "
+        "slices, field of view, CT values, part of the body) `predict` warns, and "
+        "still predicts."
     )
-    if about is not None and about["body_part"] is None:
-        yield "- Which part of the body it knows is not recorded for a site file."
+    if described is not None and described["body_part"] is None:
+        yield "- The part of the body is not recorded, since the site is a site file."
     if "contours" in role.tasks:
-        yield f"- It contours {plain(', '.join(data.structures))}, and nothing else."
+        yield f"- It contours {_plain(', '.join(data.structures))}, and nothing else."
     if "dose" in role.tasks:
         target = "" if role.beside_ct == "painted" else ", nor where the target is"
         yield (
-            "- It predicts doses as they were planned there, for "
-            f"{data.prescription_gy:g} Gy. It is not told the technique{target}."
+            "- It predicts doses as planned in its data set, for "
+            f"{data.prescription_gy:g} Gy. It does not know the technique{target}."
         )
     if role.beside_ct != "none":
         yield f"- It takes in {BESIDE[role.beside_ct]}, and is as good as these are."
     yield "- It sees each slice alone: what it says may not fit from slice to slice."
-    yield from limits(run, found)
+    yield from _result_limits(run, evaluations)
     yield (
-        "- Not tested: other hospitals, scanners and protocols than those of the data "
+        "- Not tested: hospitals, scanners and protocols other than those of the data "
         "set; implants, contrast agents, children, unusual anatomy; the same training "
-        "from another seed."
+        "with another seed."
     )
+
+
+def _result_limits(run: wiring.Run, evaluations: Mapping[str, Any]) -> Iterator[str]:
+    """Limits of the results."""
+    without = [split for split in records.SPLITS[1:] if split not in evaluations]
+    if without:
+        yield f"- Not evaluated: {' and '.join(without)} split."
+    if "train" in evaluations:
+        yield "- Results of the train split are on patients that it was trained on."
+    if "contours" in run.role.tasks:
+        yield (
+            "- A missed structure counts with Dice 0 and the diagonal of the image as "
+            "its distance (a penalty, not a measurement); so does a predicted "
+            "structure that the reference leaves empty. Patients without a contour of "
+            "a structure do not count for it."
+        )
+    if "dose" in run.role.tasks and run.config.evaluate.apply_possible_dose_mask:
+        yield (
+            "- If the data set says which voxels can have a dose, the others were set "
+            "to 0 before the dose was scored. `predict` does not know that mask."
+        )
+    if run.config.data.source != "phantom":
+        yield "- All patients, also those of its tests, are from one data set."
 
 
 def _use(run: wiring.Run) -> Iterator[str]:
@@ -298,18 +320,18 @@ def _use(run: wiring.Run) -> Iterator[str]:
         f"{'--rtstruct=auto ' if drawn else ''}CT_DIR"
     )
     yield "```\n"
-    out = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
+    outputs = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
     yield (
         "`CT_DIR` is a folder with a CT series in DICOM"
-        f"{', and the RTSTRUCT that was drawn on it' if drawn else ''}. Out come "
-        f"{' and '.join(out[task] for task in run.role.tasks)}, marked as AI-generated "
-        "and not for clinical use. If this folder was moved, give the path where it is "
-        "now, or that of one `checkpoints/<step>`, which is enough on its own."
+        f"{', and the RTSTRUCT that was drawn on it' if drawn else ''}. The output "
+        f"is {' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
+        "AI-generated and not for clinical use. If this folder was moved, give its new "
+        "path, or that of one `checkpoints/<step>`, which is enough on its own."
     )
 
 
 def _identity(item: Mapping[str, Any]) -> Iterator[str]:
-    score, drawing = item.get("score"), item.get("drawing")
+    score, network = item.get("score"), item.get("drawing")
     yield from _facts(
         {
             "step": item["step"],
@@ -317,65 +339,68 @@ def _identity(item: Mapping[str, Any]) -> Iterator[str]:
             "data": f"{item['data_fingerprint']} (fingerprint)",
         }
         | ({} if score is None else {"validation score": f"{score:.6g}"})
-        | ({"contour network": drawing["weights_digest"]} if drawing else {})
+        | ({"contour network": network["weights_digest"]} if network else {})
     )
 
 
+# The JSON summary of an evaluated split.
 Summary = Mapping[str, Any]
 
 
-def results_of_split(found: Summary, site: sites.Site) -> str:
-    """The results of one split."""
-    settings, done = found["settings"], []
-    if "mean_dice" in found:
-        done.append(f"contours from a probability of {settings['contour_threshold']:g}")
-        done += ["their largest piece only"] if settings["largest_component"] else []
-    if "dose_error" in found["metrics"] and settings["apply_possible_dose_mask"]:
-        done.append("dose 0 where none is possible, if that is known")
-    done += ["averaged with the mirror image"] if settings["mirror"] else []
+def _results(evaluation: Summary, site: sites.Site) -> str:
+    """The results of one split: a caption and a table."""
+    settings, steps = evaluation["settings"], []
+    if "mean_dice" in evaluation:
+        steps.append(f"contours at a threshold of {settings['contour_threshold']:g}")
+        if settings["largest_component"]:
+            steps.append("their largest component only")
+    if "dose_error" in evaluation["metrics"] and settings["apply_possible_dose_mask"]:
+        steps.append("dose set to 0 where none is possible, if that is known")
+    if settings["mirror"]:
+        steps.append("averaged with the mirror image")
     caption = (
-        "Mean ± standard deviation over patients, of doses that of the absolute error. "
-        "Yardsticks look at no image.",
-        f"Scored as configured: {', '.join(done)}." if done else "",
-        *_variants(found),
-        f"All metrics, patient by patient: evaluation/{found['split']}.csv.",
+        "Mean ± standard deviation over patients; for doses, of the absolute error. "
+        "Yardsticks do not use the image.",
+        f"Scored as configured: {', '.join(steps)}." if steps else "",
+        *_variants(evaluation),
+        f"All metrics by patient: evaluation/{evaluation['split']}.csv.",
     )
-    title = f"{found['split']} split, n = {found['patients']}"
-    return render.markdown(table(found, site, title, caption))
+    title = f"{evaluation['split']} split, n = {evaluation['patients']}"
+    return render.markdown(_table(evaluation, site, title, caption))
 
 
-def table(
-    found: Summary, site: sites.Site, title: str, caption: tuple[str, ...]
+def _table(
+    evaluation: Summary, site: sites.Site, title: str, caption: tuple[str, ...]
 ) -> render.Table:
     """A row for each score and metric: network, n, yardsticks."""
-    beside = found["yardsticks"]
-    labels = (yardsticks.TABLE[name].label for name in beside)
+    yardstick_summaries = evaluation["yardsticks"]
+    labels = (yardsticks.TABLE[name].label for name in yardstick_summaries)
     columns = ("", "network", "n", *labels)
     rows = [
         (
             render.Cell(label),
-            _score(found, key),
-            render.Cell(_n_of_score(found, key), form="d"),
-            *(_score(theirs, key) for theirs in beside.values()),
+            _score(evaluation, key),
+            render.Cell(_n_of_score(evaluation, key), form="d"),
+            *(_score(yardstick, key) for yardstick in yardstick_summaries.values()),
         )
         for key, label in summary.SCORES
-        if key in found
+        if key in evaluation
     ]
     for metric, label in summary.shown(site).items():
-        for name, mine in found["metrics"].items():
+        for name, metric_summary in evaluation["metrics"].items():
             first, _, structure = name.partition("/")
             if first == metric:
-                theirs = [one["metrics"].get(name) for one in beside.values()]
+                others = [y["metrics"].get(name) for y in yardstick_summaries.values()]
                 rows.append(
                     (
                         render.Cell(f"{structure} {label}"),
-                        _mean(mine),
-                        render.Cell(mine["n"], form="d"),
-                        *map(_mean, theirs),
+                        _mean(metric_summary),
+                        render.Cell(metric_summary["n"], form="d"),
+                        *map(_mean, others),
                     )
                 )
     return render.Table(
-        found["split"],
+        evaluation["split"],
         title,
         caption,
         tuple(render.Column(name) for name in columns),
@@ -383,60 +408,37 @@ def table(
     )
 
 
-# Scores that are the mean of a metric over patients; others are means of means.
+# Scores that are the mean of one metric over patients; others are means of means.
 _MEANS = {"openkbp_dose_score": "dose_error", "dose_error": "dose_error"}
 
 
-def _score(found: Summary, key: str) -> render.Cell:
-    if key not in found:
+def _score(evaluation: Summary, key: str) -> render.Cell:
+    if key not in evaluation:
         return render.Cell("")
-    if isinstance(found[key], int):
-        return render.Cell(found[key], form="d")
-    mean = found["metrics"].get(_MEANS.get(key, ""), {})
-    return render.Cell(found[key], mean.get("std"))
+    if isinstance(evaluation[key], int):
+        return render.Cell(evaluation[key], form="d")
+    mean = evaluation["metrics"].get(_MEANS.get(key, ""), {})
+    return render.Cell(evaluation[key], mean.get("std"))
 
 
-def _n_of_score(found: Summary, key: str) -> int:
-    mean = found["metrics"].get(_MEANS.get(key, ""))
-    return found["patients"] if mean is None else mean["n"]
+def _n_of_score(evaluation: Summary, key: str) -> int:
+    mean = evaluation["metrics"].get(_MEANS.get(key, ""))
+    return evaluation["patients"] if mean is None else mean["n"]
 
 
-def _mean(found: Summary | None) -> render.Cell:
-    if found is None:
+def _mean(metric: Summary | None) -> render.Cell:
+    if metric is None:
         return render.Cell("")
-    return render.Cell(found["mean"], found["std"])
+    return render.Cell(metric["mean"], metric["std"])
 
 
-def _variants(found: Summary) -> Iterator[str]:
-    """What the scores are when one thing is done otherwise."""
-    for name, theirs in found["variants"].items():
+def _variants(evaluation: Summary) -> Iterator[str]:
+    """The scores with one setting changed."""
+    for name, variant in evaluation["variants"].items():
         scores = [
-            f"{label} {_score(theirs, key).text}"
+            f"{label} {_score(variant, key).text}"
             for key, label in summary.SCORES
-            if key in theirs
+            if key in variant
         ]
         if scores:
             yield f"Scored {name.replace('_', ' ')}: {'; '.join(scores)}."
-
-
-def limits(run: wiring.Run, found: Mapping[str, Summary]) -> Iterator[str]:
-    """What to know before figures are read, as lines of a list."""
-    without = [split for split in records.SPLITS[1:] if split not in found]
-    if without:
-        yield f"- Not evaluated: {' and '.join(without)} split."
-    if "train" in found:
-        yield "- Results of the train split are of patients that it has learnt from."
-    if "contours" in run.role.tasks:
-        yield (
-            "- A structure that it missed counts, with Dice 0 and the diagonal of the "
-            "image as its distance (a penalty, not a measurement); so does one that it "
-            "drew where there is none. A patient in whom a structure was not contoured "
-            "does not count for it."
-        )
-    if "dose" in run.role.tasks and run.config.evaluate.apply_possible_dose_mask:
-        yield (
-            "- Where the data set says which voxels can have a dose, the others were "
-            "set to 0 before the dose was scored. `predict` does not know that mask."
-        )
-    if run.config.data.source != "phantom":
-        yield "- All patients are of one data set, those that it was tested on too."

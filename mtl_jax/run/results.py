@@ -1,6 +1,6 @@
-"""What a trained run is worth: predictions of a split, their scores, a picture.
+"""The results of a trained run: predictions of a split, their scores, pictures.
 
-In: a Run with checkpoints. Out: `predictions/` and `evaluation/` of its workdir.
+Input: a Run with checkpoints. Output: `predictions/` and `evaluation/` in its workdir.
 """
 
 import time
@@ -16,7 +16,7 @@ from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring, yardsticks
 from mtl_jax.figures import prediction_figure, training_curves
 from mtl_jax.inference import volumes
-from mtl_jax.run import trained, wiring, workdir
+from mtl_jax.run import predictions, wiring, workdir
 from mtl_jax.train import distributed, writers
 
 # Rows of each yardstick, by its name.
@@ -28,36 +28,37 @@ def evaluate_split(
 ) -> dict[str, Any]:
     """Predict and score split `name`; writes predictions and evaluation files.
 
-    `beside` are the yardsticks' rows, by name, if they are known from another run.
+    `beside`: the yardsticks' rows by name, if another run has computed them.
     """
     began = time.monotonic()
     folder = run.workdir / "evaluation"
     for stale in (folder / f"{name}.json", folder / f"{name}.png"):
         if distributed.is_first():
-            stale.unlink(missing_ok=True)  # a stop on the way leaves none of it
+            stale.unlink(missing_ok=True)  # a stopped evaluation leaves none
     rules = scoring.Rules.of(run.config)
     split = run.split(name)
     rows = []
-    for index, prediction in trained.predictions(run, name):
+    for index, prediction in predictions.predict_split(run, name):
         if not distributed.is_first():
-            continue  # it has done its share of the slices
+            continue  # its share of the slices is done
         patient = split.volume(index)
         path = prediction_path(run.workdir, name, patient.patient_id)
         volumes.save(prediction, path)
         rows += scoring.score(patient, prediction, rules)
 
     def finish() -> dict[str, Any]:
-        theirs = beside
-        if theirs is None:
+        yardstick_rows = beside
+        if yardstick_rows is None:
             structures, tasks = run.config.data.structures, run.role.tasks
             train = run.split("train")
-            theirs = score_yardsticks(train, split, rules, structures, tasks)
+            yardstick_rows = score_yardsticks(train, split, rules, structures, tasks)
         summary = _basis(run, name) | scoring.summarise(rows, run.site)
         summary["yardsticks"] = {
-            each: scoring.summarise(own, run.site) for each, own in theirs.items()
+            each: scoring.summarise(scored, run.site)
+            for each, scored in yardstick_rows.items()
         }
-        for each, own in theirs.items():
-            scoring.write_csv(own, folder / "yardsticks" / name / f"{each}.csv")
+        for each, scored in yardstick_rows.items():
+            scoring.write_csv(scored, folder / "yardsticks" / name / f"{each}.csv")
         scoring.write_csv(rows, rows_path(run.workdir, name))
         summary["seconds"] = time.monotonic() - began
         workdir.write_json(summary, folder / f"{name}.json")
@@ -67,23 +68,23 @@ def evaluate_split(
 
 
 def _basis(run: wiring.Run, name: str) -> dict[str, Any]:
-    """What an evaluation depends on, apart from the data that its run is bound to."""
+    """What an evaluation depends on, apart from the data, which the run is bound to."""
     settings = configs.flatten(run.config.evaluate)
     del settings["splits"], settings["batch_size"]  # these change no result
     if run.config.evaluate.metrics:
         template = scoring.Rules.of(run.config).template
         settings["metrics"] = reported_metrics.render(template, run.site)
-    at_step = trained.step(run)
+    step = predictions.evaluated_step(run)
     return {
         "split": name,
-        "step": at_step,
-        "checkpoint": trained.digest(run, at_step),
+        "step": step,
+        "checkpoint": predictions.checkpoint_digest(run, step),
         "settings": settings,
     }
 
 
 def is_current(run: wiring.Run, name: str) -> bool:
-    """Whether split `name` was evaluated, whole, as the run is now."""
+    """Whether the evaluation of split `name` is complete and up to date."""
     path = run.workdir / "evaluation" / f"{name}.json"
     needed = [path, rows_path(run.workdir, name)]
     for entry in run.data.splits[name].patients:
@@ -95,7 +96,7 @@ def is_current(run: wiring.Run, name: str) -> bool:
 
 
 def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
-    """The yardsticks that do one of `tasks`."""
+    """The yardsticks for one of `tasks`."""
     return {
         name: rows
         for name, rows in beside.items()
@@ -104,12 +105,12 @@ def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
 
 
 def prediction_path(home: Path, name: str, patient_id: str) -> Path:
-    """Where in a workdir the prediction for a patient of split `name` is."""
+    """Path in a workdir of the prediction for a patient of split `name`."""
     return home / "predictions" / name / f"{patient_id}.npz"
 
 
 def rows_path(home: Path, name: str) -> Path:
-    """Where in a workdir the evaluation's rows of split `name` are."""
+    """Path in a workdir of the evaluation's rows of split `name`."""
     return home / "evaluation" / f"{name}.csv"
 
 
@@ -120,41 +121,41 @@ def score_yardsticks(
     structures: Sequence[str],
     tasks: Collection[roles.Task],
 ) -> Yardsticks:
-    """Rows of the yardsticks that do one of `tasks`, made from `train`, on `split`."""
-    made = yardsticks.fit(train, rules.site, structures, on=split)
-    fitting = {n: one for n, one in made.items() if yardsticks.TABLE[n].task in tasks}
-    rows: dict[str, list[scoring.Row]] = {name: [] for name in fitting}
+    """Rows of the yardsticks for `tasks`, fitted on `train`, scored on `split`."""
+    fitted = yardsticks.fit(train, rules.site, structures, on=split)
+    chosen = {n: y for n, y in fitted.items() if yardsticks.TABLE[n].task in tasks}
+    rows: dict[str, list[scoring.Row]] = {name: [] for name in chosen}
     progress = trange(len(split.patients), desc=f"yardsticks, {split.name}", unit="pt")
-    for index in progress if fitting else ():
+    for index in progress if chosen else ():
         patient = split.volume(index)
-        for name, yardstick in fitting.items():
+        for name, yardstick in chosen.items():
             rows[name] += scoring.score(patient, yardstick.predict(patient), rules)
     return rows
 
 
-def curves(run: wiring.Run) -> Path:
-    """Draw the losses and weights over the steps; where they are."""
+def draw_training_curves(run: wiring.Run) -> Path:
+    """Draw the losses and weights over the steps; the picture's path."""
     path = run.workdir / "evaluation" / "training.png"
     rows = writers.read_json_lines(run.workdir / "metrics.jsonl")
     training_curves.draw(path, rows)
     return path
 
 
-def picture(run: wiring.Run, name: str) -> Path:
-    """Draw the patient of split `name` in the middle of the ranking; where it is."""
+def draw_median_patient(run: wiring.Run, name: str) -> Path:
+    """Draw the patient of split `name` with the median rank; the picture's path."""
     scores = scoring.scores(scoring.read_csv(rows_path(run.workdir, name)))
     chosen = sorted(scores, key=lambda patient: scores[patient].rank)[len(scores) // 2]
     ids = [entry.patient_id for entry in run.split(name).patients]
     patient = run.split(name).volume(ids.index(chosen))
     prediction = volumes.read(prediction_path(run.workdir, name, chosen))
-    shown = scoring.Rules.of(run.config).shown(patient, prediction)
+    volume = scoring.Rules.of(run.config).shown(patient, prediction)
     path = run.workdir / "evaluation" / f"{name}.png"
     prediction_figure.draw(
         path,
         patient,
         site=run.site,
-        contours=shown.contours or None,
-        dose_gy=shown.dose_gy,
+        contours=volume.contours or None,
+        dose_gy=volume.dose_gy,
         dice=scores[chosen].dice,
         mae_gy=scores[chosen].dose_error_gy,
         title=f"{run.role.paper_name or run.role.name}, patient {chosen}",

@@ -1,6 +1,6 @@
-"""SIGTERM and Ctrl-C: training saves first, all else ends at once.
+"""SIGTERM and Ctrl-C: training saves first, everything else ends at once.
 
-Every file is written whole or not at all, so that only training has something to save.
+Every file is written whole or not at all, so only training has something to save.
 """
 
 import contextlib
@@ -11,37 +11,37 @@ from typing import Any
 
 from mtl_jax.train import distributed
 
-# With which a command ends that a signal stopped; the same one goes on from there.
+# Exit status of a command that a signal stopped; the same command continues.
 STATUS = 75
-# Where an exception leads nowhere, it is raised again so much later.
-AGAIN_S = 0.05
+# An exception that Python ignored is raised again after this many seconds.
+RETRY_S = 0.05
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the program to end; no `except Exception` holds it up."""
+    """A signal asked the program to end; `except Exception` does not catch it."""
 
 
 @contextlib.contextmanager
-def raised() -> Iterator[None]:
-    """Raise Stopped wherever a signal comes.
+def raise_on_signal() -> Iterator[None]:
+    """Raise Stopped as soon as a signal arrives.
 
-    It may come inside a destructor, or a function that the garbage collector calls:
-    there Python ignores what is raised, so that it is raised again soon after.
+    In a destructor, or a function that the garbage collector calls, Python ignores
+    exceptions: there Stopped is raised again soon after.
     """
-    came: list[int] = []
+    received: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        came.append(number)
-        raise Stopped(signal.Signals(came[0]).name)
+        received.append(number)
+        raise Stopped(signal.Signals(received[0]).name)
 
-    def ignored(what: "sys.UnraisableHookArgs") -> None:
-        if issubclass(what.exc_type, Stopped):
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+    def on_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+        if issubclass(ignored.exc_type, Stopped):
+            signal.setitimer(signal.ITIMER_REAL, RETRY_S)
         else:
-            usual(what)
+            usual(ignored)
 
     alarm, usual = signal.signal(signal.SIGALRM, stop), sys.unraisablehook
-    sys.unraisablehook = ignored
+    sys.unraisablehook = on_ignored
     try:
         with _handled(stop):
             yield
@@ -52,34 +52,34 @@ def raised() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[Callable[[], bool]]:
-    """A function that says whether a signal has come; at the end it is raised.
+def defer_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether a signal arrived; at the end raise Stopped.
 
-    Of several processes it says so to all at the same call.
+    With several processes, it returns True in all of them at the same call.
     """
-    came: list[int] = []
+    received: list[int] = []
     if distributed.count() == 1:
-        with _handled(lambda number, _: came.append(number)):
-            yield lambda: bool(came)
+        with _handled(lambda number, _: received.append(number)):
+            yield lambda: bool(received)
     else:
         with distributed.asked_to_stop() as agreed:
 
-            def asked() -> bool:
+            def stop_requested() -> bool:
                 if agreed():
-                    came.append(signal.SIGTERM)
-                return bool(came)
+                    received.append(signal.SIGTERM)
+                return bool(received)
 
-            yield asked
+            yield stop_requested
         distributed.wait()  # until the first one has saved
-    if came:
-        raise Stopped(signal.Signals(came[0]).name)
+    if received:
+        raise Stopped(signal.Signals(received[0]).name)
 
 
 @contextlib.contextmanager
 def _handled(handle: Callable[[int, object], None]) -> Iterator[None]:
-    """Call `handle` at SIGTERM and at a first Ctrl-C; a second does what it did before.
+    """Call `handle` on SIGTERM and on a first Ctrl-C; a second one acts as before.
 
-    A second SIGTERM is no sign of haste: batch systems may send it twice.
+    A second SIGTERM changes nothing: batch systems may send it twice.
     """
 
     def interrupted(number: int, frame: object) -> None:

@@ -24,7 +24,7 @@ from mtl_jax.losses import objective
 from mtl_jax.models import multitask, pretrained
 from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, predicted_contours, preprocess
-from mtl_jax.run import contour_network, training_data, workdir
+from mtl_jax.run import contour_runs, training_data, workdir
 from mtl_jax.train import checkpoint, distributed, parallel, step, writers
 from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
@@ -219,7 +219,7 @@ class Run:
     @functools.cached_property
     def _drawing(self) -> tuple[Any, dict[str, Any]] | None:
         """Weights and description of the network whose contours it takes in."""
-        found = contour_network.checkpoint_of(self.config, self.workdir)
+        found = contour_runs.checkpoint_of(self.config, self.workdir)
         if found is None:
             return None
         folder, about = found

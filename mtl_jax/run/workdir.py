@@ -1,7 +1,7 @@
-"""The files of a working directory that say what its run is.
+"""A run's working directory: which run it holds, and its JSON files.
 
-`config.json` the whole configuration, `provenance.json` what it ran with, and
-`statistics.json` how its CT was normalised.
+`config.json` has the whole configuration, `provenance.json` versions, devices and
+commands, and `statistics.json` how the CT was normalised.
 """
 
 import importlib.metadata
@@ -41,18 +41,18 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def claim(
+def create_or_check(
     workdir: Path, config: ml_collections.ConfigDict, data_fingerprint: str
 ) -> None:
-    """Make `workdir` the home of this run, or check that it already is.
+    """Create `workdir` for this run, or check that it already holds this run.
 
     Raises:
-        WorkdirError: it holds a run that was trained differently, or on other data.
+        WorkdirError: it holds a run with another configuration, or on other data.
     """
-    held = workdir / "config.json"
-    if held.exists():
+    path = workdir / "config.json"
+    if path.exists():
         advice = "choose another --workdir, or delete this one"
-        if changed := configs.differences(config, read_json(held)):
+        if changed := configs.differences(config, read_json(path)):
             raise errors.WorkdirError(
                 f"{workdir} holds a run whose configuration differs: "
                 f"{'; '.join(changed)}: {advice}"
@@ -66,9 +66,9 @@ def claim(
     elif workdir.is_file():
         raise errors.WorkdirError(f"{workdir} is a file: choose another --workdir")
     else:
-        path = workdir / "provenance.json"
-        write_json({"data_fingerprint": data_fingerprint, "starts": []}, path)
-    write_json(configs.flatten(config), held)
+        provenance = {"data_fingerprint": data_fingerprint, "starts": []}
+        write_json(provenance, workdir / "provenance.json")
+    write_json(configs.flatten(config), path)
 
 
 def note_start(workdir: Path, *, step: int, pretrained: str) -> None:

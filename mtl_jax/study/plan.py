@@ -15,7 +15,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, locks, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.run import (
-    contour_network,
+    contour_runs,
     input_contours,
     model_card,
     results,
@@ -48,8 +48,8 @@ class Job:
 
     def run(self, data: prepared.Prepared) -> wiring.Run:
         """The run on `data`; contours that it takes in are drawn if need be."""
-        drawn = input_contours.provide(self.config, data, self.workdir)
-        workdir.claim(self.workdir, self.config, data.fingerprint)
+        drawn = input_contours.prepare(self.config, data, self.workdir)
+        workdir.create_or_check(self.workdir, self.config, data.fingerprint)
         return wiring.Run(self.config, data, self.workdir, drawn)
 
 
@@ -104,7 +104,7 @@ def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[J
     for fold in range(folds):
         own = _changed(config)
         own.data.left_out_fold = (fold, folds)
-        where = contour_network.fold_workdir(whole, fold, folds)
+        where = contour_runs.fold_workdir(whole, fold, folds)
         found.append(Job(configs.check(own), where))
     return found
 
@@ -132,7 +132,7 @@ def _finish(
     job: Job, data: prepared.Prepared, beside: Mapping[str, results.Yardsticks]
 ) -> None:
     run = job.run(data)
-    with stopping.noted() as asked:
+    with stopping.defer_signals() as asked:
         run.train(asked)
     model_card.write(run)
     splits = () if job.is_fold else job.config.evaluate.splits
@@ -143,9 +143,9 @@ def _finish(
     folder = run.workdir / "evaluation"
     undrawn = [split for split in splits if not (folder / f"{split}.png").exists()]
     if undrawn:
-        results.curves(run)
+        results.draw_training_curves(run)
     for split in undrawn:
-        results.picture(run, split)
+        results.draw_median_patient(run, split)
     model_card.write(run)  # with the results
 
 

@@ -108,7 +108,7 @@ def test_training_patients_are_like_the_description_of_them(
         for index in range(len(split.patients)):
             patient = split.volume(index)
             hu = patient.ct - np.float32(split.site.ct_offset_hu)
-            told[name].append(training_data.unlike(found, hu, patient.grid, ""))
+            told[name].append(training_data.differences(found, hu, patient.grid, ""))
     assert not any(told["train"])
     others = [*told["validation"], *told["test"]]
     assert sum(map(bool, others)) <= len(others) / 10, others

@@ -71,8 +71,8 @@ def write(
     if role == "seq_auto":
         own = configure("contour", site, **evaluate)
         drawing = weights(own, 77)
-        about = {"digest": "0", "weights_digest": checkpoint.digest(drawing), "step": 1}
-        run["drawing"] = describe(own) | about
+        item = {"digest": "0", "weights_digest": checkpoint.digest(drawing), "step": 1}
+        run["drawing"] = describe(own) | item
     with checkpoint.Checkpoints(home / "checkpoints", drawing) as checkpoints:
         for step in steps:
             made = weights(config, step)

@@ -55,10 +55,10 @@ def test_hidden_folders_of_others_are_left_alone(call, multi, clinic, tmp_path):
 
 PROGRAM = """
 import os, signal, sys
-from mtl_jax.delivery import outputs
-from mtl_jax import predict
+from mtl_jax.predict import __main__ as predict
+from mtl_jax.predict import output_files
 
-draw, left = outputs._draw, int(sys.argv[1])
+draw, left = output_files._write_preview, int(sys.argv[1])
 
 def stopping(*arguments):
     global left
@@ -67,7 +67,7 @@ def stopping(*arguments):
     if left == 0:
         os.kill(os.getpid(), int(sys.argv[2]))
 
-outputs._draw = stopping
+output_files._write_preview = stopping
 sys.exit(predict.main(sys.argv[3:]))
 """
 

@@ -1,4 +1,4 @@
-"""A patient's folder to what a network is given."""
+"""Patients' folders to cases: what a network is given."""
 
 import shutil
 
@@ -7,19 +7,19 @@ import pydicom
 import pytest
 
 from mtl_jax.core import errors
-from mtl_jax.predict import cases, inputs
+from mtl_jax.predict import cases
 from mtl_jax.sources.dicom import reader
 from tests.predict import openkbp
 from tfds_builders.prostate import make_dummy_data
 
-HOW = cases.How(reader.Options(), {})
+READING = cases.ReadingOptions(reader.Options(), {})
 
 
 @pytest.fixture
 def read(network, tmp_path):
-    def read(folder, role="multi", site="prostate", contours=None, how=HOW):
-        (one,) = inputs.find([folder], tmp_path / "out")
-        return cases.read(one, network(role, site).about, how, contours)
+    def read(folder, role="multi", site="prostate", contours=None, reading=READING):
+        (case_folder,) = cases.find([folder], tmp_path / "out")
+        return cases.read(case_folder, network(role, site).model, reading, contours)
 
     return read
 
@@ -94,8 +94,8 @@ def test_a_mapping_says_which_roi_is_which(read, scan):
     made.save_as(path)
     with pytest.raises(errors.SourceError, match="Blase"):
         read(folder, "seq_human", contours=cases.AUTO)
-    how = cases.How(reader.Options(), {"Blase": "Bladder"})
-    case = read(folder, "seq_human", contours=cases.AUTO, how=how)
+    reading = cases.ReadingOptions(reader.Options(), {"Blase": "Bladder"})
+    case = read(folder, "seq_human", contours=cases.AUTO, reading=reading)
     assert case.patient.structures["Bladder"].any()
 
 
@@ -104,7 +104,7 @@ def test_informed_needs_a_target(read, tmp_path):
     case = read(folder, "informed", "openkbp", cases.AUTO)
     assert set(case.patient.structures) == {"SpinalCord", "PTV70"}
     (folder / "PTV70.csv").unlink()
-    with pytest.raises(errors.SourceError, match="PTV56, PTV63, PTV70, and none"):
+    with pytest.raises(errors.SourceError, match="PTV56, PTV63, PTV70, but none"):
         read(folder, "informed", "openkbp", cases.AUTO)
     case = read(folder, "seq_human", "openkbp", cases.AUTO)
     assert set(case.patient.structures) == {"SpinalCord"}
@@ -139,22 +139,23 @@ def test_damage_is_told_without_the_folder_s_name(read, scan):
 
 
 def test_a_reference_of_openkbp_is_of_the_same_ct(network, tmp_path):
-    (one,) = inputs.find([openkbp.write(tmp_path / "pt_7")], tmp_path / "out")
-    about = network("multi", "openkbp").about
-    other = shutil.copytree(one.folder, tmp_path / "reference")
+    (case_folder,) = cases.find([openkbp.write(tmp_path / "pt_7")], tmp_path / "out")
+    model = network("multi", "openkbp").model
+    other = shutil.copytree(case_folder.path, tmp_path / "reference")
     lines = (other / "dose.csv").read_text().splitlines()
     index, dose = lines[1].split(",")
     lines[1] = f"{index},{float(dose) + 1}"
     (other / "dose.csv").write_text("\n".join([*lines, ""]))
-    own, found = (
-        cases.read_reference(one, about, HOW, place) for place in (cases.AUTO, other)
+    own, reference = (
+        cases.read_reference(case_folder, model, READING, path)
+        for path in (cases.AUTO, other)
     )
-    assert (found.dose_gy - own.dose_gy).sum() == pytest.approx(1)
+    assert (reference.dose_gy - own.dose_gy).sum() == pytest.approx(1)
     # The CT need not be there again; that of another patient may not.
     (other / "ct.csv").rename(tmp_path / "ct.csv")
-    again = cases.read_reference(one, about, HOW, other)
+    again = cases.read_reference(case_folder, model, READING, other)
     np.testing.assert_array_equal(again.ct, own.ct)
     lines = (tmp_path / "ct.csv").read_text().splitlines()[:-1]
     (other / "ct.csv").write_text("\n".join([*lines, ""]))
-    with pytest.raises(errors.SourceError, match=r"another ct\.csv than the patient"):
-        cases.read_reference(one, about, HOW, other)
+    with pytest.raises(errors.SourceError, match=r"reference's ct\.csv differs"):
+        cases.read_reference(case_folder, model, READING, other)

@@ -45,7 +45,7 @@ def test_an_out_that_the_terminal_has_no_letters_for(multi, clinic, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert r"1 of 1 patients in" in done.stdout and r"/\xdc; who" in done.stdout
+    assert r"1 of 1 patients in" in done.stdout and r"/\xdc; key file" in done.stdout
 
 
 def test_one_bad_patient_does_not_stop_the_rest(call, multi, clinic, tmp_path):
@@ -68,11 +68,11 @@ def test_the_figures_say_what_they_are_of(call, multi, clinic, tmp_path):
     call(multi, clinic / "a")
     ((name, _),) = folders(tmp_path / "out").items()
     said = json.loads((tmp_path / "out" / name / "statistics.json").read_text())
-    about = trained_model.describe(multi)
-    assert (said["patient"], said["checkpoint"]) == (name, about.digest)
+    model = trained_model.describe(multi)
+    assert (said["patient"], said["checkpoint"]) == (name, model.digest)
     assert said["model"] == "multi (prostate)"
     assert "not for clinical use" in said["notice"]
-    assert set(said["structures"]) == set(about.site.contoured)
+    assert set(said["structures"]) == set(model.site.contoured)
     assert 0 < said["dose"]["rounded_by_at_most_gy"] < 0.01
     assert set(said["seconds"]) == {"read", "predict", "write"}
     assert said["warnings"] == []
@@ -84,13 +84,13 @@ def test_the_figures_say_what_they_are_of(call, multi, clinic, tmp_path):
 @pytest.mark.parametrize(
     ("role", "flags", "message"),
     [
-        ("seq_human", [], "takes in contours: give --rtstruct"),
-        ("multi", ["--rtstruct=auto"], "takes in no contours"),
-        ("multi", ["--reference=x"], "is of one patient, and here are 3"),
-        ("multi", ["--reference_plan=x"], "is of one patient"),
+        ("seq_human", [], "needs contours as input: give --rtstruct"),
+        ("multi", ["--rtstruct=auto"], "takes no contours as input"),
+        ("multi", ["--reference=x"], "belongs to one patient, but there are 3"),
+        ("multi", ["--reference_plan=x"], "belongs to one patient"),
         ("multi", ["--fill_gaps=-1"], "expected 0 or more"),
-        ("multi", ["--out=CLINIC/out"], "--out lies in a CT_DIR"),
-        ("multi", ["--out=CLINIC/../link/out"], "--out lies in a CT_DIR"),
+        ("multi", ["--out=CLINIC/out"], "--out is inside a CT_DIR"),
+        ("multi", ["--out=CLINIC/../link/out"], "--out is inside a CT_DIR"),
         ("multi", ["--out="], "expected a path, found nothing"),
         ("multi", [""], "expected a path, found nothing"),
     ],
@@ -123,11 +123,11 @@ def test_a_ct_unlike_the_training_data_is_warned_of(
     path.write_text(json.dumps(run))
     asked = []
 
-    def unlike(*arguments):
+    def differences(*arguments):
         asked.append(arguments)
         return ["it is a head"]
 
-    monkeypatch.setattr(training_data, "unlike", unlike)
+    monkeypatch.setattr(training_data, "differences", differences)
     status, _, err = call(home, clinic / "a")
     assert status == 0
     assert "warning: p" in err and "(1 of 1): it is a head" in err
@@ -164,7 +164,9 @@ def test_evaluation_against_the_patient_s_own_contours_and_dose(
     status, _, err = call(multi, clinic / "a", "--reference=auto")
     assert status == 1 and "no RTSTRUCT here" in err
     status, _, err = call(multi, clinic / "a", f"--reference={tmp_path / 'gone'}")
-    assert status == 2 and "--reference names a file or folder that is not" in err
+    assert (
+        status == 2 and "--reference names a file or folder that does not exist" in err
+    )
 
 
 def test_openkbp_in_the_challenge_s_files_or_as_dicom(call, tmp_path):

@@ -5,33 +5,26 @@ import pytest
 
 from mtl_jax.core import contour_geometry
 from mtl_jax.export import rtdose
-from mtl_jax.predict import (
-    cases,
-    inputs,
-    output_files,
-    patient_job,
-    predictor,
-    trained_model,
-)
+from mtl_jax.predict import cases, output_files, patient_loop, trained_model
 from mtl_jax.run import workdir
 from mtl_jax.sources.dicom import headers, reader, rtstruct
 from mtl_jax.sources.dicom import rtdose as dicom_rtdose
 from tests.predict import checkpoints
 from tfds_builders.prostate import make_dummy_data
 
-HOW = cases.How(reader.Options(), {})
+READING = cases.ReadingOptions(reader.Options(), {})
 
 
 @pytest.fixture
-def order(network, tmp_path):
-    """`order(role, site, ...)`: what is asked for."""
+def make_request(network, tmp_path):
+    """`make_request(role, site, ...)`: a Request."""
 
     def make(role="multi", site="prostate", *, contours=None, **formats):
         chosen = {"dicom": False, "nifti": False, "plan": None} | formats
-        return patient_job.Order(
-            network(role, site).about,
+        return patient_loop.Request(
+            network(role, site).model,
             tmp_path / "out",
-            HOW,
+            READING,
             contours,
             None,
             output_files.Formats(**chosen),
@@ -40,15 +33,16 @@ def order(network, tmp_path):
     return make
 
 
-def deliver(order, network, folder):
+def predict(request, network, folder):
     """The files of the patient in `folder`, and what the network said."""
-    (one,) = inputs.find([folder], order.out)
-    told = []
-    patient_job.deliver(order, one, order.basis(one), network, told.append)
-    case = cases.read(one, order.about, order.how, order.contours)
-    found = predictor.predict(network, case.patient)
-    shown = found.as_configured(case.patient, order.about.rules)
-    return order.folder(one), case, shown
+    (case_folder,) = cases.find([folder], request.out)
+    warnings = []
+    basis = request.basis(case_folder)
+    patient_loop.predict_patient(request, case_folder, basis, network, warnings.append)
+    case = cases.read(case_folder, request.model, request.reading, request.contours)
+    found = trained_model.predict(network, case.patient)
+    shown = found.cleaned_up(case.patient, request.model.rules)
+    return request.folder(case_folder), case, shown
 
 
 def read_back(folder, case):
@@ -67,10 +61,10 @@ def read_back(folder, case):
 
 
 @pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "FFP"])
-def test_voxel_for_voxel_in_all_positions(order, network, scan, position):
-    asked, ready = order(), network("multi", "prostate")
+def test_voxel_for_voxel_in_all_positions(make_request, network, scan, position):
+    request, ready = make_request(), network("multi", "prostate")
     assert make_dummy_data.GRID.spacing_mm == (5.0, 4.0, 3.0)  # no square pixels
-    folder, case, shown = deliver(asked, ready, scan(position=position))
+    folder, case, shown = predict(request, ready, scan(position=position))
     assert case.patient.grid.shape == make_dummy_data.GRID.shape
     masks, doses = read_back(folder, case)
     assert set(masks) == set(shown.contours)
@@ -84,10 +78,10 @@ def test_voxel_for_voxel_in_all_positions(order, network, scan, position):
     np.testing.assert_allclose(dose_gy, shown.dose_gy, rtol=0, atol=half_a_step)
 
 
-def test_positions_make_no_difference(order, network, scan):
-    asked, ready = order(), network("multi", "prostate")
+def test_positions_make_no_difference(make_request, network, scan):
+    request, ready = make_request(), network("multi", "prostate")
     first, *others = (
-        deliver(asked, ready, scan(position, position))[2]
+        predict(request, ready, scan(position, position))[2]
         for position in ("HFS", "HFP", "FFS", "FFP")
     )
     for other in others:
@@ -109,10 +103,12 @@ def test_positions_make_no_difference(order, network, scan):
         ("informed", {"RD.dcm"}),
     ],
 )
-def test_a_role_exports_only_what_it_predicts(order, network, scan, role, expected):
+def test_a_role_exports_only_what_it_predicts(
+    make_request, network, scan, role, expected
+):
     needs = role in ("seq_human", "informed")
-    asked = order(role, contours=cases.AUTO if needs else None, nifti=True)
-    folder, _, shown = deliver(asked, network(role, "prostate"), scan())
+    request = make_request(role, contours=cases.AUTO if needs else None, nifti=True)
+    folder, _, shown = predict(request, network(role, "prostate"), scan())
     nifti = {f"{name}.nii.gz" for name in shown.contours}
     if shown.dose_gy is not None:
         nifti.add("dose.nii.gz")
@@ -122,14 +118,16 @@ def test_a_role_exports_only_what_it_predicts(order, network, scan, role, expect
 
 def test_where_nothing_is_found_rois_are_empty(tmp_path, scan):
     home = checkpoints.write(tmp_path / "m", "multi", "prostate", contour_threshold=1.0)
-    about = trained_model.describe(home)
+    model = trained_model.describe(home)
     formats = output_files.Formats(dicom=False, nifti=False, plan=None)
-    asked = patient_job.Order(about, tmp_path / "out", HOW, None, None, formats)
-    folder, _, shown = deliver(asked, trained_model.load(about), scan())
+    request = patient_loop.Request(
+        model, tmp_path / "out", READING, None, None, formats
+    )
+    folder, _, shown = predict(request, trained_model.load(model), scan())
     assert not any(mask.any() for mask in shown.contours.values())
     (file,) = headers.scan(folder).structure_sets
     rois = rtstruct.read(file).rois
-    assert [roi.name for roi in rois] == list(about.site.contoured)
+    assert [roi.name for roi in rois] == list(model.site.contoured)
     assert not any(roi.contours for roi in rois)
     statistics = workdir.read_json(folder / "statistics.json")
     for one in statistics["structures"].values():

@@ -37,10 +37,10 @@ def home(saved, tmp_path):
 def test_a_workdir_its_checkpoints_or_one_step(home):
     folder = home / "checkpoints"
     for path, step in ((home, 2), (folder, 2), (folder / "1", 1), (folder / "2", 2)):
-        about = trained_model.describe(path)
-        assert about.step == step
-        assert about.digest == checkpoint.read_run(folder / str(step))["digest"]
-        assert about.author.model == "multi (prostate)"
+        model = trained_model.describe(path)
+        assert model.step == step
+        assert model.digest == checkpoint.read_run(folder / str(step))["digest"]
+        assert model.author.model == "multi (prostate)"
     for step, score in ((1, 0.1), (2, 0.2)):
         change_run(folder / str(step), lambda run, s=score: run.update(score=s))
     assert trained_model.describe(home).step == 2
@@ -48,9 +48,9 @@ def test_a_workdir_its_checkpoints_or_one_step(home):
     settings = checkpoint.read_run(folder / "2")["config"]
     settings |= {"evaluate.checkpoint": "best", "evaluate.contour_threshold": 0.25}
     workdir.write_json(settings, home / "config.json")
-    about = trained_model.describe(home)
-    assert about.step == 1
-    assert about.rules.contour_threshold == 0.25
+    model = trained_model.describe(home)
+    assert model.step == 1
+    assert model.rules.contour_threshold == 0.25
     assert trained_model.describe(folder).rules.contour_threshold == 0.5
     with pytest.raises(errors.CheckpointError, match="holds no checkpoint"):
         trained_model.describe(home / "predictions")
@@ -71,33 +71,33 @@ def test_a_site_of_the_user_s_needs_no_file(home):
         run["config"]["data.structures"] = ["Heart"]
 
     change_run(folder, change)
-    about = trained_model.describe(folder)
-    assert about.site == sites.from_json(plain)
-    assert about.preprocess.structures == ("Heart",)
-    assert about.rules.site.name == "mine"
+    model = trained_model.describe(folder)
+    assert model.site == sites.from_json(plain)
+    assert model.preprocess.structures == ("Heart",)
+    assert model.rules.site.name == "mine"
 
 
 def test_weights_are_what_was_saved_and_channels_what_is_told(home, network):
     folder = home / "checkpoints" / "1"
     ready = trained_model.load(trained_model.describe(folder))
     image = np.random.default_rng(0).normal(size=(4, 32, 32, 1)).astype(np.float32)
-    found = ready.predict(image)
+    found = ready.apply(image)
     assert found["contours"].shape == (4, 32, 32, 5)
     assert found["dose"].shape == (4, 32, 32, 1)
     other = trained_model.load(
         trained_model.describe(home / "checkpoints" / "2")
-    ).predict(image)
+    ).apply(image)
     assert np.abs(other["dose"] - found["dose"]).max() > 1e-3
-    assert set(network("contour", "prostate").predict(image)) == {"contours"}
+    assert set(network("contour", "prostate").apply(image)) == {"contours"}
 
 
 def test_the_network_that_draws_comes_along(network):
     ready = network("seq_auto", "prostate")
-    assert ready.about.role.tasks == ("dose",)
-    assert ready.drawing.about.role.name == "contour"
+    assert ready.model.role.tasks == ("dose",)
+    assert ready.contour_network.model.role.name == "contour"
     image = np.zeros((4, 32, 32, 1), np.float32)
-    assert set(ready.drawing.predict(image)) == {"contours"}
-    assert ready.about.basis["drawing"]["checkpoint"] == "0"
+    assert set(ready.contour_network.apply(image)) == {"contours"}
+    assert ready.model.basis["drawing"]["checkpoint"] == "0"
 
 
 def remove_key(run):
@@ -117,7 +117,7 @@ def remove_statistics(run):
     [
         (remove_key, "another version of mtl_jax.*data.image_size"),
         (add_key, "model.depth"),
-        (remove_statistics, "does not say its statistics"),
+        (remove_statistics, "does not contain its statistics"),
     ],
 )
 def test_a_checkpoint_of_another_version_is_refused(home, change, message):
@@ -150,8 +150,8 @@ def test_of_damaged_arrays_one_error_is_told(home):
     content = largest.read_bytes()
     largest.write_bytes(content[: len(content) // 2])
     program = (
-        "import pathlib, sys; from mtl_jax.delivery import model\n"
-        "try: model.load(model.describe(pathlib.Path(sys.argv[1])))\n"
+        "import pathlib, sys; from mtl_jax.predict import trained_model\n"
+        "try: trained_model.load(trained_model.describe(pathlib.Path(sys.argv[1])))\n"
         "except ValueError as error: print(error)"
     )
     done = subprocess.run(

@@ -20,7 +20,7 @@ def send(number):
 @pytest.mark.parametrize("number", BOTH)
 def test_a_signal_ends_what_has_nothing_to_save(number):
     usual = signal.getsignal(number)
-    with pytest.raises(stopping.Stopped, match=number.name), stopping.raised():
+    with pytest.raises(stopping.Stopped, match=number.name), stopping.raise_on_signal():
         send(number)
         pytest.fail("went on")
     assert signal.getsignal(number) == usual
@@ -31,8 +31,8 @@ def test_training_is_asked_and_the_signal_raised_after_it(number):
     seen = []
     with (
         pytest.raises(stopping.Stopped, match=number.name),
-        stopping.raised(),
-        stopping.noted() as asked,
+        stopping.raise_on_signal(),
+        stopping.defer_signals() as asked,
     ):
         seen.append(asked())
         send(number)
@@ -41,18 +41,18 @@ def test_training_is_asked_and_the_signal_raised_after_it(number):
 
 
 def test_sigterm_may_come_twice_but_a_second_ctrl_c_ends_training():
-    with pytest.raises(stopping.Stopped), stopping.noted() as asked:
+    with pytest.raises(stopping.Stopped), stopping.defer_signals() as asked:
         send(signal.SIGTERM)
         send(signal.SIGTERM)
         assert asked()
-    with pytest.raises(KeyboardInterrupt), stopping.noted() as asked:
+    with pytest.raises(KeyboardInterrupt), stopping.defer_signals() as asked:
         send(signal.SIGINT)
         send(signal.SIGINT)
 
 
 def test_after_training_signals_are_raised_again():
-    with pytest.raises(stopping.Stopped), stopping.raised():
-        with stopping.noted() as asked:
+    with pytest.raises(stopping.Stopped), stopping.raise_on_signal():
+        with stopping.defer_signals() as asked:
             assert not asked()
         send(signal.SIGTERM)
 
@@ -66,7 +66,7 @@ class Destructor:
 
 def test_a_signal_that_comes_where_nothing_can_be_raised_is_not_lost():
     began = time.monotonic()
-    with pytest.raises(stopping.Stopped, match="SIGTERM"), stopping.raised():
+    with pytest.raises(stopping.Stopped, match="SIGTERM"), stopping.raise_on_signal():
         thing = Destructor()
         del thing
         while time.monotonic() < began + 30:

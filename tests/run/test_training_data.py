@@ -139,7 +139,7 @@ def trained(request):
 def test_training_patients_are_like_themselves(trained):
     found, patients = trained
     for hu, grid in patients:
-        assert training_data.unlike(found, hu, grid, "") == []
+        assert training_data.differences(found, hu, grid, "") == []
 
 
 def finer(grid, factor):
@@ -185,7 +185,7 @@ def reshaped(grid, **factors):
 def test_each_odd_grid_has_its_warning(trained, change, words):
     found, patients = trained
     hu, grid = patients[0]
-    told = training_data.unlike(found, hu, change(grid), "")
+    told = training_data.differences(found, hu, change(grid), "")
     assert len(told) == bool(words)
     assert all(words in one for one in told)
 
@@ -238,7 +238,7 @@ def grey(hu):
 def test_each_odd_value_has_its_warning(trained, change, words):
     found, patients = trained
     hu, grid = patients[0]
-    told = training_data.unlike(found, change(hu).astype(np.float32), grid, "")
+    told = training_data.differences(found, change(hu).astype(np.float32), grid, "")
     assert len(told) == bool(words), told
     assert all(words in one for one in told), told
 
@@ -249,8 +249,8 @@ def test_the_body_part_is_told_in_our_own_words(trained):
     own = {"openkbp": "HEAD", "prostate": "PROSTATE"}[found["site"]]
     hu, grid = patients[0]
     for written in ("", own, "WHOLEBODY", "Doe^Jane"):
-        assert training_data.unlike(found, hu, grid, written) == []
-    (told,) = training_data.unlike(found, hu, grid, other)
+        assert training_data.differences(found, hu, grid, written) == []
+    (told,) = training_data.differences(found, hu, grid, other)
     assert found["body_part"] in told
     assert other not in told
-    assert training_data.unlike(found | {"body_part": None}, hu, grid, other) == []
+    assert training_data.differences(found | {"body_part": None}, hu, grid, other) == []

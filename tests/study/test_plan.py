@@ -7,7 +7,7 @@ import pytest
 from configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors
-from mtl_jax.run import contour_network, wiring
+from mtl_jax.run import contour_runs, wiring
 from mtl_jax.study import plan
 
 HOME = pathlib.Path("runs/openkbp")
@@ -49,7 +49,7 @@ def test_cross_fitted_contours_need_a_run_for_each_fold():
     ]
     assert [job.is_fold for job in found] == [False, True, True, False, False]
     assert tuple(found[2].config.data.left_out_fold) == (1, 2)
-    sources = contour_network.sources(found[3].config, found[3].workdir)
+    sources = contour_runs.workdirs(found[3].config, found[3].workdir)
     assert sources == [job.workdir for job in found[:3]]
     # Whoever takes none in is the same run as without folds.
     assert found[4].config.data.contour_folds == 0

@@ -11,7 +11,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
-from mtl_jax.run import input_contours, trained, wiring, workdir
+from mtl_jax.run import input_contours, predictions, wiring, workdir
 from tests import commands
 
 SETTINGS = commands.STUDY
@@ -125,14 +125,14 @@ def drawn_and_predicted(finished, data, home):
         shutil.copytree(finished / role, home / role)
     shutil.rmtree(home / "contour" / "contours")
     config = run_in(home, "seq_auto", data).config
-    drawn = input_contours.provide(config, data, home / "seq_auto")
+    drawn = input_contours.prepare(config, data, home / "seq_auto")
     run = run_in(home, "seq_auto", data, drawn)
     masks = {
         (split, patient): np.load(path)
         for split, files in drawn.items()
         for patient, path in files.items()
     }
-    return masks, [p.dose_gy for _, p in trained.predictions(run, "test")]
+    return masks, [p.dose_gy for _, p in predictions.predict_split(run, "test")]
 
 
 def test_reference_contours_cannot_reach_seq_auto(command, study, tmp_path):

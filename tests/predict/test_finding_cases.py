@@ -6,14 +6,14 @@ import stat
 
 import pytest
 
-from mtl_jax.predict import inputs
+from mtl_jax.predict import cases
 
 
 @pytest.fixture
 def find(tmp_path):
     def names(*folders):
-        found = inputs.find(folders, tmp_path / "out")
-        return [(one.kind, one.folder) for one in found]
+        found = cases.find(folders, tmp_path / "out")
+        return [(case_folder.kind, case_folder.path) for case_folder in found]
 
     return names
 
@@ -35,7 +35,7 @@ def test_a_patient_is_a_folder_with_anything_in_it(find, scan, tmp_path):
     # What is not there, or cannot be, is said when it is read.
     for gone in (tmp_path / "gone", tmp_path / ("x" * 300)):
         assert find(gone) == [("dicom", gone)]
-        inputs.fingerprint(inputs.Input(gone, "dicom", "p0"), [])
+        cases.fingerprint(cases.CaseFolder(gone, "dicom", "p0"), [])
 
 
 def test_folders_of_several_studies_are_patients_each(find, scan):
@@ -61,33 +61,35 @@ def test_openkbp_patients_are_where_a_ct_csv_is(find, tmp_path):
 def test_names_tell_nothing_and_the_key_file_leads_back(scan, tmp_path, monkeypatch):
     monkeypatch.delenv("MTL_JAX_KEY_FILE", raising=False)
     folder, out = scan("Zaphodsky"), tmp_path / "runs" / "out"
-    (one,) = inputs.find([folder], out)
-    assert one.patient_id[0] == "p" and len(one.patient_id) == 13
-    (again,) = inputs.find([folder], out)
-    assert again == one
-    (other,) = inputs.find([folder], tmp_path / "elsewhere")
-    assert other.patient_id != one.patient_id  # another salt
+    (case_folder,) = cases.find([folder], out)
+    assert case_folder.patient_id[0] == "p" and len(case_folder.patient_id) == 13
+    (again,) = cases.find([folder], out)
+    assert again == case_folder
+    (other,) = cases.find([folder], tmp_path / "elsewhere")
+    assert other.patient_id != case_folder.patient_id  # another salt
     path = tmp_path / "runs" / "out.keys.json"
-    assert json.loads(path.read_text())["patients"] == {one.patient_id: str(folder)}
+    assert json.loads(path.read_text())["patients"] == {
+        case_folder.patient_id: str(folder)
+    }
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not out.exists()
 
 
 def test_the_fingerprint_is_of_contents_and_of_what_is_beside(scan, tmp_path):
-    (one,) = inputs.find([scan()], tmp_path / "out")
+    (case_folder,) = cases.find([scan()], tmp_path / "out")
     plan = tmp_path / "plan.dcm"
     plan.write_bytes(b"1")
-    known = {inputs.fingerprint(one, []), inputs.fingerprint(one, [plan])}
-    (one.folder / ".hidden").write_bytes(b"1")
-    os.mkfifo(one.folder / "pipe.dcm")  # it would be waited for
-    assert inputs.fingerprint(one, []) in known
+    known = {cases.fingerprint(case_folder, []), cases.fingerprint(case_folder, [plan])}
+    (case_folder.path / ".hidden").write_bytes(b"1")
+    os.mkfifo(case_folder.path / "pipe.dcm")  # it would be waited for
+    assert cases.fingerprint(case_folder, []) in known
     plan.write_bytes(b"2")
-    known.add(inputs.fingerprint(one, [plan]))
-    ct = next(one.folder.glob("CT*"))
+    known.add(cases.fingerprint(case_folder, [plan]))
+    ct = next(case_folder.path.glob("CT*"))
     content = bytearray(ct.read_bytes())
     content[-1] ^= 1
     ct.write_bytes(content)
-    known.add(inputs.fingerprint(one, []))
+    known.add(cases.fingerprint(case_folder, []))
     ct.rename(ct.with_name("CT.other"))
-    known.add(inputs.fingerprint(one, []))
+    known.add(cases.fingerprint(case_folder, []))
     assert len(known) == 5

@@ -9,7 +9,7 @@ from mtl_jax.core import geometry, records, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.inference import volumes
 from mtl_jax.pipeline import batches, predicted_contours
-from mtl_jax.predict import predictor
+from mtl_jax.predict import trained_model
 from tfds_builders.prostate import make_dummy_data
 
 SITE = sites.PROSTATE
@@ -33,10 +33,10 @@ def in_a_data_set(network, patient, drawn):
             row | {"predicted": plane} for row, plane in zip(rows, bits, strict=True)
         ]
     split = prepared.Split("test", rows, (stack.entry,), SITE)
-    about = network.about
-    feed = batches.evaluation(split, preprocess=about.preprocess, batch_size=8)
+    model = network.model
+    feed = batches.evaluation(split, preprocess=model.preprocess, batch_size=8)
     grids = {0: patient.grid}
-    ((_, found),) = volumes.predict(feed, grids, network.predict, about.preprocess)
+    ((_, found),) = volumes.predict(feed, grids, network.apply, model.preprocess)
     return found
 
 
@@ -45,16 +45,16 @@ def in_a_data_set(network, patient, drawn):
 )
 def test_the_same_as_from_a_data_set(network, patient, role):
     ready = network(role, "prostate")
-    found = predictor.predict(ready, patient)
-    assert bool(found.drawn) == (role == "seq_auto")
-    expected = in_a_data_set(ready, patient, found.drawn)
+    found = trained_model.predict(ready, patient)
+    assert bool(found.contours_in) == (role == "seq_auto")
+    expected = in_a_data_set(ready, patient, found.contours_in)
     if expected.dose_gy is None:
         assert found.dose_gy is None
     else:
         assert found.dose_gy.dtype == np.float32
         assert found.dose_gy.max() > 0
         np.testing.assert_array_equal(found.dose_gy, expected.dose_gy)
-    drawn = ready.about.rules.drawn(expected)
+    drawn = ready.model.rules.drawn(expected)
     assert list(found.masks) == list(drawn)
     assert any(mask.any() for mask in drawn.values()) == (
         "contours" in expected_of(role)
@@ -71,31 +71,31 @@ def test_what_is_told_changes_the_dose(network, patient):
     ready = network("seq_human", "prostate")
     less = {n: m for n, m in patient.structures.items() if n != "Rectum"}
     other = dataclasses.replace(patient, structures=less)
-    doses = [predictor.predict(ready, one).dose_gy for one in (patient, other)]
+    doses = [trained_model.predict(ready, one).dose_gy for one in (patient, other)]
     assert np.abs(doses[0] - doses[1]).max() > 1e-3
 
 
 def test_contours_that_are_drawn_come_from_the_ct_alone(network, patient):
     ready = network("seq_auto", "prostate")
     blind = dataclasses.replace(patient, structures={})
-    first, second = (predictor.predict(ready, one) for one in (patient, blind))
+    first, second = (trained_model.predict(ready, one) for one in (patient, blind))
     np.testing.assert_array_equal(first.dose_gy, second.dose_gy)
-    assert any(mask.any() for mask in first.drawn.values())
+    assert any(mask.any() for mask in first.contours_in.values())
 
 
-def test_clean_up_and_the_possible_dose_mask_as_configured(network):
-    about = network("multi", "openkbp").about
+def test_clean_up_and_the_possible_dose_mask_cleaned_up(network):
+    model = network("multi", "openkbp").model
     grid = geometry.Grid((1, 1, 5), (1.0, 1.0, 1.0))
     possible = np.array([[[True, True, False, False, False]]])
     masks = {"Brainstem": np.array([[[True, True, False, True, False]]])}
     dose = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
-    found = predictor.Predicted(masks, dose, {})
+    found = trained_model.Prediction(masks, dose, {})
     patient = records.Patient("p1", grid, dose, {}, None, possible)
     for largest in (False, True):
         rules = dataclasses.replace(
-            about.rules, largest_component=largest, apply_possible_dose_mask=largest
+            model.rules, largest_component=largest, apply_possible_dose_mask=largest
         )
-        shown = found.as_configured(patient, rules)
+        shown = found.cleaned_up(patient, rules)
         voxels = [1, 1, 0, int(not largest), 0]
         assert shown.contours["Brainstem"].astype(int).ravel().tolist() == voxels
         doses = [1, 2, 0, 0, 0] if largest else [1, 2, 3, 4, 5]
