@@ -34,7 +34,9 @@ def in_a_data_set(network, patient, drawn):
         ]
     split = prepared.Split("test", rows, (stack.entry,), SITE)
     model = network.model
-    feed = batches.evaluation(split, preprocess=model.preprocess, batch_size=8)
+    feed = batches.evaluation(
+        split, preprocess=model.preprocess, batch_size=network.batch_size
+    )
     grids = {0: patient.grid}
     ((_, found),) = volumes.predict(feed, grids, network.apply, model.preprocess)
     return found
