@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from mtl_jax.core import geometry, records, sites
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv
 from mtl_jax.sources.phantom import (
     generated_folder,
     head_and_neck_anatomy,
@@ -185,4 +185,4 @@ def write_cohort(
 
 def _write_patient(folder: Path, seed: int, index: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    provided_data.write_patient(make_patient(seed, index), folder)
+    patient_csv.write_patient(make_patient(seed, index), folder)

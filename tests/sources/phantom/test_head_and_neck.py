@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv, provided_data
 from mtl_jax.sources.phantom import generated_folder, head_and_neck
 
 SEED = 9
@@ -159,7 +159,7 @@ def test_a_cohort_is_read_back_from_its_files(tmp_path, capsys):
 def test_the_same_cohort_is_reused_and_another_is_refused(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        provided_data,
+        patient_csv,
         "write_patient",
         lambda patient, _: written.append(patient.patient_id),
     )
@@ -183,7 +183,7 @@ def test_a_cohort_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(patient: records.Patient, folder: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(provided_data, "write_patient", fail)
+    monkeypatch.setattr(patient_csv, "write_patient", fail)
     with pytest.raises(OSError, match="disk full"):
         head_and_neck.write_cohort(
             tmp_path / "c", seed=0, train=1, validation=0, test=0
