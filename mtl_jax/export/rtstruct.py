@@ -51,12 +51,7 @@ def write(
             "there are no contours to write; use a role that predicts contours"
         )
     for name, mask in masks.items():
-        reference.check(mask, f"the mask of {name}")
-        if mask.dtype != np.bool_:
-            raise errors.RecordError(
-                f"the mask of {name} is {mask.dtype}, expected bool; apply the "
-                "threshold first"
-            )
+        _check_mask(name, mask, reference)
     dicom = dicom_objects.predicted(
         reference,
         author,
@@ -89,6 +84,17 @@ def write(
         for number, structure in numbered
     ]
     dicom_objects.save(dicom, path)
+
+
+def _check_mask(
+    name: str, mask: np.ndarray, reference: ct_reference.CtReference
+) -> None:
+    reference.check(mask, f"the mask of {name}")
+    if mask.dtype != np.bool_:
+        raise errors.RecordError(
+            f"the mask of {name} is {mask.dtype}, expected bool; apply the threshold "
+            "first"
+        )
 
 
 def interpreted_type(structure: sites.Structure) -> str:
