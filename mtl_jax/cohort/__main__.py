@@ -80,7 +80,7 @@ def run(flags: argparse.Namespace) -> int:
     csv_files.write(cohort, flags.out)
     reading = {name: str(value) for name, value in vars(options).items()}
     path = html_report.write(cohort, flags.out, reading)
-    print(html_report.text(cohort))
+    print(html_report.summarise(cohort))
     print(f"report: {path}")
     if not cohort.accepted:
         raise errors.SourceError(

@@ -28,7 +28,7 @@ def write(
     return folder / HTML
 
 
-def text(cohort: inventory.Inventory) -> str:
+def summarise(cohort: inventory.Inventory) -> str:
     """The summary for the terminal: refused patients, and how many were accepted."""
     lines = [
         f"patient {patient.patient_id} is refused: {patient.refusal}"

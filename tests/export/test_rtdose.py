@@ -27,14 +27,14 @@ def some_dose(grid: geometry.Grid, highest_gy: float = 78.3) -> np.ndarray:
 
 
 def a_plan(reference: ct_reference.CtReference, **changes: object) -> pydicom.Dataset:
-    made = pydicom.Dataset()
-    made.SOPClassUID, made.SOPInstanceUID = uid.RTPlanStorage, "1.2.826.0.1.77"
-    made.PatientID = reference.header.PatientID
-    made.StudyInstanceUID = reference.header.StudyInstanceUID
-    made.FrameOfReferenceUID = reference.header.FrameOfReferenceUID
+    dicom = pydicom.Dataset()
+    dicom.SOPClassUID, dicom.SOPInstanceUID = uid.RTPlanStorage, "1.2.826.0.1.77"
+    dicom.PatientID = reference.header.PatientID
+    dicom.StudyInstanceUID = reference.header.StudyInstanceUID
+    dicom.FrameOfReferenceUID = reference.header.FrameOfReferenceUID
     for keyword, value in changes.items():
-        setattr(made, keyword, value)
-    return made
+        setattr(dicom, keyword, value)
+    return dicom
 
 
 @pytest.fixture
@@ -48,17 +48,17 @@ def test_voxels_match_those_worked_by_hand(tmp_path, reference):
     dose_gy[3, 1, 2] = 60  # x 16, y -18, z 115
     dose_gy[0, 4, 5] = 15  # x 25, y -12, z 100
     write(tmp_path / "a.dcm", dose_gy, reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.ImagePositionPatient == [10, -20, 100]  # the centre of the first voxel
-    assert made.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
-    assert made.PixelSpacing == [2, 3]  # between rows, then between columns
-    assert made.GridFrameOffsetVector == [0, 5, 10, 15]
-    assert made.FrameIncrementPointer == 0x3004000C
-    assert (made.NumberOfFrames, made.Rows, made.Columns) == (4, 5, 6)
-    assert made.pixel_array.dtype == np.uint16
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.ImagePositionPatient == [10, -20, 100]  # the centre of the first voxel
+    assert dicom.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+    assert dicom.PixelSpacing == [2, 3]  # between rows, then between columns
+    assert dicom.GridFrameOffsetVector == [0, 5, 10, 15]
+    assert dicom.FrameIncrementPointer == 0x3004000C
+    assert (dicom.NumberOfFrames, dicom.Rows, dicom.Columns) == (4, 5, 6)
+    assert dicom.pixel_array.dtype == np.uint16
     # (2^16 - 1) steps make 60 Gy: 60 / 65535 = 9.15541313801...E-4.
-    assert made["DoseGridScaling"].value.original_string == "9.155413139E-4"
-    stored = made.pixel_array
+    assert dicom["DoseGridScaling"].value.original_string == "9.155413139E-4"
+    stored = dicom.pixel_array
     assert stored[3, 1, 2] == 65535
     assert stored[0, 4, 5] == 16384  # a quarter of it
     assert np.count_nonzero(stored) == 2
@@ -66,26 +66,27 @@ def test_voxels_match_those_worked_by_hand(tmp_path, reference):
 
 def test_the_object_describes_itself(tmp_path, reference):
     write(tmp_path / "a.dcm", some_dose(exported.GRID), reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
-    assert (made.Modality, made.SOPClassUID) == ("RTDOSE", uid.RTDoseStorage)
-    assert (made.DoseUnits, made.DoseType) == ("GY", "PHYSICAL")
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
+    assert (dicom.Modality, dicom.SOPClassUID) == ("RTDOSE", uid.RTDoseStorage)
+    assert (dicom.DoseUnits, dicom.DoseType) == ("GY", "PHYSICAL")
     notice = "AI-generated, not for clinical use"
-    assert made.DoseComment == made.SeriesDescription == notice
-    assert made.ImageComments.startswith(f"{notice}. Predicted by mtl_jax 9.8.7, model")
-    assert exported.AUTHOR.checkpoint in made.ImageComments
-    assert (made.BitsAllocated, made.BitsStored, made.HighBit) == (16, 16, 15)
-    assert made.PixelRepresentation == 0
-    assert made.PhotometricInterpretation == "MONOCHROME2"
-    assert "RescaleSlope" not in made
+    assert dicom.DoseComment == dicom.SeriesDescription == notice
+    statement = f"{notice}. Predicted by mtl_jax 9.8.7, model"
+    assert dicom.ImageComments.startswith(statement)
+    assert exported.AUTHOR.checkpoint in dicom.ImageComments
+    assert (dicom.BitsAllocated, dicom.BitsStored, dicom.HighBit) == (16, 16, 15)
+    assert dicom.PixelRepresentation == 0
+    assert dicom.PhotometricInterpretation == "MONOCHROME2"
+    assert "RescaleSlope" not in dicom
 
 
 def test_without_a_plan_the_dose_refers_to_none(tmp_path, reference):
     write(tmp_path / "a.dcm", some_dose(exported.GRID), reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.DoseSummationType == "PLAN_OVERVIEW"
-    assert "ReferencedRTPlanSequence" not in made
-    (overview,) = made.PlanOverviewSequence
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.DoseSummationType == "PLAN_OVERVIEW"
+    assert "ReferencedRTPlanSequence" not in dicom
+    (overview,) = dicom.PlanOverviewSequence
     assert overview.PlanOverviewIndex == 1
     values = [element.value for element in overview if element.value]
     assert values == [1]  # nothing but the index
@@ -98,9 +99,9 @@ def test_with_a_plan_the_dose_refers_to_it(tmp_path, reference, kind, stated):
     if not stated:
         del plan.FrameOfReferenceUID  # which a plan may leave out
     write(tmp_path / "a.dcm", some_dose(exported.GRID), reference, plan=plan)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.DoseSummationType == "PLAN" and "PlanOverviewSequence" not in made
-    (referred,) = made.ReferencedRTPlanSequence
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.DoseSummationType == "PLAN" and "PlanOverviewSequence" not in dicom
+    (referred,) = dicom.ReferencedRTPlanSequence
     assert referred.ReferencedSOPClassUID == kind
     assert referred.ReferencedSOPInstanceUID == "1.2.826.0.1.77"
 
@@ -202,8 +203,8 @@ def test_negative_dose_is_stored_as_zero(tmp_path, reference):
     for name, value in (("zero", 0), ("below", -3)):
         dose_gy = np.full(exported.GRID.shape, value, np.float32)
         write(tmp_path / name, dose_gy, reference)
-        made = pydicom.dcmread(tmp_path / name)
-        assert made.DoseGridScaling > 0 and not made.pixel_array.any()
+        dicom = pydicom.dcmread(tmp_path / name)
+        assert dicom.DoseGridScaling > 0 and not dicom.pixel_array.any()
     dose_gy = some_dose(exported.GRID)
     dose_gy[1, 1, 1] = -0.4  # a cast alone would make it about 65,000
     write(tmp_path / "some", dose_gy, reference)

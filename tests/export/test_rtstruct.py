@@ -25,15 +25,15 @@ write = functools.partial(
 )
 
 
-def contours(made: pydicom.Dataset) -> dict[str, list[np.ndarray]]:
+def contours(dicom: pydicom.Dataset) -> dict[str, list[np.ndarray]]:
     """The contours [P, 3] in mm of each ROI, linked by their numbers."""
-    items = {item.ReferencedROINumber: item for item in made.ROIContourSequence}
+    items = {item.ReferencedROINumber: item for item in dicom.ROIContourSequence}
     return {
         roi.ROIName: [
             np.array(contour.ContourData, float).reshape(-1, 3)
             for contour in items[roi.ROINumber].get("ContourSequence", [])
         ]
-        for roi in made.StructureSetROISequence
+        for roi in dicom.StructureSetROISequence
     }
 
 
@@ -77,37 +77,37 @@ def test_the_object_describes_itself(tmp_path, reference):
     masks = exported.some_masks(exported.GRID)
     masks["PTV_6000"] = masks["Prostate"]
     write(tmp_path / "a.dcm", masks, reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
-    assert made.SOPClassUID == uid.RTStructureSetStorage
-    assert made.ApprovalStatus == "UNAPPROVED"
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
+    assert dicom.SOPClassUID == uid.RTStructureSetStorage
+    assert dicom.ApprovalStatus == "UNAPPROVED"
     assert (
-        len(made.StructureSetLabel) <= 16 and "NOT CLINICAL" in made.StructureSetLabel
+        len(dicom.StructureSetLabel) <= 16 and "NOT CLINICAL" in dicom.StructureSetLabel
     )
-    assert (made.StructureSetDate, made.StructureSetTime) == ("20261126", "140509")
+    assert (dicom.StructureSetDate, dicom.StructureSetTime) == ("20261126", "140509")
     notice = "AI-generated, not for clinical use"
-    assert made.SeriesDescription == made.StructureSetName == notice
-    assert made.StructureSetDescription == (
+    assert dicom.SeriesDescription == dicom.StructureSetName == notice
+    assert dicom.StructureSetDescription == (
         f"{notice}. Predicted by mtl_jax 9.8.7, model multi (prostate), checkpoint "
         f"{exported.AUTHOR.checkpoint}."
     )
-    assert made.Manufacturer and made.ManufacturerModelName == "multi (prostate)"
-    assert made.SoftwareVersions == ["9.8.7", exported.AUTHOR.checkpoint]
-    rois = made.StructureSetROISequence
+    assert dicom.Manufacturer and dicom.ManufacturerModelName == "multi (prostate)"
+    assert dicom.SoftwareVersions == ["9.8.7", exported.AUTHOR.checkpoint]
+    rois = dicom.StructureSetROISequence
     assert [roi.ROIName for roi in rois] == [
         exported.SITE.structure(name).tg263 for name in masks
     ]
-    for roi, drawn in zip(rois, made.ROIContourSequence, strict=True):
+    for roi, drawn in zip(rois, dicom.ROIContourSequence, strict=True):
         structure = exported.SITE.structure(roi.ROIName)
         assert tuple(drawn.ROIDisplayColor) == structure.colour
         assert drawn.ReferencedROINumber == roi.ROINumber
         assert roi.ROIGenerationAlgorithm == "AUTOMATIC"
         assert roi.ROIDescription == notice
-        assert roi.ReferencedFrameOfReferenceUID == made.FrameOfReferenceUID
-    kinds = [item.RTROIInterpretedType for item in made.RTROIObservationsSequence]
+        assert roi.ReferencedFrameOfReferenceUID == dicom.FrameOfReferenceUID
+    kinds = [item.RTROIInterpretedType for item in dicom.RTROIObservationsSequence]
     assert kinds == ["CTV", "ORGAN", "ORGAN", "ORGAN", "ORGAN", "PTV"]
     # An empty mask is listed without contours.
-    empty = [d for d in made.ROIContourSequence if "ContourSequence" not in d]
+    empty = [d for d in dicom.ROIContourSequence if "ContourSequence" not in d]
     assert [item.ReferencedROINumber for item in empty] == [3]
 
 
@@ -126,10 +126,10 @@ def test_everything_refers_to_the_ct(tmp_path, position):
     _, paths = exported.write_ct(tmp_path / "ct", position=position)
     reference = exported.reference(tmp_path / "ct")
     write(tmp_path / "a.dcm", exported.some_masks(exported.GRID), reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
     headers = [pydicom.dcmread(path) for path in paths]
     heights = {h.SOPInstanceUID: h.ImagePositionPatient[2] for h in headers}
-    (frame,) = made.ReferencedFrameOfReferenceSequence
+    (frame,) = dicom.ReferencedFrameOfReferenceSequence
     (study,) = frame.RTReferencedStudySequence
     (series,) = study.RTReferencedSeriesSequence
     assert frame.FrameOfReferenceUID == headers[0].FrameOfReferenceUID
@@ -137,7 +137,7 @@ def test_everything_refers_to_the_ct(tmp_path, position):
     assert series.SeriesInstanceUID == headers[0].SeriesInstanceUID
     images = [item.ReferencedSOPInstanceUID for item in series.ContourImageSequence]
     assert sorted(images) == sorted(heights)
-    for roi in made.ROIContourSequence:
+    for roi in dicom.ROIContourSequence:
         for contour in roi.get("ContourSequence", []):
             (image,) = contour.ContourImageSequence
             assert image.ReferencedSOPClassUID == uid.CTImageStorage
@@ -241,9 +241,9 @@ def test_every_call_makes_a_new_object(tmp_path, reference):
     uids = set()
     for name in ("a.dcm", "b.dcm"):
         write(tmp_path / name, masks, reference)
-        made = pydicom.dcmread(tmp_path / name)
-        assert made.file_meta.MediaStorageSOPInstanceUID == made.SOPInstanceUID
-        uids |= {made.SOPInstanceUID, made.SeriesInstanceUID}
+        dicom = pydicom.dcmread(tmp_path / name)
+        assert dicom.file_meta.MediaStorageSOPInstanceUID == dicom.SOPInstanceUID
+        uids |= {dicom.SOPInstanceUID, dicom.SeriesInstanceUID}
     assert len(uids) == 4 and all(uid.UID(value).is_valid for value in uids)
     assert not uids & {*reference.images, reference.header.SeriesInstanceUID}
 

@@ -33,7 +33,7 @@ OUTLINE_BACK = (72, 68, 64, 63, 63, 63, 65, 69, 75, 77, 73, 60)
 # Centres (x, y, z) of primary tumours; x is mirrored if the tumour is on the right.
 PRIMARY_SITES = ((20, -62, -34), (27, -46, -18), (9, -50, -6), (12, -54, -66))
 ELECTIVE_Z = (-130, 0)  # range of the lymph node levels: that of the neck's fat
-# Of PTV70 and PTV63; x, y, z. Small in z, so that slices of a target show why.
+# Margin of PTV70 and PTV63; x, y, z. It is small in z: their slices show the tumour.
 MARGIN_MM = np.array([5.0, 5.0, 1.0])
 SKIN = 0.93  # targets end about 5 mm under the skin
 
