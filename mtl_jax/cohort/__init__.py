@@ -1,1 +1,1 @@
-"""The command that reports what a folder of DICOM patients holds."""
+"""The command that reports what a cohort of DICOM patients holds."""

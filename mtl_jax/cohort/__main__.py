@@ -1,8 +1,8 @@
-"""Reports what a folder of DICOM patients holds, what would be refused, and why.
+"""Report what a folder of DICOM patients holds, and which patients are refused.
 
     python -m mtl_jax.cohort MANUAL_DIR [--out=DIR] [--site=prostate] [--survey]
 
-Exit status: 0 done; 1 bad input, or no patient that can be read; 2 usage.
+Exit status: 0 done; 1 bad input, or no patient can be accepted; 2 wrong usage.
 """
 
 import argparse
@@ -18,35 +18,36 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """The command's flags; exits with status 2 if they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m mtl_jax.cohort",
-        description="Reads every patient of a folder and reports what it found.",
+        description="Reads every patient in a folder, and reports what the cohort "
+        "holds and which patients are refused.",
     )
     parser.add_argument(
-        "manual_dir", type=Path, help="folder with one folder a patient"
+        "manual_dir", type=Path, help="folder that holds one folder for each patient"
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs/cohort"),
-        help="where the report goes (default: %(default)s)",
+        help="folder to write the report into (default: %(default)s)",
     )
     reading_flags.add(parser)
     parser.add_argument(
         "--mapping",
         type=Path,
-        help="file that says which ROI is which structure; default: mapping.yaml in "
-        "the folder, if it is there",
+        help="file that maps ROI names to structures (default: mapping.yaml in the "
+        "folder, if there is one)",
     )
     parser.add_argument(
         "--survey",
         action="store_true",
-        help="print the names of all ROIs as a mapping file to fill in, and end",
+        help="only print the names of all ROIs, as a mapping file to fill in",
     )
     parser.add_argument(
         "--workers",
         type=int,
         choices=(1, 2),
         default=2,
-        help="processes that read patients (default: %(default)s)",
+        help="number of processes that read patients (default: %(default)s)",
     )
     flags = parser.parse_args(arguments)
     reading_flags.check(parser, flags)
@@ -54,40 +55,42 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Survey, or examine and write; returns the exit status."""
+    """Print the survey or write the report; returns the exit status."""
     options = reading_flags.options(flags)
     patient_folders.check_apart(flags.out, flags.manual_dir, "--out")
     rules = patient_folders.Rules(options, mapping_file=flags.mapping)
     location = patient_folders.locate(flags.manual_dir, sites.get(flags.site), rules)
     if location is None:
         raise errors.SourceError(
-            f"the manual_dir is empty, or not a folder; {patient_folders.WHAT_TO_PUT}"
+            f"the manual_dir is empty or is not a folder; {patient_folders.WHAT_TO_PUT}"
         )
     if location.loose:
         print(
-            f"left out: {location.loose} DICOM files that lie directly in the "
-            f"manual_dir; {patient_folders.WHAT_TO_PUT}",
+            f"{location.loose} DICOM files that lie directly in the manual_dir are "
+            f"ignored; {patient_folders.WHAT_TO_PUT}",
             file=sys.stderr,
         )
     if flags.survey:
-        mapping, failed = inventory.survey(location, flags.workers)
+        mapping, failures = inventory.survey(location, flags.workers)
         print(mapping, end="")
-        for why in failed:
-            print(why, file=sys.stderr)
+        for failure in failures:
+            print(failure, file=sys.stderr)
         return 0
-    found = inventory.examine(location, flags.out / "pictures", flags.workers)
-    how = {name: str(value) for name, value in vars(options).items()}
-    csv_files.write(found, flags.out)
-    path = html_report.write(found, flags.out, how)
-    print(html_report.text(found))
+    cohort = inventory.examine(location, flags.out / "pictures", flags.workers)
+    csv_files.write(cohort, flags.out)
+    reading = {name: str(value) for name, value in vars(options).items()}
+    path = html_report.write(cohort, flags.out, reading)
+    print(html_report.summarise(cohort))
     print(f"report: {path}")
-    if not found.taken:
-        raise errors.SourceError("no patient can be taken; the report says why")
+    if not cohort.accepted:
+        raise errors.SourceError(
+            "no patient can be accepted; the report gives the reason for each patient"
+        )
     return 0
 
 
 def main(arguments: list[str]) -> int:
-    """The command; returns the exit status."""
+    """Run the command; returns the exit status."""
     flags = parse_flags(arguments)
     try:
         return run(flags)

@@ -1,6 +1,7 @@
-"""What a cohort holds, as CSV files: plain values in long columns.
+"""An Inventory as CSV files: `patients.csv`, `structures.csv` and `names.csv`.
 
-In: a Quality. Out: `patients.csv`, `structures.csv` and `names.csv`.
+Input: an Inventory and a folder. Output: the three files, one row for each patient,
+structure of a patient, and ROI name.
 """
 
 import csv
@@ -12,65 +13,64 @@ from mtl_jax.cohort import inventory
 from mtl_jax.core import files
 
 
-def write(found: inventory.Quality, folder: Path) -> None:
-    """Write all files into `folder`."""
-    _csv(folder / "patients.csv", _patient_rows(found))
-    _csv(folder / "structures.csv", _structure_rows(found))
-    _csv(folder / "names.csv", _name_rows(found))
+def write(cohort: inventory.Inventory, folder: Path) -> None:
+    """Write the three files into `folder`."""
+    _write_csv(folder / "patients.csv", _patient_rows(cohort))
+    _write_csv(folder / "structures.csv", _structure_rows(cohort))
+    _write_csv(folder / "names.csv", _name_rows(cohort))
 
 
-def _csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    every = list(rows)
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    all_rows = list(rows)
     with (
         files.whole(path) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
-        if every:
-            writer = csv.DictWriter(file, list(every[0]))
+        if all_rows:
+            writer = csv.DictWriter(file, list(all_rows[0]))
             writer.writeheader()
-            writer.writerows(every)
+            writer.writerows(all_rows)
 
 
-def _patient_rows(found: inventory.Quality) -> Iterator[dict[str, Any]]:
-    for one in found.members:
-        z, y, x = one.shape or ("",) * 3
-        dz, dy, dx = one.spacing_mm or ("",) * 3
+def _patient_rows(cohort: inventory.Inventory) -> Iterator[dict[str, Any]]:
+    for patient in cohort.patients:
+        z, y, x = patient.shape or ("",) * 3
+        dz, dy, dx = patient.spacing_mm or ("",) * 3
+        dose_gy = patient.max_dose_gy
         yield {
-            "patient": one.patient_id,
-            "split": one.split,
-            "taken": "no" if one.refused else "yes",
-            "reason": one.refused,
-            "structures": len(one.structures),
+            "patient": patient.patient_id,
+            "split": patient.split,
+            "taken": "no" if patient.refusal else "yes",
+            "reason": patient.refusal,
+            "structures": len(patient.structures),
             **{"slices": z, "rows": y, "columns": x},
             **{"spacing_z_mm": dz, "spacing_y_mm": dy, "spacing_x_mm": dx},
-            "highest_dose_gy": ""
-            if one.highest_gy is None
-            else round(one.highest_gy, 3),
-            "notes": "; ".join(one.notes),
+            "highest_dose_gy": "" if dose_gy is None else round(dose_gy, 3),
+            "notes": "; ".join(patient.notes),
         }
 
 
-def _structure_rows(found: inventory.Quality) -> Iterator[dict[str, Any]]:
-    for one in found.taken:
-        for drawn in one.structures:
-            low, high = drawn.range_cc or ("", "")
-            outside = drawn.outside_dose
+def _structure_rows(cohort: inventory.Inventory) -> Iterator[dict[str, Any]]:
+    for patient in cohort.accepted:
+        for entry in patient.structures:
+            low, high = entry.plausible_cc or ("", "")
+            outside = entry.fraction_outside_dose
             yield {
-                "patient": one.patient_id,
-                "split": one.split,
-                "structure": drawn.structure,
-                "roi": drawn.roi,
-                "volume_cc": round(drawn.volume_cc, 3),
+                "patient": patient.patient_id,
+                "split": patient.split,
+                "structure": entry.structure,
+                "roi": entry.roi_name,
+                "volume_cc": round(entry.volume_cc, 3),
                 "plausible_from_cc": low,
                 "plausible_to_cc": high,
-                "plausible": {True: "yes", False: "no", None: ""}[drawn.plausible],
+                "plausible": {True: "yes", False: "no", None: ""}[entry.plausible],
                 "outside_dose_percent": ""
                 if outside is None
                 else round(100 * outside, 3),
-                "missing_slices": drawn.missing_slices,
+                "missing_slices": entry.missing_slices,
             }
 
 
-def _name_rows(found: inventory.Quality) -> Iterator[dict[str, Any]]:
-    for (name, structure), patients in found.names.items():
+def _name_rows(cohort: inventory.Inventory) -> Iterator[dict[str, Any]]:
+    for (name, structure), patients in cohort.roi_counts.items():
         yield {"name": name, "structure": structure, "patients": patients}

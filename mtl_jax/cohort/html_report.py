@@ -1,6 +1,7 @@
-"""What the report of a cohort says, in one HTML file.
+"""An Inventory as a report in one HTML file.
 
-In: a Quality. Out: `cohort.html`.
+Input: an Inventory, and the options it was read with. Output: `cohort.html`, and a
+short summary for the terminal.
 """
 
 import statistics
@@ -16,135 +17,154 @@ HTML = "cohort.html"
 NONE = "–"
 
 
-def write(found: inventory.Quality, folder: Path, how: Mapping[str, str]) -> Path:
-    """Write the report into `folder`; returns its path. `how` it was read."""
-    page.write(_study(found, how), folder / HTML)
+def write(
+    cohort: inventory.Inventory, folder: Path, options: Mapping[str, str]
+) -> Path:
+    """Write the report into `folder` and return its path.
+
+    `options` are the settings of the reader, which the report lists.
+    """
+    page.write(_study(cohort, options), folder / HTML)
     return folder / HTML
 
 
-def text(found: inventory.Quality) -> str:
-    """Some lines for the terminal."""
-    refused = [member for member in found.members if member.refused]
-    lines = [f"patient {one.patient_id} is refused: {one.refused}" for one in refused]
-    return "\n".join([*lines, _summary(found)])
+def summarise(cohort: inventory.Inventory) -> str:
+    """The summary for the terminal: refused patients, and how many were accepted."""
+    lines = [
+        f"patient {patient.patient_id} is refused: {patient.refusal}"
+        for patient in cohort.patients
+        if patient.refusal
+    ]
+    return "\n".join([*lines, _summary(cohort)])
 
 
-def _summary(found: inventory.Quality) -> str:
-    taken, total = len(found.taken), len(found.members)
-    left = f"; {found.left_out} not named in the CSV of splits" * bool(found.left_out)
-    return f"{taken} of {total} patients would be taken, {total - taken} refused{left}."
+def _summary(cohort: inventory.Inventory) -> str:
+    accepted, total = len(cohort.accepted), len(cohort.patients)
+    summary = f"{accepted} of {total} patients would be accepted, "
+    summary += f"{total - accepted} refused"
+    if cohort.not_in_splits:
+        summary += f"; {cohort.not_in_splits} not named in the CSV of splits"
+    return f"{summary}."
 
 
-def _study(found: inventory.Quality, how: Mapping[str, str]) -> content.Study:
+def _study(cohort: inventory.Inventory, options: Mapping[str, str]) -> content.Study:
     return content.Study(
-        title=f"Cohort for the site {found.site.name}",
-        site=found.site,
-        summary=_summary(found),
-        findings=list(_findings(found)),
-        cohort=[content.Fact(term, value) for term, value in _counts(found).items()],
-        cohort_tables=[_names_table(found), _volumes_table(found)],
-        checks=list(_checks(found)),
-        tables=[_patients_table(found)],
+        title=f"Cohort for the site {cohort.site.name}",
+        site=cohort.site,
+        summary=_summary(cohort),
+        findings=list(_findings(cohort)),
+        cohort=[content.Fact(term, value) for term, value in _counts(cohort).items()],
+        cohort_tables=[_names_table(cohort), _volumes_table(cohort)],
+        checks=list(_checks(cohort)),
+        tables=[_patients_table(cohort)],
         pictures=[
             content.Picture(
-                one.patient_id,
+                patient.patient_id,
                 "CT with contours, and with the dose and the targets.",
-                f"Slices of patient {one.patient_id}",
-                one.picture,
+                f"Slices of patient {patient.patient_id}",
+                patient.picture,
             )
-            for one in found.taken
-            if one.picture is not None
+            for patient in cohort.accepted
+            if patient.picture is not None
         ],
-        patients=[_page(one) for one in found.members],
+        patients=[_patient_page(patient) for patient in cohort.patients],
         provenance=[
             content.Fact("mtl_jax", mtl_jax.__version__),
-            *(content.Fact(term, value) for term, value in how.items()),
+            *(content.Fact(term, value) for term, value in options.items()),
         ],
     )
 
 
-def _findings(found: inventory.Quality) -> Iterator[content.Finding]:
-    """Refusals, then what is odd, then what was decided on the way."""
-    for one in found.members:
-        if one.refused:
-            yield content.Finding("failure", f"Refused: {one.refused}", one.patient_id)
-        for drawn in one.structures:
-            for words in _odd(drawn):
-                text = f"{drawn.structure}: {words}"
-                yield content.Finding("warning", text, one.patient_id)
-        if one.shape and one.highest_gy is None:
-            yield content.Finding("warning", "No dose", one.patient_id)
-        for note in one.notes:
-            yield content.Finding("note", note, one.patient_id)
-    if found.unheard:
-        names = ", ".join(found.unheard)
-        yield content.Finding("warning", f"Mapped, but no patient has: {names}")
+def _findings(cohort: inventory.Inventory) -> Iterator[content.Finding]:
+    """For each patient: the refusal, then warnings, then the reader's notes."""
+    for patient in cohort.patients:
+        patient_id = patient.patient_id
+        if patient.refusal:
+            yield content.Finding("failure", f"Refused: {patient.refusal}", patient_id)
+        for entry in patient.structures:
+            for warning in _warnings(entry):
+                message = f"{entry.structure}: {warning}"
+                yield content.Finding("warning", message, patient_id)
+        if patient.shape and patient.max_dose_gy is None:
+            yield content.Finding("warning", "No dose", patient_id)
+        for note in patient.notes:
+            yield content.Finding("note", note, patient_id)
+    if cohort.unused_mapping_names:
+        names = ", ".join(cohort.unused_mapping_names)
+        message = f"The mapping file has names that no patient has: {names}"
+        yield content.Finding("warning", message)
 
 
-def _odd(drawn: inventory.Drawn) -> Iterator[str]:
-    if drawn.plausible is False and drawn.range_cc is not None:
-        low, high = drawn.range_cc
-        yield f"{drawn.volume_cc:.1f} cm³, where {low:g} to {high:g} are plausible"
-    if drawn.outside_dose:
-        yield f"{drawn.outside_dose:.1%} outside the dose grid"
-    if drawn.missing_slices:
-        yield f"{drawn.missing_slices} slices without a contour between others"
+def _warnings(entry: inventory.StructureEntry) -> Iterator[str]:
+    if entry.plausible is False and entry.plausible_cc is not None:
+        low, high = entry.plausible_cc
+        yield f"the volume is {entry.volume_cc:.1f} cm³; expected {low:g} to {high:g}"
+    if entry.fraction_outside_dose:
+        yield f"{entry.fraction_outside_dose:.1%} is outside the dose grid"
+    if entry.missing_slices:
+        yield f"{entry.missing_slices} slices between contours have no contour"
 
 
-def _counts(found: inventory.Quality) -> dict[str, str]:
-    taken = found.taken
-    divided = (
-        f"{split} {sum(one.split == split for one in taken)}" for split in splits.SPLITS
+def _counts(cohort: inventory.Inventory) -> dict[str, str]:
+    accepted = cohort.accepted
+    by_split = (
+        f"{split} {sum(patient.split == split for patient in accepted)}"
+        for split in splits.SPLITS
     )
+    with_dose = sum(patient.max_dose_gy is not None for patient in accepted)
     return {
-        "patients taken": ", ".join(divided),
-        "refused": str(len(found.members) - len(taken)),
-        "not named in the CSV of splits": str(found.left_out),
-        "with a dose": str(sum(one.highest_gy is not None for one in taken)),
+        "patients accepted": ", ".join(by_split),
+        "refused": str(len(cohort.patients) - len(accepted)),
+        "not named in the CSV of splits": str(cohort.not_in_splits),
+        "with a dose": str(with_dose),
     }
 
 
-def _checks(found: inventory.Quality) -> Iterator[content.Check]:
-    drawn = [one for member in found.taken for one in member.structures]
-    odd = [one for one in drawn if one.plausible is False]
-    outside = [one for one in drawn if one.outside_dose]
-    gaps = [one for one in drawn if one.missing_slices]
-    refused = len(found.members) - len(found.taken)
-    doses = sum(member.highest_gy is None for member in found.taken)
-    for name, count in (
-        ("every patient can be read", refused),
-        ("every patient has a dose", doses),
-        ("every volume is plausible", len(odd)),
-        ("every structure lies inside the dose grid", len(outside)),
-        ("no slice lacks a contour between others", len(gaps)),
-        ("every name of the mapping file is some ROI's", len(found.unheard)),
-    ):
-        yield content.Check(name, not count, f"{count} not" if count else "")
+def _checks(cohort: inventory.Inventory) -> Iterator[content.Check]:
+    accepted = cohort.accepted
+    entries = [entry for patient in accepted for entry in patient.structures]
+    failures = {
+        "every patient can be read": len(cohort.patients) - len(accepted),
+        "every patient has a dose": sum(p.max_dose_gy is None for p in accepted),
+        "every volume is plausible": sum(e.plausible is False for e in entries),
+        "every structure lies inside the dose grid": sum(
+            bool(e.fraction_outside_dose) for e in entries
+        ),
+        "no slice between contours lacks a contour": sum(
+            bool(e.missing_slices) for e in entries
+        ),
+        "every name in the mapping file is the name of an ROI": len(
+            cohort.unused_mapping_names
+        ),
+    }
+    for name, count in failures.items():
+        detail = f"{count} {'does' if count == 1 else 'do'} not" if count else ""
+        yield content.Check(name, not count, detail)
 
 
-def _names_table(found: inventory.Quality) -> content.Table:
+def _names_table(cohort: inventory.Inventory) -> content.Table:
     rows = [
         [name, structure or NONE, str(patients)]
-        for (name, structure), patients in found.names.items()
+        for (name, structure), patients in cohort.roi_counts.items()
     ]
     return content.Table(
         "ROI names",
-        "What ROIs are called, and which structure they were taken for.",
+        "The structure that each ROI name was assigned to.",
         ["name", "structure", "patients"],
         rows,
     )
 
 
-def _volumes_table(found: inventory.Quality) -> content.Table:
+def _volumes_table(cohort: inventory.Inventory) -> content.Table:
     rows = []
-    for structure in found.site.structures:
-        drawn = [
-            one
-            for member in found.taken
-            for one in member.structures
-            if one.structure == structure.name
+    for structure in cohort.site.structures:
+        entries = [
+            entry
+            for patient in cohort.accepted
+            for entry in patient.structures
+            if entry.structure == structure.name
         ]
-        volumes = [one.volume_cc for one in drawn]
+        volumes = [entry.volume_cc for entry in entries]
         low, high = structure.volume_cc or (None, None)
         rows.append(
             [
@@ -155,55 +175,71 @@ def _volumes_table(found: inventory.Quality) -> content.Table:
                     for value in (min, statistics.median, max)
                 ),
                 NONE if low is None else f"{low:g} to {high:g}",
-                str(sum(one.plausible is False for one in drawn)),
+                str(sum(entry.plausible is False for entry in entries)),
             ]
         )
     headers = ["", "patients", "smallest", "median", "largest", "plausible", "outside"]
     return content.Table(
-        "Volumes in cm³", "Outside: patients whose volume is not plausible.", headers,
+        "Volumes in cm³",
+        "Outside: number of patients whose volume is outside the plausible range.",
+        headers,
         rows,
-    )  # fmt: skip
+    )
 
 
-def _patients_table(found: inventory.Quality) -> content.Table:
+def _patients_table(cohort: inventory.Inventory) -> content.Table:
     rows = []
-    for one in found.members:
-        z, y, x = one.shape or (0, 0, 0)
-        dz, dy, dx = one.spacing_mm or (0, 0, 0)
-        outside = [d.outside_dose for d in one.structures if d.outside_dose is not None]
+    for patient in cohort.patients:
+        z, y, x = patient.shape or (0, 0, 0)
+        dz, dy, dx = patient.spacing_mm or (0, 0, 0)
+        outside = [
+            entry.fraction_outside_dose
+            for entry in patient.structures
+            if entry.fraction_outside_dose is not None
+        ]
+        dose_gy = patient.max_dose_gy
         rows.append(
             [
-                one.patient_id,
-                one.split,
-                "refused" if one.refused else "taken",
-                str(len(one.structures)) if one.shape else NONE,
-                f"{z} × {y} × {x}" if one.shape else NONE,
-                f"{dz:.4g} × {dy:.4g} × {dx:.4g}" if one.shape else NONE,
-                NONE if one.highest_gy is None else f"{one.highest_gy:.2f}",
+                patient.patient_id,
+                patient.split,
+                "refused" if patient.refusal else "accepted",
+                str(len(patient.structures)) if patient.shape else NONE,
+                f"{z} × {y} × {x}" if patient.shape else NONE,
+                f"{dz:.4g} × {dy:.4g} × {dx:.4g}" if patient.shape else NONE,
+                NONE if dose_gy is None else f"{dose_gy:.2f}",
                 f"{100 * max(outside):.1f}" if outside else NONE,
             ]
         )
     headers = ["", "split", "", "structures", "voxels (z, y, x)", "mm (z, y, x)"]
     headers += ["highest dose, Gy", "outside the dose, %"]
     return content.Table(
-        "Patients", "Outside the dose: of the structure that is so most.", headers, rows
+        "Patients",
+        "Outside the dose: for the structure with the largest part of its volume "
+        "outside the dose grid.",
+        headers,
+        rows,
     )
 
 
-def _page(one: inventory.Member) -> content.PatientPage:
-    if one.refused:
-        return content.PatientPage(one.patient_id, note=f"Refused: {one.refused}")
+def _patient_page(patient: inventory.PatientEntry) -> content.PatientPage:
+    patient_id = patient.patient_id
+    if patient.refusal:
+        return content.PatientPage(patient_id, note=f"Refused: {patient.refusal}")
     rows: Sequence[Sequence[str]] = [
         [
-            drawn.structure,
-            drawn.roi,
-            f"{drawn.volume_cc:.1f}",
-            {True: "yes", False: "no", None: NONE}[drawn.plausible],
-            NONE if drawn.outside_dose is None else f"{100 * drawn.outside_dose:.1f}",
-            str(drawn.missing_slices),
+            entry.structure,
+            entry.roi_name,
+            f"{entry.volume_cc:.1f}",
+            {True: "yes", False: "no", None: NONE}[entry.plausible],
+            _percent(entry.fraction_outside_dose),
+            str(entry.missing_slices),
         ]
-        for drawn in one.structures
+        for entry in patient.structures
     ]
     headers = ["", "ROI", "cm³", "plausible", "outside the dose, %", "missing slices"]
-    table = content.Table(f"Structures of {one.patient_id}", "", headers, rows)
-    return content.PatientPage(one.patient_id, note="; ".join(one.notes), scores=table)
+    table = content.Table(f"Structures of {patient_id}", "", headers, rows)
+    return content.PatientPage(patient_id, note="; ".join(patient.notes), scores=table)
+
+
+def _percent(fraction: float | None) -> str:
+    return NONE if fraction is None else f"{100 * fraction:.1f}"

@@ -1,8 +1,8 @@
-"""What a cohort of DICOM patients holds, and what of it would be refused.
+"""The inventory of a cohort of DICOM patients: what it holds, and what is refused.
 
-In: the folder's Location. Out: a Member for each patient, read one by one in worker
-processes; or the names of all ROIs, as a mapping file to fill in.
-Text that came with the data is shown only after what identifies a patient was hidden.
+Input: the Location of a cohort's folder. Output: an Inventory with one entry for each
+patient, read one by one in worker processes; or the names of all ROIs, as a mapping
+file to fill in. Text from the patients' files is masked where it identifies a patient.
 """
 
 import collections
@@ -23,170 +23,182 @@ from mtl_jax.sources.dicom import deidentification, reader, roi_names, rtstruct
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A structure of a patient as it was read."""
+class StructureEntry:
+    """One structure of one patient, as it was read."""
 
     structure: str
-    roi: str  # its name in the file
+    roi_name: str  # in the RTSTRUCT
     volume_cc: float
-    range_cc: tuple[float, float] | None  # plausible volumes
-    outside_dose: float | None  # part where the dose is not known; None: no dose
-    missing_slices: int  # between contoured ones
+    plausible_cc: tuple[float, float] | None  # the range of plausible volumes
+    fraction_outside_dose: float | None  # of the volume; None: no dose
+    missing_slices: int  # slices without a contour between slices with one
 
     @property
     def plausible(self) -> bool | None:
-        """Whether the volume is in its range; None without one."""
-        if self.range_cc is None:
+        """Whether the volume is plausible; None if the site gives no range."""
+        if self.plausible_cc is None:
             return None
-        return self.range_cc[0] <= self.volume_cc <= self.range_cc[1]
+        return self.plausible_cc[0] <= self.volume_cc <= self.plausible_cc[1]
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """One patient."""
+class PatientEntry:
+    """One patient of the cohort, accepted or refused."""
 
     patient_id: str
     split: str
-    refused: str = ""  # why, if so
+    refusal: str = ""  # the reason; empty if the patient is accepted
     notes: tuple[str, ...] = ()
-    structures: tuple[Drawn, ...] = ()
-    # Names of all ROIs, each with the structure that it is, or "".
+    structures: tuple[StructureEntry, ...] = ()
+    # The structure that each ROI was assigned to, or "", by ROI name.
     rois: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shape: tuple[int, ...] = ()  # z, y, x
-    spacing_mm: tuple[float, ...] = ()
-    highest_gy: float | None = None
+    spacing_mm: tuple[float, ...] = ()  # z, y, x
+    max_dose_gy: float | None = None
     picture: Path | None = None
-    # Names of the mapping file that this patient has, and that identify it.
-    heard: frozenset[str] = frozenset()
-    identifying: frozenset[str] = frozenset()
+    # Names in the mapping file: those of this patient's ROIs, and those that
+    # identify this patient.
+    mapped_names: frozenset[str] = frozenset()
+    identifying_names: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
-class Quality:
-    """A cohort."""
+class Inventory:
+    """What a cohort holds."""
 
     site: sites.Site
-    members: tuple[Member, ...]
-    left_out: int  # patients whom the CSV of splits does not name
-    unheard: tuple[str, ...]  # names of the mapping file that no patient has
+    patients: tuple[PatientEntry, ...]
+    not_in_splits: int  # number of patients that the CSV of splits does not name
+    unused_mapping_names: tuple[str, ...]  # in the mapping file, but in no patient
 
     @property
-    def taken(self) -> tuple[Member, ...]:
-        """Patients who would be in a data set."""
-        return tuple(member for member in self.members if not member.refused)
+    def accepted(self) -> tuple[PatientEntry, ...]:
+        """The patients that a data set of this cohort would hold."""
+        return tuple(patient for patient in self.patients if not patient.refusal)
 
     @property
-    def names(self) -> dict[tuple[str, str], int]:
-        """How many patients have each ROI name as each structure."""
+    def roi_counts(self) -> dict[tuple[str, str], int]:
+        """Number of patients by (ROI name, structure or ""), largest first."""
         return dict(
             collections.Counter(
-                pair for member in self.members for pair in member.rois.items()
+                pair for patient in self.patients for pair in patient.rois.items()
             ).most_common()
         )
 
 
 def examine(
     location: patient_folders.Location, pictures: Path, workers: int
-) -> Quality:
-    """Read every patient of `location`; pictures go into a folder."""
-    patients = location.open()
+) -> Inventory:
+    """Read every patient of `location`, and draw one PNG each into `pictures`.
+
+    PNG files that are already in `pictures` are deleted. A patient that cannot be
+    read is entered as refused.
+    """
+    cohort = location.open()
     for earlier in pictures.glob("*.png"):
         earlier.unlink()
     tasks = (
-        (patients.raw(split, name), split, pictures / f"{name}.png")
-        for name, split in patients.split_of.items()
+        (cohort.raw(split, patient_id), split, pictures / f"{patient_id}.png")
+        for patient_id, split in cohort.split_of.items()
     )
-    count = len(patients.split_of)
-    members = tuple(_each(_examine, tasks, workers, count, "patients"))
-    heard = frozenset[str]().union(*(member.heard for member in members))
-    hidden = frozenset[str]().union(*(member.identifying for member in members))
-    unheard = roi_names.unheard(location.mapping, heard)
-    return Quality(
+    count = len(cohort.split_of)
+    patients = tuple(_with_progress(_examine, tasks, workers, count, "patients"))
+    used = frozenset[str]().union(*(patient.mapped_names for patient in patients))
+    identifying = frozenset[str]().union(
+        *(patient.identifying_names for patient in patients)
+    )
+    unused = roi_names.unheard(location.mapping, used)
+    return Inventory(
         site=location.site,
-        members=members,
-        left_out=len(patients.left_out),
-        unheard=tuple(
-            deidentification.MASK if name in hidden else name for name in unheard
+        patients=patients,
+        not_in_splits=len(cohort.left_out),
+        unused_mapping_names=tuple(
+            deidentification.MASK if name in identifying else name for name in unused
         ),
     )
 
 
-def _each(
-    task: Callable[..., Any],
+def _with_progress(
+    function: Callable[..., Any],
     tasks: Iterator[tuple[Any, ...]],
     workers: int,
     count: int,
-    words: str,
+    label: str,
 ) -> Iterator[Any]:
-    """Results of `task` in order, under a progress bar."""
-    done = processes.in_order(task, tasks, workers)
-    with contextlib.closing(done):
-        yield from tqdm.tqdm(done, total=count, desc=words, unit="pt")
+    """Results of `function` for each of the tasks, in order, under a progress bar."""
+    results = processes.in_order(function, tasks, workers)
+    with contextlib.closing(results):
+        yield from tqdm.tqdm(results, total=count, desc=label, unit="pt")
 
 
-def _examine(raw: dicom_patient.Raw, split: str, picture: Path) -> Member:
-    """A worker's task."""
-    member = Member(raw.patient_id, split)
+def _examine(raw: dicom_patient.Raw, split: str, picture: Path) -> PatientEntry:
+    """The entry of one patient. Runs in a worker process."""
+    entry = PatientEntry(raw.patient_id, split)
     try:
         reading = dicom_patient.read(raw)
     except errors.MtlError as error:
-        member, found = dataclasses.replace(member, refused=str(error)), None
-        with contextlib.suppress(errors.MtlError):  # then that is why
-            found = dicom_patient.structure_set(raw)
-        return _about_names(member, raw, found)
-    member = _about_names(member, raw, reading.structure_set)
+        entry, structure_set = dataclasses.replace(entry, refusal=str(error)), None
+        # If the structure set cannot be read either, the refusal already says so.
+        with contextlib.suppress(errors.MtlError):
+            structure_set = dicom_patient.structure_set(raw)
+        return _with_roi_names(entry, raw, structure_set)
+    entry = _with_roi_names(entry, raw, reading.structure_set)
     patient = reading.patient
     title = f"{raw.patient_id}   {split}"
     overlay.draw(picture, patient, site=raw.site, title=title)
     dose_gy = patient.dose_gy
     return dataclasses.replace(
-        member,
+        entry,
         notes=reading.notes,
         structures=tuple(
-            _drawn(reading, name, raw.site) for name in patient.structures
+            _structure_entry(reading, name, raw.site) for name in patient.structures
         ),
         shape=patient.grid.shape,
         spacing_mm=patient.grid.spacing_mm,
-        highest_gy=None if dose_gy is None else float(dose_gy.max()),
+        max_dose_gy=None if dose_gy is None else float(dose_gy.max()),
         picture=picture,
     )
 
 
-def _about_names(
-    member: Member,
+def _with_roi_names(
+    entry: PatientEntry,
     raw: dicom_patient.Raw,
     structure_set: rtstruct.StructureSet | None,
-) -> Member:
-    """With what ROIs are called; None is a structure set that cannot be read."""
+) -> PatientEntry:
+    """`entry` with its ROI names; `structure_set` is None if it cannot be read."""
     identifiers = deidentification.Identifiers()
     identifiers.add([raw.folder.name])
-    names: dict[str, str] = {}
+    labels: dict[str, str] = {}
     if structure_set is not None:
         identifiers = structure_set.file.identifiers
-        names = {roi.name: roi.label for roi in structure_set.rois}
+        labels = {roi.name: roi.label for roi in structure_set.rois}
     try:
-        assigned = roi_names.assign(tuple(names), raw.site, raw.mapping).structures
+        assigned = roi_names.assign(tuple(labels), raw.site, raw.mapping).structures
     except errors.MtlError:
         assigned = {}
     structures = {roi: structure for structure, roi in assigned.items()}
     return dataclasses.replace(
-        member,
-        rois={shown: structures.get(name, "") for name, shown in names.items()},
-        heard=frozenset(names) & frozenset(raw.mapping),
-        identifying=frozenset(n for n in raw.mapping if identifiers.hide(n) != n),
+        entry,
+        rois={label: structures.get(name, "") for name, label in labels.items()},
+        mapped_names=frozenset(labels) & frozenset(raw.mapping),
+        identifying_names=frozenset(
+            name for name in raw.mapping if identifiers.hide(name) != name
+        ),
     )
 
 
-def _drawn(reading: reader.Reading, name: str, site: sites.Site) -> Drawn:
+def _structure_entry(
+    reading: reader.Reading, name: str, site: sites.Site
+) -> StructureEntry:
     patient = reading.patient
     mask = patient.structures[name]
     voxels = int(np.count_nonzero(mask))
-    return Drawn(
+    return StructureEntry(
         structure=name,
-        roi=reading.roi_names[name],
+        roi_name=reading.roi_names[name],
         volume_cc=voxels * patient.grid.voxel_mm3 / 1000,
-        range_cc=site.structure(name).volume_cc,
-        outside_dose=reading.outside_dose.get(name),
+        plausible_cc=site.structure(name).volume_cc,
+        fraction_outside_dose=reading.outside_dose.get(name),
         missing_slices=len(contour_geometry.missing_slices(mask)),
     )
 
@@ -194,25 +206,26 @@ def _drawn(reading: reader.Reading, name: str, site: sites.Site) -> Drawn:
 def survey(
     location: patient_folders.Location, workers: int
 ) -> tuple[str, Sequence[str]]:
-    """A mapping file to fill in, and what could not be read."""
-    patients = location.open()
+    """The text of a mapping file to fill in, and a message for each unread patient."""
+    cohort = location.open()
     tasks = (
-        (patients.raw(split, name), split) for name, split in patients.split_of.items()
+        (cohort.raw(split, patient_id),)
+        for patient_id, split in cohort.split_of.items()
     )
-    counts, failed = collections.Counter[str](), []
-    for names, why in _each(_names, tasks, workers, len(patients.split_of), "survey"):
+    results = _with_progress(_roi_names, tasks, workers, len(cohort.split_of), "survey")
+    counts, failures = collections.Counter[str](), []
+    for names, failure in results:
         counts.update(names)
-        failed += [why] if why else []
-    return roi_names.survey(counts, location.site), failed
+        failures += [failure] if failure else []
+    return roi_names.survey(counts, location.site), failures
 
 
-def _names(raw: dicom_patient.Raw, split: str) -> tuple[frozenset[str], str]:
-    """A worker's task: names of a patient's ROIs, or why there are none."""
-    del split
+def _roi_names(raw: dicom_patient.Raw) -> tuple[frozenset[str], str]:
+    """ROI names of a patient, or why they cannot be read. Runs in a worker process."""
     try:
-        found = dicom_patient.structure_set(raw)
-        # Not as messages show them: a mapping file needs them as they are.
-        hide = found.file.identifiers.hide
-        return frozenset(hide(roi.name) for roi in found.rois), ""
+        structure_set = dicom_patient.structure_set(raw)
     except errors.MtlError as error:
         return frozenset(), f"patient {raw.patient_id}: {error}"
+    # The ROIs' names, not their labels: a mapping file must match the exact names.
+    hide = structure_set.file.identifiers.hide
+    return frozenset(hide(roi.name) for roi in structure_set.rois), ""

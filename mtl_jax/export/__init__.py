@@ -1,1 +1,1 @@
-"""What leaves: predictions in formats of others."""
+"""Predictions as DICOM, NIfTI and OpenKBP files."""

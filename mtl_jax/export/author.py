@@ -1,14 +1,17 @@
-"""Who wrote an exported object: the model, and what must be said of it everywhere."""
+"""The model that wrote an exported object, and the notice that every object carries.
+
+Input: the name, version and checkpoint of a model. Output: an Author with a statement.
+"""
 
 import dataclasses
 
-# 34 characters: it fits into every attribute that holds text, except the short ones.
+# 34 characters: it fits into the text attributes that hold it (ST, LO and LT).
 NOTICE = "AI-generated, not for clinical use"
 
 
 @dataclasses.dataclass(frozen=True)
 class Author:
-    """Which model wrote an object."""
+    """The model that wrote an object."""
 
     model: str  # such as 'multi (openkbp)'
     version: str  # of this package
@@ -16,7 +19,7 @@ class Author:
 
     @property
     def statement(self) -> str:
-        """The notice, and where the object comes from."""
+        """The notice, followed by the package, model and checkpoint."""
         return (
             f"{NOTICE}. Predicted by mtl_jax {self.version}, model {self.model}, "
             f"checkpoint {self.checkpoint}."

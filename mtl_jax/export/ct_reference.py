@@ -1,7 +1,7 @@
-"""The CT that a prediction belongs to, as exported objects refer to it.
+"""The CT that exported objects refer to.
 
-Goes in: the files of a CT series, or an OpenKBP patient's id and grid. Comes out: a
-CtReference, whose header holds no more than the allow-list below.
+Input: the files of a CT series, or the id and grid of an OpenKBP patient. Output: a
+CtReference, from which exported objects copy only the attributes in the list below.
 """
 
 import copy
@@ -21,75 +21,82 @@ from pydicom import uid
 
 from mtl_jax.core import errors, geometry
 
-# What exported objects share with their CT, and nothing else of it: who the patient is
-# (PS3.3 C.7.1.1), which study (C.7.2.1), which coordinates (C.7.4.1), and how names are
-# encoded (C.12.1). An object without these of type 2 has them empty.
+# The only attributes that exported objects copy from their CT: Patient (PS3.3 C.7.1.1),
+# General Study (C.7.2.1) and Frame of Reference (C.7.4.1). With them goes the character
+# set (C.12.1). Attributes that the CT lacks are written empty (type 2).
 SHARED = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"),
     *("FrameOfReferenceUID", "PositionReferenceIndicator"),
 )
 CHARACTERS = "SpecificCharacterSet"
-# What is referred to besides.
+# Attributes that are also read, to refer to the CT.
 SERIES, IMAGE, POSITION = "SeriesInstanceUID", "SOPInstanceUID", "ImagePositionPatient"
 HEADER = (CHARACTERS, *SHARED, SERIES)
 _NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID", SERIES)
 
-# PositionReferenceIndicator of a frame of reference that no scanner measured.
+# PositionReferenceIndicator of an invented frame of reference.
 INVENTED = "INVENTED: OpenKBP HAS NO COORDINATES"
-# Of it all identifiers of invented references are made (RFC 9562, version 5).
+# The UUID namespace of all UIDs of invented references (RFC 9562, version 5).
 _NAMESPACE = uuid.UUID("6f0c2a6e-5c0f-4a53-9d51-9a7d2c1f6b1e")
 
 
 @dataclasses.dataclass(frozen=True)
 class CtReference:
-    """The CT that a prediction belongs to: what exported objects refer to."""
+    """The CT that exported objects refer to.
+
+    Raises:
+        GeometryError: `grid` is not canonical, or not one image for each slice.
+    """
 
     grid: geometry.Grid  # canonical: z to the head, rows to posterior, columns to left
-    header: pydicom.Dataset  # of one image; only HEADER of it is ever copied
+    header: pydicom.Dataset  # of one image; only SHARED is copied from it
     images: tuple[str, ...]  # SOPInstanceUID of each slice, from the feet
 
     def __post_init__(self) -> None:
         if not np.array_equal(self.grid.direction, geometry.CANONICAL):
             raise errors.GeometryError(
-                "the CT's grid is turned; exported objects need the canonical one, "
-                "which mtl_jax's readers give"
+                "the CT's grid is turned; exported objects need the canonical axes, as "
+                "mtl_jax's readers return them"
             )
         if len(self.images) != self.grid.shape[0]:
             raise errors.GeometryError(
                 f"{len(self.images)} images for {self.grid.shape[0]} slices of the CT; "
-                "there is one for each slice"
+                "expected one image for each slice"
             )
 
     @property
     def invented(self) -> bool:
-        """Whether the frame of reference is of no scanner."""
+        """Whether the frame of reference is invented, not a scanner's."""
         return self.header.get("PositionReferenceIndicator") == INVENTED
 
-    def check(self, volume: np.ndarray, what: str) -> None:
-        """GeometryError unless `volume` lies on the CT's grid."""
+    def check(self, volume: np.ndarray, label: str) -> None:
+        """Raise a GeometryError unless `volume` [Z, Y, X] has the shape of the CT.
+
+        `label` names the volume in the message.
+        """
         if volume.shape != self.grid.shape:
             raise errors.GeometryError(
-                f"{what} is {volume.shape}, the CT {self.grid.shape}; bring it to the "
-                "CT's grid first with geometry.resample"
+                f"{label} is {volume.shape}, expected the CT's shape "
+                f"{self.grid.shape}; resample it first with geometry.resample"
             )
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep pydicom from warning, which would print values of the CT's header."""
+    """Suppress pydicom's warnings, which would print values of the CT's header."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
 
 
 def read(paths: Sequence[Path], grid: geometry.Grid) -> CtReference:
-    """The reference to the CT series in `paths`: the file of each slice, from the feet.
+    """The reference to a CT series; `paths` has one file for each slice from the feet.
 
     Raises:
-        SourceError: an image cannot be read, lies at no slice of `grid`, or has no
-            identifier that exported objects need.
-        GeometryError: `grid` is not canonical, or of another number of slices.
+        SourceError: an image cannot be read, does not lie at its slice of `grid`, or
+            lacks an identifier that exported objects need.
+        GeometryError: `grid` is not canonical, or has another number of slices.
     """
     images, headers = [], []
     for number, path in enumerate(paths):
@@ -103,7 +110,7 @@ def read(paths: Sequence[Path], grid: geometry.Grid) -> CtReference:
             if _text(header, keyword, number) != _text(headers[0], keyword, 0):
                 raise errors.SourceError(
                     f"the CT's image of slice {number + 1} from the feet has another "
-                    f"{keyword} than the first; leave the images of one scan"
+                    f"{keyword} than the first; leave only the images of one scan"
                 )
     return CtReference(
         grid, headers[0] if headers else pydicom.Dataset(), tuple(images)
@@ -119,7 +126,7 @@ def _read_header(path: Path, number: int) -> pydicom.Dataset:
                 stop_before_pixels=True,
                 specific_tags=[*HEADER, IMAGE, POSITION],
             )
-    # A damaged file may raise anything at all; its path may name the patient.
+    # A damaged file may raise any exception, and its path may name the patient.
     except Exception as error:
         raise errors.SourceError(
             f"the CT's image of slice {number + 1} from the feet cannot be read "
@@ -129,17 +136,17 @@ def _read_header(path: Path, number: int) -> pydicom.Dataset:
 
 def _text(header: pydicom.Dataset, keyword: str, number: int) -> str:
     with quietly():
-        found = str(header.get(keyword) or "")
-    if not found:
+        value = str(header.get(keyword) or "")
+    if not value:
         raise errors.SourceError(
             f"the CT's image of slice {number + 1} from the feet has no {keyword}, "
-            "which contours and dose must refer to; export the CT again"
+            "to which contours and dose must refer; export the CT again"
         )
-    return found
+    return value
 
 
 def _check_position(header: pydicom.Dataset, number: int, grid: geometry.Grid) -> None:
-    """SourceError unless the slice `number` of `grid` is nearest to the image."""
+    """Raise a SourceError unless the image lies at the slice `number` of `grid`."""
     try:
         with quietly():
             z_mm = float(header[POSITION].value[2])
@@ -149,27 +156,32 @@ def _check_position(header: pydicom.Dataset, number: int, grid: geometry.Grid) -
     if not abs(z_mm - expected_mm) < grid.spacing_mm[0] / 2:
         raise errors.SourceError(
             f"the CT's image of slice {number + 1} from the feet lies at z "
-            f"{z_mm:g} mm, the slice at {expected_mm:g} mm; give the files in the "
-            "order of the slices, from the feet"
+            f"{z_mm:g} mm, expected {expected_mm:g} mm; pass the files in the order of "
+            "the slices, from the feet up"
         )
 
 
 def invented(grid: geometry.Grid, *, patient_id: str) -> CtReference:
-    """A reference for an OpenKBP patient, whose data has no coordinates.
+    """An invented reference for an OpenKBP patient, whose data has no coordinates.
 
-    The same id and grid give the same identifiers; PositionReferenceIndicator says that
-    the frame of reference is invented. export/ct_images writes the images to it.
+    The same id and grid give the same UIDs. PositionReferenceIndicator says that the
+    frame of reference is invented. `ct_images.write` writes images for it.
+
+    Raises:
+        GeometryError: `grid` is not canonical.
+        RecordError: `patient_id` is not a valid id in DICOM.
     """
     if not re.fullmatch(r"[\w.-]{1,48}", patient_id, re.ASCII):
         raise errors.RecordError(
-            "a patient's id for DICOM has 1 to 48 ASCII letters, digits, _ . or -; "
-            f"found {len(patient_id)} characters: name the patient's folder so"
+            f"the patient's id has {len(patient_id)} characters; a patient's id for "
+            "DICOM has 1 to 48 ASCII letters, digits, _ . or -: rename the patient's "
+            "folder"
         )
-    whole = json.dumps([patient_id, dataclasses.asdict(grid)], default=float)
+    identity = json.dumps([patient_id, dataclasses.asdict(grid)], default=float)
 
-    def make(what: str) -> uid.UID:
+    def make(entity: str) -> uid.UID:
         # A UID made from a UUID (PS3.5 B.2).
-        return uid.UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{what} {whole}').int}")
+        return uid.UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{entity} {identity}').int}")
 
     header = pydicom.Dataset()
     header.PatientName, header.PatientID = f"OpenKBP^{patient_id}", patient_id
@@ -181,14 +193,14 @@ def invented(grid: geometry.Grid, *, patient_id: str) -> CtReference:
 
 
 def shared(reference: CtReference) -> pydicom.Dataset:
-    """A new data set with what an object of the same study shares with the CT."""
-    made = pydicom.Dataset()
+    """A new data set with the attributes that objects copy from the CT."""
+    dicom = pydicom.Dataset()
     with quietly():
         if CHARACTERS in reference.header:
-            made[CHARACTERS] = copy.deepcopy(reference.header[CHARACTERS])
+            dicom[CHARACTERS] = copy.deepcopy(reference.header[CHARACTERS])
         for keyword in SHARED:
             if keyword in reference.header:
-                made[keyword] = copy.deepcopy(reference.header[keyword])
+                dicom[keyword] = copy.deepcopy(reference.header[keyword])
             else:
-                setattr(made, keyword, "")
-    return made
+                setattr(dicom, keyword, "")
+    return dicom

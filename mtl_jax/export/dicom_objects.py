@@ -1,7 +1,10 @@
-"""What the exported DICOM objects have in common, and how they are written.
+"""What all exported DICOM objects have in common, and how they are written.
 
-Clauses are of DICOM PS3.3. Nothing here is shared with the readers or the phantoms:
-what writes and what reads must not be wrong in the same way.
+Input: the CT reference and the author of an object. Output: a pydicom data set with
+the common modules, and its file.
+
+Clauses are of DICOM PS3.3. No code is shared with the readers or the phantoms: an error
+there must not be hidden by the same error here.
 """
 
 import datetime
@@ -16,7 +19,7 @@ from mtl_jax.core import files
 from mtl_jax.export import author as authors
 from mtl_jax.export import ct_reference
 
-# Numbers keep so many decimals (mm): less than any reader's tolerance, and short.
+# Decimals of numbers in mm: far below any reader's tolerance, but short.
 DECIMALS = 9
 
 
@@ -29,15 +32,15 @@ def begin(
     series: str,
     description: str,
 ) -> pydicom.Dataset:
-    """An object of the CT's patient and study, in a series of its own."""
-    made = ct_reference.shared(reference)
-    made.SOPClassUID, made.SOPInstanceUID = sop_class, sop_instance
-    made.ReferringPhysicianName = ""  # of type 2; not in the allow-list
-    made.Modality, made.SeriesInstanceUID, made.SeriesNumber = modality, series, 1
-    made.SeriesDescription = description
-    made.InstanceNumber = 1
-    made.Manufacturer = "mtl_jax"
-    return made
+    """A new object of the CT's patient and study, in the series `series`."""
+    dicom = ct_reference.shared(reference)
+    dicom.SOPClassUID, dicom.SOPInstanceUID = sop_class, sop_instance
+    dicom.ReferringPhysicianName = ""  # of type 2, and not copied from the CT
+    dicom.Modality, dicom.SeriesInstanceUID, dicom.SeriesNumber = modality, series, 1
+    dicom.SeriesDescription = description
+    dicom.InstanceNumber = 1
+    dicom.Manufacturer = "mtl_jax"
+    return dicom
 
 
 def predicted(
@@ -48,8 +51,8 @@ def predicted(
     modality: str,
     sop_class: str,
 ) -> pydicom.Dataset:
-    """A new object that `author` wrote; it says so, and what it is not for."""
-    made = begin(
+    """A new object in a new series, with its author and the notice."""
+    dicom = begin(
         reference,
         modality=modality,
         sop_class=sop_class,
@@ -57,58 +60,58 @@ def predicted(
         series=new_uid(),
         description=authors.NOTICE,
     )
-    made.OperatorsName = ""
-    made.ManufacturerModelName = text(author.model)
-    made.SoftwareVersions = [text(author.version), text(author.checkpoint)]
-    made.InstanceCreationDate, made.InstanceCreationTime = date_and_time(created)
-    made.SeriesDate, made.SeriesTime = date_and_time(created)
-    return made
+    dicom.OperatorsName = ""
+    dicom.ManufacturerModelName = text(author.model)
+    dicom.SoftwareVersions = [text(author.version), text(author.checkpoint)]
+    dicom.InstanceCreationDate, dicom.InstanceCreationTime = date_and_time(created)
+    dicom.SeriesDate, dicom.SeriesTime = date_and_time(created)
+    return dicom
 
 
 def new_uid() -> uid.UID:
-    """A unique identifier made by chance: no two objects ever share one."""
+    """A new random UID."""
     return uid.generate_uid(prefix=None)
 
 
 def date_and_time(moment: datetime.datetime) -> tuple[str, str]:
-    """`moment` as DA and TM."""
+    """`moment` as values of type DA and TM (PS3.5 6.2)."""
     return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
 
 
 def text(value: str, most: int = 64) -> str:
-    """`value` in ASCII (every character set has it), of at most so many characters."""
+    """`value` in ASCII, which every character set has; at most `most` characters."""
     plain = value.encode("ascii", "replace").decode("ascii").replace("\\", "/")
     return "".join(sign if sign.isprintable() else " " for sign in plain)[:most].strip()
 
 
 def decimals(values: Iterable[float]) -> list[str]:
-    """Numbers as decimal strings (DS) of at most 16 characters."""
+    """`values` as decimal strings (DS) of at most 16 characters."""
     rounded = (round(float(value), DECIMALS) + 0.0 for value in values)
     return [valuerep.format_number_as_ds(value) for value in rounded]
 
 
 def item(**elements: object) -> pydicom.Dataset:
-    """A data set of `elements`, by keyword."""
-    made = pydicom.Dataset()
+    """A sequence item with `elements` {keyword: value}."""
+    dicom = pydicom.Dataset()
     for keyword, value in elements.items():
-        setattr(made, keyword, value)
-    return made
+        setattr(dicom, keyword, value)
+    return dicom
 
 
 def refer(sop_class: str, sop_instance: str) -> pydicom.Dataset:
-    """An item that refers to an object (table 10-11)."""
+    """A sequence item that refers to an object (table 10-11)."""
     return item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=sop_instance)
 
 
-def save(made: pydicom.Dataset, path: Path) -> None:
-    """Write `made` to `path`, whole or not at all.
+def save(dicom: pydicom.Dataset, path: Path) -> None:
+    """Write `dicom` to `path`, completely or not at all.
 
-    Implicit VR Little Endian: an element of explicit type may be too short for a
-    contour, and every system reads it.
+    The transfer syntax is Implicit VR Little Endian: every system reads it, and with an
+    explicit VR an element can be too short for a contour.
     """
     meta = dataset.FileMetaDataset()
     meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian
     meta.ImplementationVersionName = f"MTL_JAX {__version__}"[:16]
-    made.file_meta = meta
+    dicom.file_meta = meta
     with files.whole(path) as partial, ct_reference.quietly():
-        made.save_as(partial, enforce_file_format=True)
+        dicom.save_as(partial, enforce_file_format=True)

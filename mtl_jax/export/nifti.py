@@ -1,7 +1,9 @@
-"""Predicted masks and doses as NIfTI-1 files: a volume and its grid go in.
+"""Predicted masks and doses as NIfTI-1 files.
 
-A file holds one structure, not a map of labels: structures overlap (a target lies in
-another, and in organs), which one number a voxel cannot say.
+Input: a volume and its grid. Output: one .nii.gz file.
+
+A file holds one structure, not a label map: structures overlap (targets lie inside each
+other and inside organs), and a label map has only one number for each voxel.
 """
 
 import gzip
@@ -14,10 +16,10 @@ from mtl_jax.core import errors, files, geometry
 from mtl_jax.export import author as authors
 
 SUFFIX = ".nii.gz"
-# Coordinates are those of the scanner, as the CT's.
+# Code of scanner coordinates, which are those of the CT.
 SCANNER = 1
-# Coordinates here grow to the left, posterior and head (LPS), NIfTI's to the right,
-# anterior and head (RAS).
+# Our coordinates grow to the left, posterior and head (LPS), those of NIfTI to the
+# right, anterior and head (RAS).
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -25,17 +27,20 @@ def write(path: Path, volume: np.ndarray, grid: geometry.Grid) -> None:
     """Write `volume` [Z, Y, X] on `grid` to `path` (.nii.gz).
 
     A mask (bool) is stored as uint8, a dose in Gy as float32. The same volume gives the
-    same bytes, and the file is written whole or not at all.
+    same bytes. The file is written completely or not at all.
 
     Raises:
         GeometryError: the volume is not on the grid.
-        RecordError: the volume is neither bool nor floating, or `path` is not .nii.gz.
+        RecordError: the volume is neither bool nor float, or `path` is not .nii.gz.
     """
     if not path.name.endswith(SUFFIX):
-        raise errors.RecordError(f"a NIfTI file here is called *{SUFFIX}")
+        raise errors.RecordError(
+            f"the NIfTI file is called {path.name}, expected a name *{SUFFIX}"
+        )
     if volume.shape != grid.shape:
         raise errors.GeometryError(
-            f"volume {volume.shape} is not on a grid {grid.shape}"
+            f"the volume is {volume.shape}, expected the grid's shape {grid.shape}; "
+            "resample it first with geometry.resample"
         )
     if volume.dtype == np.bool_:
         stored = volume.astype(np.uint8)
@@ -43,16 +48,16 @@ def write(path: Path, volume: np.ndarray, grid: geometry.Grid) -> None:
         stored = volume.astype(np.float32)
     else:
         raise errors.RecordError(
-            f"a volume of {volume.dtype} is neither a mask (bool) nor a dose (float32)"
+            f"the volume is {volume.dtype}, expected a mask (bool) or a dose (float32)"
         )
-    # NIfTI's arrays are [x, y, z]; the grid's matrix takes (z, y, x).
+    # NIfTI arrays are [X, Y, Z]; the affine of the grid takes (z, y, x).
     affine = LPS_TO_RAS @ grid.affine[:, [2, 1, 0, 3]]
     image = nibabel.Nifti1Image(stored.transpose(2, 1, 0), affine)
     image.set_sform(affine, code=SCANNER)
     image.set_qform(affine, code=SCANNER)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = authors.NOTICE.encode("ascii")
-    # Neither a name nor the clock goes into it.
+    # The gzip header holds neither a file name nor a time.
     packed = gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
     with files.whole(path) as partial:
         partial.write_bytes(packed)

@@ -1,8 +1,8 @@
 """Predicted contours as a DICOM RT Structure Set (PS3.3 A.19).
 
-Goes in: masks on the CT's grid. Comes out: one file with an ROI a structure, named
-after TG-263, unapproved, its closed contours on the CT's slices. A hole is a contour
-inside another, which most systems read. Our reader gives back the same voxels.
+Input: masks on the CT's grid. Output: one file with an ROI for each structure, named
+after TG-263, unapproved, with closed contours on the CT's slices. A hole is a contour
+inside another, which most systems read. Our reader reads the same voxels back.
 """
 
 import datetime
@@ -17,12 +17,12 @@ from mtl_jax.core import contour_geometry, errors, geometry, sites
 from mtl_jax.export import author as authors
 from mtl_jax.export import ct_reference, dicom_objects
 
-LABEL = "AI, NOT CLINICAL"  # all that fits into the 16 characters of a label
-DECIMALS = 3  # of coordinates in mm; more makes values longer than a DS may be
-# A retired class that systems still name where a study is referred to (C.8.8.5.4).
+LABEL = "AI, NOT CLINICAL"  # 16 characters, the most that a label (SH) holds
+DECIMALS = 3  # of coordinates in mm; with more, a DS could exceed 16 characters
+# Detached Study Management: retired, but still the class of a referenced study
+# (C.8.8.5.4).
 STUDY = "1.2.840.10008.3.1.2.3.1"
-# A target's name after TG-263 begins with what it is; other targets are treated as
-# clinical ones.
+# The name of a target after TG-263 begins with its type. Without one it is a CTV.
 TARGETS = ("GTV", "CTV", "PTV")
 
 
@@ -35,55 +35,66 @@ def write(
     author: authors.Author,
     created: datetime.datetime,
 ) -> None:
-    """Write `masks` {structure of `site`: bool [Z, Y, X]} on the grid of `reference`.
+    """Write `masks` {structure of `site`: bool [Z, Y, X]}, on the grid of `reference`.
 
-    An empty mask is an ROI without contours. Every call makes a new object and series.
+    An empty mask becomes an ROI without contours. Every call makes a new object and
+    series.
 
     Raises:
         ConfigError: `site` has no such structure.
         GeometryError: a mask is not on the CT's grid.
-        RecordError: a mask is not of bool, or there is none.
+        RecordError: a mask is not bool, or there is no mask.
     """
     structures = [site.structure(name) for name in masks]
     if not structures:
-        raise errors.RecordError("no contours to write: this role predicts none")
+        raise errors.RecordError(
+            "there are no contours to write; use a role that predicts contours"
+        )
     for name, mask in masks.items():
-        reference.check(mask, f"the mask of {name}")
-        if mask.dtype != np.bool_:
-            raise errors.RecordError(
-                f"the mask of {name} is {mask.dtype}, expected bool: apply the "
-                "threshold first"
-            )
-    made = dicom_objects.predicted(
+        _check_mask(name, mask, reference)
+    dicom = dicom_objects.predicted(
         reference,
         author,
         created,
         modality="RTSTRUCT",
         sop_class=uid.RTStructureSetStorage,
     )
-    made.StructureSetLabel = LABEL
-    made.StructureSetName = authors.NOTICE
-    made.StructureSetDescription = dicom_objects.text(author.statement, 1024)
-    made.StructureSetDate, made.StructureSetTime = dicom_objects.date_and_time(created)
-    made.ApprovalStatus = "UNAPPROVED"
-    made.ReferencedFrameOfReferenceSequence = [_referenced_frame(reference)]
+    dicom.StructureSetLabel = LABEL
+    dicom.StructureSetName = authors.NOTICE
+    dicom.StructureSetDescription = dicom_objects.text(author.statement, 1024)
+    date, time = dicom_objects.date_and_time(created)
+    dicom.StructureSetDate, dicom.StructureSetTime = date, time
+    dicom.ApprovalStatus = "UNAPPROVED"
+    dicom.ReferencedFrameOfReferenceSequence = [_referenced_frame(reference)]
     numbered = list(enumerate(structures, 1))
-    made.StructureSetROISequence = [
-        _roi(number, one, reference, author) for number, one in numbered
+    dicom.StructureSetROISequence = [
+        _roi(number, structure, reference, author) for number, structure in numbered
     ]
-    made.ROIContourSequence = [
-        _drawn(number, one, masks[one.name], reference) for number, one in numbered
+    dicom.ROIContourSequence = [
+        _roi_contour(number, structure, masks[structure.name], reference)
+        for number, structure in numbered
     ]
-    made.RTROIObservationsSequence = [
+    dicom.RTROIObservationsSequence = [
         dicom_objects.item(
             ObservationNumber=number,
             ReferencedROINumber=number,
-            RTROIInterpretedType=interpreted_type(one),
+            RTROIInterpretedType=interpreted_type(structure),
             ROIInterpreter="",
         )
-        for number, one in numbered
+        for number, structure in numbered
     ]
-    dicom_objects.save(made, path)
+    dicom_objects.save(dicom, path)
+
+
+def _check_mask(
+    name: str, mask: np.ndarray, reference: ct_reference.CtReference
+) -> None:
+    reference.check(mask, f"the mask of {name}")
+    if mask.dtype != np.bool_:
+        raise errors.RecordError(
+            f"the mask of {name} is {mask.dtype}, expected bool; apply the threshold "
+            "first"
+        )
 
 
 def interpreted_type(structure: sites.Structure) -> str:
@@ -95,7 +106,7 @@ def interpreted_type(structure: sites.Structure) -> str:
 
 
 def _referenced_frame(reference: ct_reference.CtReference) -> pydicom.Dataset:
-    """The frame of reference, study, series and all images of the CT."""
+    """An item with the frame of reference, study, series and images of the CT."""
     header = reference.header
     series = dicom_objects.item(
         SeriesInstanceUID=header.SeriesInstanceUID,
@@ -129,31 +140,31 @@ def _roi(
     )
 
 
-def _drawn(
+def _roi_contour(
     number: int,
     structure: sites.Structure,
     mask: np.ndarray,
     reference: ct_reference.CtReference,
 ) -> pydicom.Dataset:
-    """The item of an ROI with its colour and, if it has any, its contours."""
-    made = dicom_objects.item(
+    """The colour of an ROI and, unless its mask is empty, its contours (C.8.8.6)."""
+    dicom = dicom_objects.item(
         ROIDisplayColor=list(structure.colour), ReferencedROINumber=number
     )
     contours = contour_geometry.from_mask(mask, reference.grid)
-    # Without an item the sequence would be there and empty (type 3: leave it out).
+    # The sequence is of type 3: left out, not empty, if there are no contours.
     if contours:
-        made.ContourSequence = [
-            _contour(place, contour.points_mm, reference)
-            for place, contour in enumerate(contours, 1)
+        dicom.ContourSequence = [
+            _contour(contour_number, contour.points_mm, reference)
+            for contour_number, contour in enumerate(contours, 1)
         ]
-    return made
+    return dicom
 
 
 def _contour(
     number: int, points_mm: np.ndarray, reference: ct_reference.CtReference
 ) -> pydicom.Dataset:
-    """A closed contour [P, 3] and the image that it lies on."""
-    made = dicom_objects.item(
+    """The item of a closed contour [P, 3], (x, y, z) in mm, and of its image."""
+    dicom = dicom_objects.item(
         ContourNumber=number,
         ContourImageSequence=[_image(reference.images[_slice(points_mm, reference)])],
         ContourGeometricType="CLOSED_PLANAR",
@@ -162,16 +173,17 @@ def _contour(
     values = np.round(points_mm, DECIMALS).ravel() + 0.0  # -0 becomes 0
     content = "\\".join(map(str, values.tolist())).encode("ascii")
     content += b" " * (len(content) % 2)
-    # As the bytes that the file will have: pydicom would make a number and a text again
-    # of each value, which takes longer than all the rest.
-    made.set_original_encoding(True, True, charset.default_encoding)
+    # Stored as raw bytes: pydicom would convert each value to a number and back to
+    # text, which takes longer than everything else.
+    dicom.set_original_encoding(True, True, charset.default_encoding)
     key = tag.Tag("ContourData")
-    made[key] = dataelem.RawDataElement(
+    dicom[key] = dataelem.RawDataElement(
         key, "DS", len(content), content, 0, is_implicit_VR=True, is_little_endian=True
     )
-    return made
+    return dicom
 
 
 def _slice(points_mm: np.ndarray, reference: ct_reference.CtReference) -> int:
+    """Index of the CT slice that the contour `points_mm` lies on."""
     grid: geometry.Grid = reference.grid
     return round(float(grid.to_index(points_mm[0])[0]))

@@ -1,4 +1,4 @@
-"""What the tests of exports have in common: a small CT, who predicted, and readers."""
+"""Shared by the tests of exports: a small CT, an author, masks, and readers."""
 
 import datetime
 import pathlib
@@ -15,7 +15,7 @@ from mtl_jax.sources.phantom import dicom_cohort, male_pelvis
 
 # Voxel centres at x 10, 13, ... 25, y -20, -18, ... -12, z 100, 105, 110, 115 mm.
 GRID = geometry.Grid((4, 5, 6), (5.0, 2.0, 3.0), (10.0, -20.0, 100.0))
-# Spacings that are no short decimals, so that coordinates have to be rounded.
+# Spacings with many decimals, so that coordinates have to be rounded.
 ODD = geometry.Grid((5, 23, 31), (2.9999, 0.9765625, 1.1718751), (-17.3, 41.77, -203.1))
 POSITIONS = ("HFS", "HFP", "FFS", "FFP")
 AUTHOR = author.Author("multi (prostate)", "9.8.7", "c0ffee" * 10)
@@ -26,9 +26,12 @@ SITE = sites.PROSTATE
 def write_ct(
     folder: pathlib.Path, grid: geometry.Grid = GRID, position: str = "HFS"
 ) -> tuple[np.ndarray, list[pathlib.Path]]:
-    """A CT [Z, Y, X] in HU, scanned in `position`, in `folder`; its files, shuffled."""
+    """Write a CT, scanned in `position`, into `folder`.
+
+    Returns the CT [Z, Y, X] in HU, and its files, not in the order of slices.
+    """
     hu = np.random.default_rng(5).integers(-1000, 1500, grid.shape).astype(np.float32)
-    # The phantom's own contours and dose, which are thrown away.
+    # The phantom needs contours and a dose, which are deleted below.
     first = np.zeros(grid.shape, bool)
     first[0, 0, 0] = True
     pelvis = male_pelvis.Pelvis(grid, hu, {"Bladder": first}, grid, hu + 1001)
@@ -44,13 +47,13 @@ def read_ct(folder: pathlib.Path) -> ct_series.Series:
 
 
 def reference(folder: pathlib.Path) -> ct_reference.CtReference:
-    """The reference to the CT in `folder`, as the command makes it."""
+    """The reference to the CT in `folder`, as `predict` makes it."""
     ct = read_ct(folder)
     return ct_reference.read([file.path for file in ct.files], ct.grid)
 
 
 def change(path: pathlib.Path, **elements: object) -> None:
-    """Set elements of a file, or leave those out that are None."""
+    """Set elements of a file, or delete those that are None."""
     changed = pydicom.dcmread(path)
     for keyword, value in elements.items():
         if value is None:
@@ -61,7 +64,7 @@ def change(path: pathlib.Path, **elements: object) -> None:
 
 
 def some_masks(grid: geometry.Grid) -> dict[str, np.ndarray]:
-    """Masks with holes, islands, single voxels, touching corners, along all borders."""
+    """Masks with holes, islands, single voxels and touching corners, at all borders."""
     rng = np.random.default_rng(11)
     z, y, x = grid.shape
     masks = {
@@ -71,7 +74,7 @@ def some_masks(grid: geometry.Grid) -> dict[str, np.ndarray]:
         "Femur_L": np.zeros(grid.shape, bool),
         "Femur_R": np.zeros(grid.shape, bool),
     }
-    # An island in a hole, on two slices that do not follow each other.
+    # An island in a hole, on two slices that are not neighbours.
     ring = masks["Femur_L"]
     ring[[0, z - 1], 0:5, 0:5] = True
     ring[[0, z - 1], 1:4, 1:4] = False
@@ -84,7 +87,7 @@ def some_masks(grid: geometry.Grid) -> dict[str, np.ndarray]:
 
 
 def decimals(path: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """Keyword and text of each DS value in a file, as the bytes have it."""
+    """Keyword and text of each DS value in a file, as stored."""
 
     def visit(dataset: pydicom.Dataset) -> Iterator[tuple[str, str]]:
         for key in list(dataset.keys()):

@@ -1,4 +1,4 @@
-"""References to a CT: its images in order, and nothing of it that is not listed."""
+"""References to a CT: its images in order, and only the listed attributes."""
 
 import numpy as np
 import pydicom
@@ -13,17 +13,17 @@ HEIGHTS = [100, 105, 110, 115]  # of exported.GRID
 
 
 @pytest.mark.parametrize("position", exported.POSITIONS)
-def test_images_are_in_the_order_of_slices_however_the_patient_lay(tmp_path, position):
+def test_images_are_in_the_order_of_slices_in_every_position(tmp_path, position):
     _, paths = exported.write_ct(tmp_path / "ct", position=position)
     made = exported.reference(tmp_path / "ct")
     headers = [pydicom.dcmread(path) for path in paths]
-    by_height = {one.ImagePositionPatient[2]: one.SOPInstanceUID for one in headers}
+    by_height = {h.ImagePositionPatient[2]: h.SOPInstanceUID for h in headers}
     assert made.images == tuple(by_height[z] for z in HEIGHTS)
     assert not made.invented
     assert made.header.FrameOfReferenceUID == headers[0].FrameOfReferenceUID
 
 
-# Planted in the CT, and to be found nowhere.
+# Written into the CT; must not be in any exported file.
 SECRETS = {
     "InstitutionName": "Milliways",
     "InstitutionAddress": "Ursa Minor Beta",
@@ -40,7 +40,7 @@ SECRETS = {
     "StationName": "deepthought",
     "DeviceSerialNumber": "sn-4242",
 }
-KEPT = {
+COPIED = {
     "PatientName": "Dent^Arthur",
     "PatientID": "ID-77",
     "PatientBirthDate": "19520311",
@@ -52,11 +52,11 @@ KEPT = {
 }
 
 
-def test_only_what_is_listed_leaves_the_ct(tmp_path):
+def test_only_listed_attributes_are_copied_from_the_ct(tmp_path):
     _, paths = exported.write_ct(tmp_path / "ct")
     for path in paths:
         changed = pydicom.dcmread(path)
-        for keyword, value in (SECRETS | KEPT).items():
+        for keyword, value in (SECRETS | COPIED).items():
             setattr(changed, keyword, value)
         block = changed.private_block(0x0041, "prefect private", create=True)
         block.add_new(0x01, "LO", "private secret")
@@ -66,25 +66,27 @@ def test_only_what_is_listed_leaves_the_ct(tmp_path):
     made = exported.reference(tmp_path / "ct")
     read = {*ct_reference.HEADER, ct_reference.IMAGE, ct_reference.POSITION}
     assert set(made.header.dir()) <= read
-    # A header made elsewhere may hold more than the list; no more is copied.
+    # Even of a header with other attributes, only the listed ones are copied.
     full = ct_reference.CtReference(made.grid, pydicom.dcmread(paths[0]), made.images)
     masks = exported.some_masks(exported.GRID)
-    who = {"author": exported.AUTHOR, "created": exported.CREATED}
+    options = {"author": exported.AUTHOR, "created": exported.CREATED}
     for number, reference in enumerate((made, full)):
         contours = tmp_path / f"out{number}" / "contours.dcm"
         dose = tmp_path / f"out{number}" / "dose.dcm"
-        rtstruct.write(contours, masks, reference, site=exported.SITE, **who)
-        rtdose.write(dose, np.ones(exported.GRID.shape, np.float32), reference, **who)
-        words = [*SECRETS.values(), "prefect", "private secret", "slartibart"]
+        rtstruct.write(contours, masks, reference, site=exported.SITE, **options)
+        rtdose.write(
+            dose, np.ones(exported.GRID.shape, np.float32), reference, **options
+        )
+        secrets = [*SECRETS.values(), "prefect", "private secret", "slartibart"]
         for path in (contours, dose):
             content = path.read_bytes()
-            assert not [word for word in words if word.encode() in content]
-            found = pydicom.dcmread(path)
-            assert {name: str(found[name].value) for name in KEPT} == KEPT
-            assert found.ReferringPhysicianName == found.OperatorsName == ""
+            assert not [secret for secret in secrets if secret.encode() in content]
+            dicom = pydicom.dcmread(path)
+            assert {name: str(dicom[name].value) for name in COPIED} == COPIED
+            assert dicom.ReferringPhysicianName == dicom.OperatorsName == ""
             for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
-                assert found[keyword].value == made.header[keyword].value
-            assert found.SeriesInstanceUID != made.header.SeriesInstanceUID
+                assert dicom[keyword].value == made.header[keyword].value
+            assert dicom.SeriesInstanceUID != made.header.SeriesInstanceUID
 
 
 @pytest.mark.parametrize(
@@ -112,9 +114,9 @@ def test_names_keep_their_characters(tmp_path, characters, name):
         author=exported.AUTHOR,
         created=exported.CREATED,
     )
-    found = pydicom.dcmread(path)
-    assert str(found.PatientName) == name
-    assert found.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints > 3
+    dicom = pydicom.dcmread(path)
+    assert str(dicom.PatientName) == name
+    assert dicom.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints > 3
 
 
 def test_a_name_in_undeclared_characters_keeps_its_bytes(tmp_path):
@@ -155,7 +157,7 @@ def test_files_in_another_order_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "keyword", ["FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 )
-def test_without_an_identifier_there_is_nothing_to_refer_to(tmp_path, keyword):
+def test_missing_and_inconsistent_identifiers_are_refused(tmp_path, keyword):
     exported.write_ct(tmp_path / "ct")
     ct = exported.read_ct(tmp_path / "ct")
     paths = [file.path for file in ct.files]
@@ -167,7 +169,7 @@ def test_without_an_identifier_there_is_nothing_to_refer_to(tmp_path, keyword):
         ct_reference.read(paths, ct.grid)
 
 
-def test_an_invented_reference_follows_from_id_and_grid_and_says_so():
+def test_an_invented_reference_follows_from_id_and_grid():
     made = ct_reference.invented(exported.GRID, patient_id="pt_1")
     again = ct_reference.invented(exported.GRID, patient_id="pt_1")
     assert made == again and made.invented
@@ -175,7 +177,7 @@ def test_an_invented_reference_follows_from_id_and_grid_and_says_so():
     assert "INVENTED" in made.header.PositionReferenceIndicator
     uids = [made.header.FrameOfReferenceUID, made.header.StudyInstanceUID]
     uids += [made.header.SeriesInstanceUID, *made.images]
-    assert len(set(uids)) == 3 + 4 and all(uid.UID(one).is_valid for one in uids)
+    assert len(set(uids)) == 3 + 4 and all(uid.UID(value).is_valid for value in uids)
     other = ct_reference.invented(exported.GRID, patient_id="pt_2")
     moved = geometry.Grid(exported.GRID.shape, exported.GRID.spacing_mm)
     assert not set(other.images) & set(made.images)
@@ -184,7 +186,7 @@ def test_an_invented_reference_follows_from_id_and_grid_and_says_so():
 
 
 @pytest.mark.parametrize("patient_id", ["", "a\\b", "pt^1", "x" * 49, "Jörg"])
-def test_an_id_that_is_no_dicom_text_is_refused(patient_id):
+def test_an_id_that_is_invalid_in_dicom_is_refused(patient_id):
     with pytest.raises(errors.RecordError, match="patient's id for DICOM has 1 to 48"):
         ct_reference.invented(exported.GRID, patient_id=patient_id)
 
@@ -196,7 +198,7 @@ def test_a_turned_grid_is_refused():
         ct_reference.CtReference(grid, pydicom.Dataset(), ("1.2",))
 
 
-def test_an_openkbp_patients_ct_comes_back_from_its_images(tmp_path):
+def test_an_openkbp_patients_ct_is_read_back_from_its_images(tmp_path):
     made = ct_reference.invented(exported.ODD, patient_id="pt_1")
     hu = np.random.default_rng(2).integers(-1024, 31700, exported.ODD.shape)
     hu = hu.astype(np.float32)
@@ -209,14 +211,14 @@ def test_an_openkbp_patients_ct_comes_back_from_its_images(tmp_path):
     assert ct.files[0].path.name == "CT.0001.dcm"
     first = pydicom.dcmread(ct.files[0].path)
     assert first.SeriesDescription == "OpenKBP CT, frame of reference is invented"
-    # Less than nothing is nothing, parts of a HU are rounded, more than fits is cut.
+    # Values are rounded to integer HU and clipped to what 16 bits hold.
     odd = np.resize(np.float32([-3024, 0.6, 1e6]), hu.shape)
     ct_images.write(tmp_path / "odd", odd, made)
-    found = exported.read_ct(tmp_path / "odd").hu
-    assert found.reshape(-1)[:3].tolist() == [-1024, 1, 65535 - 1024]
+    stored = exported.read_ct(tmp_path / "odd").hu
+    assert stored.reshape(-1)[:3].tolist() == [-1024, 1, 65535 - 1024]
 
 
-def test_images_are_only_written_where_there_are_none(tmp_path):
+def test_images_are_only_written_for_an_invented_reference(tmp_path):
     hu, _ = exported.write_ct(tmp_path / "ct")
     made = exported.reference(tmp_path / "ct")
     with pytest.raises(errors.RecordError, match="has images of its own"):

@@ -1,4 +1,4 @@
-"""What all exported objects have in common: valid, and whole or not there at all."""
+"""All exported DICOM objects: valid, and written completely or not at all."""
 
 import functools
 import itertools
@@ -17,15 +17,15 @@ import pytest
 from mtl_jax.export import ct_images, ct_reference, dicom_objects, rtdose, rtstruct
 from tests.export import exported
 
-WHO = {"author": exported.AUTHOR, "created": exported.CREATED}
+OPTIONS = {"author": exported.AUTHOR, "created": exported.CREATED}
 
 
 def write_all(folder: pathlib.Path, reference: ct_reference.CtReference) -> None:
     """Contours, a dose without a plan, and one with a plan."""
     masks = exported.some_masks(reference.grid)
-    rtstruct.write(folder / "RS.dcm", masks, reference, site=exported.SITE, **WHO)
+    rtstruct.write(folder / "RS.dcm", masks, reference, site=exported.SITE, **OPTIONS)
     dose_gy = np.random.default_rng(1).random(reference.grid.shape, np.float32) * 70
-    write = functools.partial(rtdose.write, dose_gy=dose_gy, **WHO)
+    write = functools.partial(rtdose.write, dose_gy=dose_gy, **OPTIONS)
     write(folder / "RD.dcm", reference=reference)
     plan = pydicom.Dataset()
     plan.SOPClassUID, plan.SOPInstanceUID = pydicom.uid.RTPlanStorage, "1.2.3"
@@ -45,7 +45,7 @@ def references(folder: pathlib.Path) -> dict[str, ct_reference.CtReference]:
 
 
 def errors_of_dciodvfy(path: pathlib.Path) -> tuple[str, list[str]]:
-    """What it took the file for, and its complaints that are no mere warning."""
+    """The object type that dciodvfy recognised, and its errors, without warnings."""
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
     lines = (done.stdout + done.stderr).splitlines()
     assert done.returncode == 0 or "Error" in "\n".join(lines), lines
@@ -70,16 +70,16 @@ def test_dciodvfy_finds_no_error(tmp_path):
             checked.append(("CTImage", folder / "CT" / "CT.0003.dcm"))
         for kind, path in checked:
             assert errors_of_dciodvfy(path) == (kind, []), f"{name} {path.name}"
-    # It would find one: the dose of a plan that names none.
+    # It does find an error: the dose of a plan without a reference to the plan.
     wrong = pydicom.dcmread(folder / "RD.dcm")
     wrong.DoseSummationType = "PLAN"
     wrong.save_as(tmp_path / "wrong.dcm")
-    _, found = errors_of_dciodvfy(tmp_path / "wrong.dcm")
-    assert len(found) == 1 and "ReferencedRTPlanSequence" in found[0]
+    _, complaints = errors_of_dciodvfy(tmp_path / "wrong.dcm")
+    assert len(complaints) == 1 and "ReferencedRTPlanSequence" in complaints[0]
 
 
-def test_all_that_the_standard_asks_for_is_there(tmp_path):
-    """Its tables as highdicom has them: newer than dciodvfy's, with PLAN_OVERVIEW."""
+def test_all_required_attributes_are_present(tmp_path):
+    """Against highdicom's tables of the standard: they know PLAN_OVERVIEW."""
     highdicom = pytest.importorskip("highdicom", reason="no highdicom")
     tables = pathlib.Path(highdicom.__file__).parent / "_standard"
     if not (tables / "module_attribute_map.json").is_file():
@@ -89,30 +89,31 @@ def test_all_that_the_standard_asks_for_is_there(tmp_path):
         for name in ("iod_module", "module_attribute")
     )
     write_all(tmp_path, ct_reference.invented(exported.ODD, patient_id="pt_1"))
-    asked = set()
+    required = set()
     for kind, pattern in (("rt-structure-set", "RS*"), ("rt-dose", "RD*")):
-        # Mandatory, or, in a dose with pixels, asked for; no frame was extracted.
-        named = {one["key"] for one in modules[kind] if one["usage"] in "MC"}
-        named -= {"frame-extraction"}
+        # Mandatory modules, and conditional ones apart from frame extraction.
+        keys = {module["key"] for module in modules[kind] if module["usage"] in "MC"}
+        keys -= {"frame-extraction"}
         for path in tmp_path.glob(pattern):
-            made = pydicom.dcmread(path)
-            for one in itertools.chain(*(attributes[key] for key in named)):
-                for item in within(made, one["path"]):
-                    if one["type"] in ("1", "2"):
-                        asked.add(one["keyword"])
-                        assert one["keyword"] in item, one
-                    if one["type"] == "1":
-                        assert item[one["keyword"]].value not in ("", None), one
-    assert {"PlanOverviewIndex", "TreatmentSite", "StructureSetLabel"} < asked
-    assert len(asked) > 50
+            dicom = pydicom.dcmread(path)
+            for attribute in itertools.chain(*(attributes[key] for key in keys)):
+                keyword = attribute["keyword"]
+                for item in within(dicom, attribute["path"]):
+                    if attribute["type"] in ("1", "2"):
+                        required.add(keyword)
+                        assert keyword in item, attribute
+                    if attribute["type"] == "1":
+                        assert item[keyword].value not in ("", None), attribute
+    assert {"PlanOverviewIndex", "TreatmentSite", "StructureSetLabel"} < required
+    assert len(required) > 50
 
 
-def within(made: pydicom.Dataset, path: list[str]) -> list[pydicom.Dataset]:
-    """The items that the sequences `path` lead to; the data set itself without any."""
+def within(dicom: pydicom.Dataset, path: list[str]) -> list[pydicom.Dataset]:
+    """The items of the nested sequences `path`; the data set itself if it is empty."""
     if not path:
-        return [made]
-    found = [within(one, path[1:]) for one in made.get(path[0]) or []]
-    return list(itertools.chain(*found))
+        return [dicom]
+    items = [within(item, path[1:]) for item in dicom.get(path[0]) or []]
+    return list(itertools.chain(*items))
 
 
 def test_every_value_is_valid_for_its_type(tmp_path):
@@ -138,11 +139,11 @@ def test_every_value_is_valid_for_its_type(tmp_path):
         ("ab  cd", 4, "ab"),
     ],
 )
-def test_text_fits_every_character_set(text, most, expected):
+def test_text_fits_into_every_character_set(text, most, expected):
     assert dicom_objects.text(text, most) == expected
 
 
-def test_decimals_are_short_and_exact_enough():
+def test_decimals_are_short_and_accurate():
     values = [0.1 + 0.2, -1e5 / 3, 12345.123456789123, -0.0, 7]
     texts = dicom_objects.decimals(values)
     assert texts[0] == "0.3" and texts[3:] == ["0.0", "7.0"]
@@ -150,7 +151,7 @@ def test_decimals_are_short_and_exact_enough():
     np.testing.assert_allclose([float(text) for text in texts], values, atol=1e-8)
 
 
-def test_an_error_leaves_what_was_there(tmp_path, monkeypatch):
+def test_an_error_leaves_existing_files_unchanged(tmp_path, monkeypatch):
     reference = ct_reference.invented(exported.GRID, patient_id="pt_1")
     write_all(tmp_path, reference)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -166,8 +167,8 @@ def test_an_error_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("half", [0.0, 0.5, 0.99])
-def test_killed_while_writing_nothing_is_there(tmp_path, half):
-    """The process is killed by the system when this part of the file is written."""
+def test_a_process_killed_while_writing_leaves_no_file(tmp_path, half):
+    """The process is killed when this part of a file is written."""
     program = (
         "import os, pathlib, signal, sys, pydicom\n"
         "from mtl_jax.export import ct_reference\n"
@@ -184,7 +185,7 @@ def test_killed_while_writing_nothing_is_there(tmp_path, half):
     root = pathlib.Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=root)
     assert done.returncode == -signal.SIGKILL
-    # No file under a final name, and what is left is written over by the next call.
+    # There is no file under its final name, and the next call overwrites the rest.
     assert os.listdir(tmp_path) == ["RS.dcm.tmp"]
     write_all(tmp_path, ct_reference.invented(exported.GRID, patient_id="pt_1"))
     names = ["RD.dcm", "RD.plan.dcm", "RS.dcm"]

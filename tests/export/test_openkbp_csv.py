@@ -1,4 +1,4 @@
-"""A submission read back by our own source reader, and with pandas' plain meaning."""
+"""A submission, read back by our reader and by the definition of the format."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from mtl_jax.sources.openkbp import provided_data as source
 def some_dose(rng, voxels=2000):
     dose = np.zeros(openkbp_csv.SHAPE, np.float32)
     chosen = rng.choice(dose.size, voxels, replace=False)
-    # All magnitudes, with all their bits.
+    # All magnitudes, with all bits in use.
     dose.reshape(-1)[chosen] = (80 * rng.random(voxels) ** 8).astype(np.float32)
     return dose
 
@@ -37,18 +37,18 @@ def members(path):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_our_reader_gives_the_same_float32_back(rng, tmp_path):
+def test_our_reader_reads_the_same_float32_back(rng, tmp_path):
     doses = {"pt_201": some_dose(rng), "pt_7": some_dose(rng)}
     path = tmp_path / "new" / "submission.zip"
     assert openkbp_csv.write(doses.items(), path) == 2
     written = members(path)
-    assert list(written) == ["pt_201.csv", "pt_7.csv"]  # flat, one a patient
+    assert list(written) == ["pt_201.csv", "pt_7.csv"]  # flat, one for each patient
     for patient, dose in doses.items():
         np.testing.assert_array_equal(read_back(written[f"{patient}.csv"]), dose)
     assert [p.name for p in path.parent.iterdir()] == ["submission.zip"]
 
 
-def test_axes_by_hand():
+def test_axes_worked_by_hand():
     dose = np.zeros(openkbp_csv.SHAPE, np.float32)
     dose[127, 0, 0] = 1.5  # uppermost slice, most anterior row, rightmost column
     dose[0, 2, 3] = 0.1  # lowest slice
@@ -76,7 +76,7 @@ def test_the_same_doses_give_the_same_bytes(rng, tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_no_dose_at_all_is_a_header():
+def test_a_dose_of_zero_is_only_a_header():
     assert openkbp_csv.csv_bytes(np.zeros(openkbp_csv.SHAPE, np.float32)) == b",data\n"
 
 
@@ -98,7 +98,7 @@ def bad(value):
         ([("../pt_1", bad(1))], "cannot be submitted"),
     ],
 )
-def test_what_cannot_be_submitted_leaves_nothing_behind(tmp_path, doses, message):
+def test_a_refused_submission_leaves_the_previous_file(tmp_path, doses, message):
     path = tmp_path / "submission.zip"
     path.write_bytes(b"the one before")
     with pytest.raises(errors.RecordError, match=message):

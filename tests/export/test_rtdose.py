@@ -1,4 +1,4 @@
-"""Exported doses: by hand, through our reader, and through SimpleITK."""
+"""Exported doses: worked by hand, and read by our reader and by SimpleITK."""
 
 import functools
 
@@ -19,7 +19,7 @@ write = functools.partial(
 
 
 def some_dose(grid: geometry.Grid, highest_gy: float = 78.3) -> np.ndarray:
-    """A dose [Z, Y, X] float32 of which no two voxels are alike, and some are 0."""
+    """A dose [Z, Y, X] float32 with different values in all voxels, and some zeros."""
     dose = np.random.default_rng(3).random(grid.shape, np.float32)
     dose *= np.float32(highest_gy) / dose.max()
     dose[:, 0, 0] = 0
@@ -27,14 +27,14 @@ def some_dose(grid: geometry.Grid, highest_gy: float = 78.3) -> np.ndarray:
 
 
 def a_plan(reference: ct_reference.CtReference, **changes: object) -> pydicom.Dataset:
-    made = pydicom.Dataset()
-    made.SOPClassUID, made.SOPInstanceUID = uid.RTPlanStorage, "1.2.826.0.1.77"
-    made.PatientID = reference.header.PatientID
-    made.StudyInstanceUID = reference.header.StudyInstanceUID
-    made.FrameOfReferenceUID = reference.header.FrameOfReferenceUID
+    dicom = pydicom.Dataset()
+    dicom.SOPClassUID, dicom.SOPInstanceUID = uid.RTPlanStorage, "1.2.826.0.1.77"
+    dicom.PatientID = reference.header.PatientID
+    dicom.StudyInstanceUID = reference.header.StudyInstanceUID
+    dicom.FrameOfReferenceUID = reference.header.FrameOfReferenceUID
     for keyword, value in changes.items():
-        setattr(made, keyword, value)
-    return made
+        setattr(dicom, keyword, value)
+    return dicom
 
 
 @pytest.fixture
@@ -43,64 +43,65 @@ def reference(tmp_path) -> ct_reference.CtReference:
     return exported.reference(tmp_path / "ct")
 
 
-def test_voxels_are_where_they_are_by_hand(tmp_path, reference):
+def test_voxels_match_those_worked_by_hand(tmp_path, reference):
     dose_gy = np.zeros(exported.GRID.shape, np.float32)
     dose_gy[3, 1, 2] = 60  # x 16, y -18, z 115
     dose_gy[0, 4, 5] = 15  # x 25, y -12, z 100
     write(tmp_path / "a.dcm", dose_gy, reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.ImagePositionPatient == [10, -20, 100]  # the centre of the first voxel
-    assert made.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
-    assert made.PixelSpacing == [2, 3]  # between rows, then between columns
-    assert made.GridFrameOffsetVector == [0, 5, 10, 15]
-    assert made.FrameIncrementPointer == 0x3004000C
-    assert (made.NumberOfFrames, made.Rows, made.Columns) == (4, 5, 6)
-    assert made.pixel_array.dtype == np.uint16
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.ImagePositionPatient == [10, -20, 100]  # the centre of the first voxel
+    assert dicom.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+    assert dicom.PixelSpacing == [2, 3]  # between rows, then between columns
+    assert dicom.GridFrameOffsetVector == [0, 5, 10, 15]
+    assert dicom.FrameIncrementPointer == 0x3004000C
+    assert (dicom.NumberOfFrames, dicom.Rows, dicom.Columns) == (4, 5, 6)
+    assert dicom.pixel_array.dtype == np.uint16
     # (2^16 - 1) steps make 60 Gy: 60 / 65535 = 9.15541313801...E-4.
-    assert made["DoseGridScaling"].value.original_string == "9.155413139E-4"
-    stored = made.pixel_array
+    assert dicom["DoseGridScaling"].value.original_string == "9.155413139E-4"
+    stored = dicom.pixel_array
     assert stored[3, 1, 2] == 65535
     assert stored[0, 4, 5] == 16384  # a quarter of it
     assert np.count_nonzero(stored) == 2
 
 
-def test_what_the_object_says_of_itself(tmp_path, reference):
+def test_the_object_describes_itself(tmp_path, reference):
     write(tmp_path / "a.dcm", some_dose(exported.GRID), reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
-    assert (made.Modality, made.SOPClassUID) == ("RTDOSE", uid.RTDoseStorage)
-    assert (made.DoseUnits, made.DoseType) == ("GY", "PHYSICAL")
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.file_meta.TransferSyntaxUID == uid.ImplicitVRLittleEndian
+    assert (dicom.Modality, dicom.SOPClassUID) == ("RTDOSE", uid.RTDoseStorage)
+    assert (dicom.DoseUnits, dicom.DoseType) == ("GY", "PHYSICAL")
     notice = "AI-generated, not for clinical use"
-    assert made.DoseComment == made.SeriesDescription == notice
-    assert made.ImageComments.startswith(f"{notice}. Predicted by mtl_jax 9.8.7, model")
-    assert exported.AUTHOR.checkpoint in made.ImageComments
-    assert (made.BitsAllocated, made.BitsStored, made.HighBit) == (16, 16, 15)
-    assert made.PixelRepresentation == 0
-    assert made.PhotometricInterpretation == "MONOCHROME2"
-    assert "RescaleSlope" not in made
+    assert dicom.DoseComment == dicom.SeriesDescription == notice
+    statement = f"{notice}. Predicted by mtl_jax 9.8.7, model"
+    assert dicom.ImageComments.startswith(statement)
+    assert exported.AUTHOR.checkpoint in dicom.ImageComments
+    assert (dicom.BitsAllocated, dicom.BitsStored, dicom.HighBit) == (16, 16, 15)
+    assert dicom.PixelRepresentation == 0
+    assert dicom.PhotometricInterpretation == "MONOCHROME2"
+    assert "RescaleSlope" not in dicom
 
 
-def test_without_a_plan_none_is_named(tmp_path, reference):
+def test_without_a_plan_the_dose_refers_to_none(tmp_path, reference):
     write(tmp_path / "a.dcm", some_dose(exported.GRID), reference)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.DoseSummationType == "PLAN_OVERVIEW"
-    assert "ReferencedRTPlanSequence" not in made
-    (overview,) = made.PlanOverviewSequence
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.DoseSummationType == "PLAN_OVERVIEW"
+    assert "ReferencedRTPlanSequence" not in dicom
+    (overview,) = dicom.PlanOverviewSequence
     assert overview.PlanOverviewIndex == 1
-    said = [one for one in overview if one.keyword != "PlanOverviewIndex" and one.value]
-    assert not said  # nothing that nobody planned
+    values = [element.value for element in overview if element.value]
+    assert values == [1]  # nothing but the index
 
 
 @pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("kind", [uid.RTPlanStorage, uid.RTIonPlanStorage])
-def test_with_a_plan_the_dose_is_that_plans(tmp_path, reference, kind, stated):
+def test_with_a_plan_the_dose_refers_to_it(tmp_path, reference, kind, stated):
     plan = a_plan(reference, SOPClassUID=kind)
     if not stated:
         del plan.FrameOfReferenceUID  # which a plan may leave out
     write(tmp_path / "a.dcm", some_dose(exported.GRID), reference, plan=plan)
-    made = pydicom.dcmread(tmp_path / "a.dcm")
-    assert made.DoseSummationType == "PLAN" and "PlanOverviewSequence" not in made
-    (referred,) = made.ReferencedRTPlanSequence
+    dicom = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dicom.DoseSummationType == "PLAN" and "PlanOverviewSequence" not in dicom
+    (referred,) = dicom.ReferencedRTPlanSequence
     assert referred.ReferencedSOPClassUID == kind
     assert referred.ReferencedSOPInstanceUID == "1.2.826.0.1.77"
 
@@ -121,23 +122,23 @@ def test_the_plan_of_another_ct_is_refused(tmp_path, reference, keyword):
 
 @pytest.mark.parametrize("grid", [exported.GRID, exported.ODD], ids=["plain", "odd"])
 @pytest.mark.parametrize("position", exported.POSITIONS)
-def test_our_reader_gives_the_dose_back(tmp_path, grid, position):
+def test_our_reader_reads_the_dose_back(tmp_path, grid, position):
     folder = tmp_path / "ct"
     exported.write_ct(folder, grid, position)
     dose_gy, path = some_dose(grid), folder / "dose.dcm"
     write(path, dose_gy, exported.reference(folder))
     (file,) = headers.scan(folder).doses
     read = dicom_rtdose.read(file)
-    # Half a step, and what a float32 can tell apart.
+    # Half a step, and the resolution of a float32.
     bound_gy = rtdose.quantum_gy(dose_gy) / 2 + np.spacing(dose_gy.max())
     assert bound_gy < 0.0007
     assert np.abs(read.dose_gy - dose_gy).max() <= bound_gy
     np.testing.assert_array_equal(read.dose_gy == 0, dose_gy == 0)
-    # On the CT's own grid, which it shares: every voxel is known.
+    # The dose is known in every voxel of the CT, whose grid it shares.
     ct = exported.read_ct(folder)
-    found, known, _ = dicom_rtdose.total((file,), ct.grid)
+    total_gy, known, _ = dicom_rtdose.total((file,), ct.grid)
     assert known.all()
-    np.testing.assert_allclose(found, dose_gy, rtol=0, atol=7e-4)
+    np.testing.assert_allclose(total_gy, dose_gy, rtol=0, atol=7e-4)
 
 
 def test_a_prediction_is_not_read_as_a_patients_planned_dose(tmp_path):
@@ -154,25 +155,25 @@ def test_a_prediction_is_not_read_as_a_patients_planned_dose(tmp_path):
     )
     write(folder / "dose.dcm", some_dose(exported.GRID), reference)
     with pytest.raises(errors.SourceError, match="PLAN_OVERVIEW"):
-        reader.read(folder, patient_id="one", site=exported.SITE)
-    # With the plan it was made for, it is.
+        reader.read(folder, patient_id="p1", site=exported.SITE)
+    # With a reference to a plan, it is read.
     plan = a_plan(reference)
     write(folder / "dose.dcm", some_dose(exported.GRID), reference, plan=plan)
-    reading = reader.read(folder, patient_id="one", site=exported.SITE)
-    found = reading.patient.dose_gy
-    np.testing.assert_allclose(found, some_dose(exported.GRID), rtol=0, atol=7e-4)
+    reading = reader.read(folder, patient_id="p1", site=exported.SITE)
+    dose_gy = reading.patient.dose_gy
+    np.testing.assert_allclose(dose_gy, some_dose(exported.GRID), rtol=0, atol=7e-4)
 
 
 @pytest.mark.parametrize("position", exported.POSITIONS)
-def test_simpleitk_reads_the_same_dose_at_the_same_place(tmp_path, position):
+def test_simpleitk_reads_the_same_dose_and_grid(tmp_path, position):
     simpleitk = pytest.importorskip("SimpleITK", reason="no SimpleITK")
     exported.write_ct(tmp_path / "ct", exported.ODD, position)
     dose_gy = some_dose(exported.ODD)
     write(tmp_path / "a.dcm", dose_gy, exported.reference(tmp_path / "ct"))
     image = simpleitk.ReadImage(str(tmp_path / "a.dcm"))
-    found = simpleitk.GetArrayFromImage(image).astype(np.float64)
+    stored = simpleitk.GetArrayFromImage(image).astype(np.float64)
     scaling = float(image.GetMetaData("3004|000e"))
-    assert np.abs(found * scaling - dose_gy).max() <= 0.5001 * scaling
+    assert np.abs(stored * scaling - dose_gy).max() <= 0.5001 * scaling
     assert np.allclose(image.GetDirection(), np.eye(3).ravel())
     assert image.GetSpacing() == pytest.approx(exported.ODD.spacing_mm[::-1], abs=1e-6)
     assert image.GetOrigin() == pytest.approx(exported.ODD.origin_mm, abs=1e-6)
@@ -181,39 +182,39 @@ def test_simpleitk_reads_the_same_dose_at_the_same_place(tmp_path, position):
 @pytest.mark.parametrize(
     "highest_gy", [1e-30, 3e-7, 0.1, 1 / 3, 1.0, 59.99999, 70.0, 78.3, 1e3, 1e7]
 )
-def test_any_dose_fits_and_is_kept_to_half_a_step(highest_gy):
+def test_any_dose_is_stored_to_within_half_a_step(highest_gy):
     dose_gy = some_dose(exported.ODD, highest_gy)
     text = rtdose._scaling(dose_gy)
     assert len(text) <= 16
     stored = rtdose._stored(dose_gy, float(text))
-    # The highest uses all bits, and was not cut.
+    # The highest dose uses all bits and is not clipped.
     top = float(dose_gy.max()) / float(text)
     assert 65534.999 < top <= 65535 and stored.max() == 65535
-    wrong = np.abs(stored * np.float64(text) - dose_gy)
-    assert wrong.max() <= 0.5 * float(text) * (1 + 1e-6)
+    error_gy = np.abs(stored * np.float64(text) - dose_gy)
+    assert error_gy.max() <= 0.5 * float(text) * (1 + 1e-6)
     assert float(text) == rtdose.quantum_gy(dose_gy)
 
 
-def test_a_course_is_kept_far_below_a_hundredth_of_a_gray():
+def test_errors_are_far_below_a_hundredth_of_a_gray():
     assert rtdose.quantum_gy(np.full((1, 1, 1), 80, np.float32)) / 2 < 7e-4
 
 
-def test_no_dose_and_negative_dose_are_nothing(tmp_path, reference):
+def test_negative_dose_is_stored_as_zero(tmp_path, reference):
     for name, value in (("zero", 0), ("below", -3)):
         dose_gy = np.full(exported.GRID.shape, value, np.float32)
         write(tmp_path / name, dose_gy, reference)
-        made = pydicom.dcmread(tmp_path / name)
-        assert made.DoseGridScaling > 0 and not made.pixel_array.any()
+        dicom = pydicom.dcmread(tmp_path / name)
+        assert dicom.DoseGridScaling > 0 and not dicom.pixel_array.any()
     dose_gy = some_dose(exported.GRID)
-    dose_gy[1, 1, 1] = -0.4  # a cast alone would make some 65,000 of it
+    dose_gy[1, 1, 1] = -0.4  # a cast alone would make it about 65,000
     write(tmp_path / "some", dose_gy, reference)
-    found = pydicom.dcmread(tmp_path / "some")
-    expected = np.maximum(dose_gy.astype(float), 0) / float(found.DoseGridScaling)
-    assert np.abs(found.pixel_array - expected).max() <= 0.501
+    dicom = pydicom.dcmread(tmp_path / "some")
+    expected = np.maximum(dose_gy.astype(float), 0) / float(dicom.DoseGridScaling)
+    assert np.abs(dicom.pixel_array - expected).max() <= 0.501
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_refused(tmp_path, reference, value):
+def test_nan_and_infinite_values_are_refused(tmp_path, reference, value):
     dose_gy = some_dose(exported.GRID)
     dose_gy[2, 3, 4] = value
     with pytest.raises(errors.RecordError, match="NaN or infinite"):
@@ -223,15 +224,17 @@ def test_what_is_no_number_is_refused(tmp_path, reference, value):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_number_is_longer_than_a_decimal_string_may_be(tmp_path):
+def test_decimal_strings_have_at_most_16_characters(tmp_path):
     grid = geometry.Grid((7, 3, 4), (2 / 3, 1 / 7, np.pi), (-1e3 / 3, 2e4 / 7, -0.0))
     reference = ct_reference.invented(grid, patient_id="pt_1")
     write(tmp_path / "a.dcm", some_dose(grid), reference)
-    found = list(exported.decimals(tmp_path / "a.dcm"))
-    assert {name for name, _ in found} == {
+    decimals = list(exported.decimals(tmp_path / "a.dcm"))
+    assert {name for name, _ in decimals} == {
         *("PixelSpacing", "SliceThickness", "ImagePositionPatient"),
         *("ImageOrientationPatient", "GridFrameOffsetVector", "DoseGridScaling"),
     }
-    assert all(0 < len(text.strip()) <= 16 for _, text in found)
-    offsets = [float(text) for name, text in found if name == "GridFrameOffsetVector"]
+    assert all(0 < len(text.strip()) <= 16 for _, text in decimals)
+    offsets = [
+        float(text) for name, text in decimals if name == "GridFrameOffsetVector"
+    ]
     np.testing.assert_allclose(offsets, np.arange(7) * 2 / 3, atol=1e-8)

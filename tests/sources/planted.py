@@ -1,4 +1,4 @@
-"""A small cohort full of what identifies patients, and a search for it in any output.
+"""A small cohort full of identifying data, and a search for that data in any output.
 
 Names, ids, dates, UIDs and hospitals stand in headers, ROI names, file names, folder
 names and the files beside the patients' folders.
@@ -37,7 +37,7 @@ MAPPING = make_dummy_data.MAPPING + (
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
-    """The cohort with its mapping file and splits."""
+    """Write the cohort, with its mapping file and splits, into `folder`."""
     for number, name in enumerate(FOLDERS):
         patient = folder / name
         dicom_cohort.write_patient(
@@ -59,41 +59,41 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _plant(path: pathlib.Path, to: pathlib.Path, name: str) -> None:
-    """Move a file, with identifying values in all places that a clinic fills."""
-    made = pydicom.dcmread(path)
-    made.PatientName = name.replace("_", "^")
-    made.OtherPatientIDs = "Lamuella"
-    made.PatientBirthDate = "19530417"
-    made.StudyDate = made.SeriesDate = made.ContentDate = "20190911"
-    made.AccessionNumber = "ACC55512"
-    made.InstitutionName = "Milliways"
-    made.ReferringPhysicianName = "Halfrunt^Gag"
-    made.StudyDescription = made.SeriesDescription = f"Plan of {name}"
-    made.PatientComments = "Marvin"
-    for roi in made.get("StructureSetROISequence", []):
+def _plant(path: pathlib.Path, target: pathlib.Path, name: str) -> None:
+    """Move a file to `target`, with identifying values in all usual attributes."""
+    dicom = pydicom.dcmread(path)
+    dicom.PatientName = name.replace("_", "^")
+    dicom.OtherPatientIDs = "Lamuella"
+    dicom.PatientBirthDate = "19530417"
+    dicom.StudyDate = dicom.SeriesDate = dicom.ContentDate = "20190911"
+    dicom.AccessionNumber = "ACC55512"
+    dicom.InstitutionName = "Milliways"
+    dicom.ReferringPhysicianName = "Halfrunt^Gag"
+    dicom.StudyDescription = dicom.SeriesDescription = f"Plan of {name}"
+    dicom.PatientComments = "Marvin"
+    for roi in dicom.get("StructureSetROISequence", []):
         if roi.ROIName in ("Rectal wall", "RectumWall"):
             roi.ROIName = f"GTV {name.split('_')[0]} 2019-09-11"
         if "Vogonsen" in name and "Fem" in roi.ROIName + roi.ROIName.title():
             roi.ROIName = "Vogonsen bone 19530417"
-    to.parent.mkdir(exist_ok=True)
-    made.save_as(to, enforce_file_format=True)
+    target.parent.mkdir(exist_ok=True)
+    dicom.save_as(target, enforce_file_format=True)
     path.unlink()
 
 
-def leaks(*places: pathlib.Path | str) -> list[str]:
-    """Which secrets stand in texts, or in files and below folders, unpacked too."""
-    found = []
-    for place in places:
-        if isinstance(place, str):
-            found += [f"text: {s}" for s in _secrets(place.encode())]
+def leaks(*outputs: pathlib.Path | str) -> list[str]:
+    """The secrets in texts, and in files and folders, including unpacked content."""
+    leaked = []
+    for output in outputs:
+        if isinstance(output, str):
+            leaked += [f"text: {secret}" for secret in _secrets(output.encode())]
             continue
-        paths = [p for p in place.rglob("*") if p.is_file()] or [place]
+        paths = [p for p in output.rglob("*") if p.is_file()] or [output]
         for path in paths:
-            names = path.relative_to(place).as_posix().encode()
-            for part in (names, *_unpacked(path.read_bytes())):
-                found += [f"{path.name}: {secret}" for secret in _secrets(part)]
-    return found
+            name = path.relative_to(output).as_posix().encode()
+            for part in (name, *_unpacked(path.read_bytes())):
+                leaked += [f"{path.name}: {secret}" for secret in _secrets(part)]
+    return leaked
 
 
 def _secrets(content: bytes) -> list[str]:
@@ -106,7 +106,7 @@ def _secrets(content: bytes) -> list[str]:
 
 
 def _unpacked(content: bytes):
-    """The content, what is in base64 in it, and its zlib streams (of a PNG, say)."""
+    """The content, its decoded base64 text, and its zlib streams, as of a PNG."""
     yield content
     for match in re.finditer(rb"[A-Za-z0-9+/]{40,}={0,2}", content):
         raw = match.group()
@@ -119,5 +119,5 @@ def _unpacked(content: bytes):
 
 
 def key_file(folder: pathlib.Path) -> pathlib.Path:
-    """Where the cohort's key file is."""
+    """The path of the cohort's key file."""
     return pseudonyms.place(folder)

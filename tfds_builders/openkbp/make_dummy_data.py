@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax.core import geometry, records
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv
 
 PATIENTS = {
     "train": ("pt_2", "pt_10"),
@@ -61,7 +61,7 @@ def write(folder: Path) -> None:
             without = ("LeftParotid",) if patient_id == "pt_242" else ()
             made = patient(patient_id, seed=len(split) + number, without=without)
             place = folder / "provided-data" / f"{split}-pats" / patient_id
-            provided_data.write_patient(made, place)
+            patient_csv.write_patient(made, place)
 
 
 if __name__ == "__main__":

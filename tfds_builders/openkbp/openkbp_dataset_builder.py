@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager, util
 
 from mtl_jax.core import errors, sites
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv, provided_data
 from tfds_builders import shared_builder
 
 # Where the public archive is downloaded from, if not from openkbp.PUBLIC_ARCHIVE.
@@ -36,7 +36,7 @@ class Builder(shared_builder.PatientBuilder):
     SITE = sites.OPENKBP
     PLANE = (128, 128)
     HOMEPAGE = "https://github.com/ababier/open-kbp"
-    READ = staticmethod(provided_data.parse)
+    READ = staticmethod(patient_csv.parse)
 
     def locate(self, manual_dir: Path) -> provided_data.Location | None:
         return provided_data.locate(manual_dir)

@@ -1,1 +1,1 @@
-"""The OpenKBP challenge's CSV files to Patients."""
+"""The OpenKBP challenge's CSV files as Patients."""

@@ -1,9 +1,13 @@
-"""The OpenKBP challenge's CSV files of one patient, to and from a Patient.
+"""One patient of the OpenKBP challenge: CSV files to a Patient, and back.
+
+Input: the bytes of a patient's CSV files. Output: a Patient in canonical axes. The
+writer takes a Patient and writes the same files.
 
 A volume is a CSV with the header `,data` and a line `index,value` for every voxel that
 is not zero; in masks the value is left out. `index` counts in C order over 128 rows
 (to posterior), 128 columns (to the patient's left) and 128 slices (from head to feet).
-`voxel_dimensions.csv` holds the three sizes in mm, a line each, in the same order.
+`voxel_dimensions.csv` holds the three voxel sizes in mm, one on each line, in the same
+order.
 """
 
 import dataclasses
@@ -31,11 +35,11 @@ class RawPatient:
     """The bytes of one patient's CSV files, by name without `.csv`."""
 
     patient_id: str
-    folder: str  # where the files are, inside the manual_dir: for messages
+    folder: str  # path inside the manual_dir, for messages
     files: Mapping[str, bytes]
 
     def label(self, name: str) -> str:
-        """How messages call the file of `name`."""
+        """The path of the file `name` in messages."""
         return f"{self.folder}/{name}.csv"
 
 
@@ -44,13 +48,17 @@ def check_names(
     folder: str,
     required: Sequence[str] = REQUIRED,
 ) -> None:
-    """SourceError if a required file of a patient is missing, or one is unknown."""
+    """Check the names of a patient's files, without `.csv`.
+
+    Raises:
+        SourceError: a required file is missing, or a file is unknown.
+    """
     known = (*REQUIRED, *SITE.names)
     for name in required:
         if name not in raw_names:
             raise errors.SourceError(
                 f"{folder}/{name}.csv is missing; every patient needs "
-                f"{', '.join(f'{n}.csv' for n in required)}: copy the file from the "
+                f"{', '.join(f'{n}.csv' for n in required)}; copy the file from the "
                 "challenge's data again, or move the patient's folder away"
             )
     for name in raw_names:
@@ -62,9 +70,14 @@ def check_names(
 
 
 def parse(raw: RawPatient, required: Sequence[str] = REQUIRED) -> records.Patient:
-    """The patient in `raw`, in canonical axes; a SourceError names the bad file.
+    """The patient in `raw`, in canonical axes, with the CT in stored values.
 
-    `required`: names without which it is an error; CT and SPACING are among them.
+    Args:
+        raw: the files of the patient.
+        required: names of files that must be there, CT and SPACING among them.
+
+    Raises:
+        SourceError: a file is missing, unknown or damaged; the message names it.
     """
     check_names(raw.files, raw.folder, required)
     ct_index, ct_values = _voxels(raw, CT, with_values=True)
@@ -94,9 +107,9 @@ def parse(raw: RawPatient, required: Sequence[str] = REQUIRED) -> records.Patien
 
 
 def _volume(index: np.ndarray, values: np.ndarray | bool, dtype: type) -> np.ndarray:
-    """[Z, Y, X] from the feet, with `values` at the challenge's `index`."""
+    """A volume [Z, Y, X], z from the feet, with `values` at the challenge's `index`."""
     volume = np.zeros(VOXELS, dtype)
-    # index = (y * 128 + x) * 128 + slices from the head.
+    # index = (y * 128 + x) * 128 + slice, counted from the head.
     volume[((127 - (index & 127)) << 14) | (index >> 7)] = values
     return volume.reshape(SHAPE)
 
@@ -104,7 +117,7 @@ def _volume(index: np.ndarray, values: np.ndarray | bool, dtype: type) -> np.nda
 def _voxels(
     raw: RawPatient, name: str, *, with_values: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (int64, each once) and values (float64; zeros in masks) of a CSV."""
+    """Indices (int64, unique) and values (float64; zeros for masks) of a CSV."""
     label = raw.label(name)
     body = _body(label, raw.files[name])
     characters = np.frombuffer(body, np.uint8)
@@ -116,7 +129,7 @@ def _voxels(
     rows = separators.size // 2
     count = rows * (1 + with_values)
     if with_values:
-        # Whole numbers, as in a CT, are read as integers: four times as fast.
+        # Integers, as in a CT, are parsed as such first: four times as fast.
         numbers = _numbers(body.replace(b".0\n", b","), np.int64, count)
         if numbers is None:
             numbers = _numbers(body.replace(b"\n", b","), np.float64, count)
@@ -130,8 +143,8 @@ def _voxels(
 
 
 def _numbers(text: bytes, dtype: type, count: int) -> np.ndarray | None:
-    """The `count` numbers that commas divide in `text`; None if they are not that."""
-    with warnings.catch_warnings(action="ignore"):  # older NumPy only warns
+    """The `count` comma-separated numbers in `text`; None if it holds anything else."""
+    with warnings.catch_warnings(action="ignore"):  # older versions of NumPy only warn
         try:
             numbers = np.fromstring(text, dtype=dtype, sep=",")
         except ValueError:
@@ -142,66 +155,74 @@ def _numbers(text: bytes, dtype: type, count: int) -> np.ndarray | None:
 def _body(label: str, content: bytes) -> bytes:
     """The lines after the header, each with its line end."""
     if not content.strip():
-        raise errors.SourceError(f"{label} is empty; copy it from the challenge again")
+        raise errors.SourceError(
+            f"{label} is empty; copy it from the challenge's data again"
+        )
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
     if not content.startswith(HEADER):
         first = content.split(b"\n", 1)[0][:40].decode("ascii", "replace")
         raise errors.SourceError(
             f"{label} begins with {first!r}, expected the header ',data'; "
-            "copy it from the challenge again"
+            "copy it from the challenge's data again"
         )
     body = content[len(HEADER) :]
     if not body:
         raise errors.SourceError(
-            f"{label} lists no voxel; a structure that was not contoured has no file"
+            f"{label} lists no voxel, expected at least one; delete the file if the "
+            "structure was not contoured"
         )
     if not body.endswith(b"\n"):
         last = body.rsplit(b"\n", 1)[-1][:40].decode("ascii", "replace")
         raise errors.SourceError(
             f"{label} is cut off: its last line {last!r} has no line end; "
-            "copy it from the challenge again"
+            "copy it from the challenge's data again"
         )
     return body
 
 
 def _refuse_line(label: str, body: bytes, with_values: bool) -> NoReturn:
-    """SourceError that shows the first line of `body` which is not as expected."""
+    """Raise a SourceError that shows the first line of `body` with a wrong format."""
     index, value = rb"\s*[+-]?\d+\s*", rb"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
     expected = re.compile(index + b"," + (value if with_values else b""))
-    form = "index,value" if with_values else "index,"
+    line_format = "index,value" if with_values else "index,"
     for line_number, line in enumerate(body.split(b"\n")[:-1], start=2):
         if not expected.fullmatch(line):
-            shown = line[:40].decode("ascii", "replace")
+            start = line[:40].decode("ascii", "replace")
             raise errors.SourceError(
-                f"{label} line {line_number} is {shown!r}, expected '{form}' with "
-                "plain numbers; copy it from the challenge again"
+                f"{label} line {line_number} is {start!r}, expected '{line_format}' "
+                "with plain numbers; copy it from the challenge's data again"
             )
-    raise errors.SourceError(f"{label} cannot be read as lines '{form}'")
+    raise errors.SourceError(
+        f"{label} cannot be read, expected lines '{line_format}'; "
+        "copy it from the challenge's data again"
+    )
 
 
 def _check_index(label: str, index: np.ndarray) -> np.ndarray:
-    """`index` as int64 if every voxel is inside the volume and listed once."""
+    """`index` as int64, after a check that voxels are in the volume and listed once."""
     outside = ~((index >= 0) & (index < VOXELS) & (index == np.floor(index)))
     if outside.any():
         row = int(np.argmax(outside))
         raise errors.SourceError(
             f"{label} line {row + 2} has index {index[row]:.12g}, expected an integer "
-            f"from 0 to {VOXELS - 1} (128 x 128 x 128 voxels)"
+            f"from 0 to {VOXELS - 1} (128 x 128 x 128 voxels); copy it from the "
+            "challenge's data again"
         )
     index = index.astype(np.int64)
     if np.all(index[1:] > index[:-1]):
         return index
-    found, counts = np.unique(index, return_counts=True)
+    unique, counts = np.unique(index, return_counts=True)
     if counts.max() > 1:
         raise errors.SourceError(
-            f"{label} lists voxel {found[np.argmax(counts > 1)]} more than once, "
-            "expected once"
+            f"{label} lists voxel {unique[np.argmax(counts > 1)]} more than once, "
+            "expected once; copy it from the challenge's data again"
         )
     return index
 
 
 def _check_ct(raw: RawPatient, index: np.ndarray, values: np.ndarray) -> None:
+    """Raise a SourceError unless all CT values are integers that fit int16."""
     limits = np.iinfo(np.int16)
     wrong = ~(
         (values >= limits.min) & (values <= limits.max) & (values == np.floor(values))
@@ -210,28 +231,30 @@ def _check_ct(raw: RawPatient, index: np.ndarray, values: np.ndarray) -> None:
         row = int(np.argmax(wrong))
         raise errors.SourceError(
             f"{raw.label(CT)} has {values[row]:.12g} at voxel {index[row]}, expected "
-            f"an integer from {limits.min} to {limits.max}"
+            f"an integer from {limits.min} to {limits.max}; copy it from the "
+            "challenge's data again"
         )
 
 
 def _check_dose(
     raw: RawPatient, index: np.ndarray, values: np.ndarray, mask_index: np.ndarray
 ) -> None:
+    """Raise a SourceError unless doses are valid, and listed where dose is possible."""
     wrong = ~((values >= 0) & np.isfinite(values))
     if wrong.any():
         row = int(np.argmax(wrong))
         raise errors.SourceError(
             f"{raw.label(DOSE)} has {values[row]:.12g} Gy at voxel {index[row]}, "
-            "expected a finite dose >= 0"
+            "expected a finite dose >= 0; copy it from the challenge's data again"
         )
-    # True of every patient of the challenge; what else tells of lines lost at the end?
+    # This holds for every patient of the challenge, and shows if last lines are lost.
     if not np.array_equal(index, mask_index) and not np.array_equal(
         np.sort(index), np.sort(mask_index)
     ):
         raise errors.SourceError(
             f"{raw.label(DOSE)} lists {index.size} voxels and {raw.label(MASK)} "
-            f"{mask_index.size}; they must list the same ones: one is cut off or of "
-            "another patient, copy both from the challenge again"
+            f"{mask_index.size}, expected the same voxels in both; one of them is cut "
+            "off or of another patient: copy both from the challenge's data again"
         )
 
 
@@ -245,16 +268,18 @@ def _spacing(raw: RawPatient) -> geometry.Spacing:
     if len(sizes) != 3 or not all(0 < size < np.inf for size in sizes):
         raise errors.SourceError(
             f"{raw.label(SPACING)} holds {text[:60]!r}, expected three positive "
-            "numbers (mm), one a line"
+            "numbers (mm), one on each line; copy it from the challenge's data again"
         )
     return (sizes[2], sizes[0], sizes[1])
 
 
 def write_patient(patient: records.Patient, folder: Path) -> None:
-    """Write `patient` as the challenge's CSV files into `folder`; `parse` undoes it.
+    """Write `patient` as the challenge's CSV files into `folder`; `parse` reads them.
 
-    SourceError for what the format cannot hold: another shape, no dose, an empty
-    structure, dose outside the possible-dose mask, a CT that is not of int16 integers.
+    Raises:
+        SourceError: the format cannot hold the patient: it has another shape, no dose,
+            an empty structure, dose outside the possible-dose mask, or a CT of other
+            values than int16 integers.
     """
     records.check_patient(patient, SITE.names)
     mask = patient.possible_dose_mask
@@ -290,20 +315,20 @@ def write_patient(patient: records.Patient, folder: Path) -> None:
 
 
 def _write_voxels(path: Path, listed: np.ndarray, values: np.ndarray | None) -> None:
-    """List the voxels of `listed` [Z, Y, X], with their values unless they are None."""
+    """List the voxels in the mask `listed` [Z, Y, X], with `values` unless None."""
     index = np.flatnonzero(_to_file_axes(listed)).tolist()
     if values is None:
         lines = [f"{i},\n" for i in index]
     else:
         exact = _to_file_axes(values).reshape(-1)[index].astype(np.float64)
-        # Three decimals, as the challenge writes, wherever they give back the value.
-        short = np.round(exact, 3)
-        keep = short.astype(np.float32) == exact.astype(np.float32)
-        numbers = np.where(keep, short, exact).tolist()
+        # Three decimals, as in the challenge's files, where they are exact in float32.
+        rounded = np.round(exact, 3)
+        is_exact = rounded.astype(np.float32) == exact.astype(np.float32)
+        numbers = np.where(is_exact, rounded, exact).tolist()
         lines = [f"{i},{v}\n" for i, v in zip(index, numbers, strict=True)]
     path.write_bytes(HEADER + "".join(lines).encode("ascii"))
 
 
 def _to_file_axes(volume: np.ndarray) -> np.ndarray:
-    """Rows, columns, slices from the head: the axes of the challenge's indices."""
+    """`volume` [Z, Y, X] as rows, columns and slices from the head, as in the files."""
     return np.ascontiguousarray(volume[::-1].transpose(1, 2, 0))

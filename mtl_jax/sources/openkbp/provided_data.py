@@ -1,8 +1,8 @@
-"""The OpenKBP challenge's patients: a folder, or archives, to Patients.
+"""The patients of the OpenKBP challenge, in a folder or in archives.
 
-Goes in: a manual_dir that holds the challenge's `provided-data`, unpacked or as the
-archives that were downloaded. Comes out: a Source, which lists patients by split in
-natural order and reads each one.
+Input: a manual_dir with the challenge's `provided-data`, unpacked or as the downloaded
+archives. Output: a Source, which lists the patients of each split in natural order and
+reads each one.
 """
 
 import dataclasses
@@ -25,26 +25,22 @@ WHAT_TO_PUT = (
     f"such as {PUBLIC_ARCHIVE}"
 )
 
-SITE = patient_csv.SITE
-parse = patient_csv.parse
-write_patient = patient_csv.write_patient
-
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """The folder or the archives of a source, not yet looked into."""
+    """The folder or the archives that hold the patients, not yet opened."""
 
     folder: Path | None
-    label: str  # of the folder, inside the manual_dir
+    label: str  # path of the folder inside the manual_dir
     archives: tuple[Path, ...]
-    description: str  # for messages: what the patients come from
+    description: str  # of the folder or the archives, for messages
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the CSVs' paths and contents, or of the archives; reads it all."""
+        """SHA-256 of the CSVs' paths and contents, or of the archives. Reads all."""
         total = hashlib.sha256()
         if self.folder is not None:
-            for part in storage.Folder(self.folder, "").everything():
+            for part in storage.Folder(self.folder, "").fingerprint_parts():
                 total.update(part)
         else:
             for digest in sorted(_file_digest(path) for path in self.archives):
@@ -53,18 +49,18 @@ class Location:
 
     @property
     def is_folder(self) -> bool:
-        """Its patients can be read from paths alone."""
+        """Whether patients are in a folder, so that workers need only paths."""
         return self.folder is not None
 
     def open(self) -> "Source":
-        """Look into the folder or the archives."""
+        """Open the folder or the archives, and list their patients."""
         if self.folder is not None:
             return Source(self, [storage.Folder(self.folder, self.label)])
         return Source(self, [storage.open_archive(p) for p in self.archives])
 
 
 class Source:
-    """Patients by split; a context manager, which lets go of archives at its end."""
+    """Patients by split; a context manager, which closes the archives at its end."""
 
     def __init__(self, location: Location, containers: list[storage.Container]) -> None:
         self.location = location
@@ -78,7 +74,7 @@ class Source:
             raise
         self.patients = {
             split: tuple(
-                sorted((p for s, p in self._files if s == split), key=_natural)
+                sorted((p for s, p in self._files if s == split), key=_natural_order)
             )
             for split in SPLITS
         }
@@ -88,23 +84,25 @@ class Source:
         if not patients:
             raise errors.SourceError(
                 f"{container.label} holds no patients ({self.location.description}): "
-                "it has no train-pats/<patient>/*.csv and its like; move it away, and "
+                "it has no files such as train-pats/<patient>/*.csv; move it away, and "
                 f"{WHAT_TO_PUT}"
             )
-        where = {patient: files[0] for (_, patient), (_, files) in self._files.items()}
-        for (split, patient), files in patients.items():
-            if patient in where:
+        folders = {
+            patient: folder for (_, patient), (_, (folder, _)) in self._files.items()
+        }
+        for (split, patient), (folder, handles) in patients.items():
+            if patient in folders:
                 raise errors.SourceError(
-                    f"patient {patient} is there twice: {where[patient]} and "
-                    f"{files[0]}; a patient belongs to one split: remove one of them"
+                    f"patient {patient} is there twice: {folders[patient]} and "
+                    f"{folder}; a patient belongs to one split: remove one of them"
                 )
-            where[patient] = files[0]
-            patient_csv.check_names(files[1], files[0])
-            self._files[split, patient] = (container, files)
+            folders[patient] = folder
+            patient_csv.check_names(handles, folder)
+            self._files[split, patient] = (container, (folder, handles))
 
     @property
     def description(self) -> str:
-        """For messages: what the patients come from, and how many there are."""
+        """The folder or the archives, and how many patients they hold, for messages."""
         counts = ", ".join(
             f"{len(ids)} {split}" for split, ids in self.patients.items()
         )
@@ -112,18 +110,18 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the source holds."""
+        """SHA-256 of the content of the source."""
         return self.location.fingerprint
 
     def contoured(self, split: str, patient_id: str) -> tuple[str, ...]:
-        """Names of the structures that have a file, without reading any."""
+        """Names of the structures that have a file; no file is read."""
         _, (_, handles) = self._files[split, patient_id]
         return tuple(name for name in patient_csv.SITE.names if name in handles)
 
     def raw(self, split: str, patient_id: str) -> patient_csv.RawPatient:
-        """What `parse` takes, in this or another process.
+        """The input of `patient_csv.parse`, in this or another process.
 
-        Of an archive it holds the bytes; of a folder the paths.
+        From an archive it holds the bytes of the files, from a folder their paths.
         """
         container, (folder, handles) = self._files[split, patient_id]
         return patient_csv.RawPatient(
@@ -133,11 +131,11 @@ class Source:
         )
 
     def read(self, split: str, patient_id: str) -> records.Patient:
-        """One patient in canonical axes; a SourceError names the file at fault."""
-        return parse(self.raw(split, patient_id))
+        """One patient in canonical axes; a SourceError names the damaged file."""
+        return patient_csv.parse(self.raw(split, patient_id))
 
     def close(self) -> None:
-        """Let go of archives and temporary files."""
+        """Close the archives and delete temporary files."""
         for container in self._containers:
             container.close()
 
@@ -149,9 +147,10 @@ class Source:
 
 
 def locate(manual_dir: Path) -> Location | None:
-    """Where the patients in `manual_dir` are; None if it is missing or empty.
+    """The location of the patients in `manual_dir`; None if it is missing or empty.
 
-    SourceError if it holds something, but no patients, or more than one source.
+    Raises:
+        SourceError: it holds other files but no patients, or more than one source.
     """
     manual_dir = Path(manual_dir).absolute()
     if not manual_dir.is_dir():
@@ -171,9 +170,9 @@ def locate(manual_dir: Path) -> Location | None:
         )
     )
     if len(folders) > 1 or (folders and archives):
-        found = ", ".join(str(path) for path in (*folders, *archives))
+        sources = ", ".join(str(path) for path in (*folders, *archives))
         raise errors.SourceError(
-            f"{manual_dir} holds more than one source of patients: {found}; keep one "
+            f"{manual_dir} holds more than one source of patients: {sources}; keep one "
             "folder, or archives that together make one data set"
         )
     if folders:
@@ -185,14 +184,18 @@ def locate(manual_dir: Path) -> Location | None:
     names = sorted(path.name for path in manual_dir.iterdir())
     if not names:
         return None
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    listing = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     raise errors.SourceError(
-        f"{manual_dir} holds no patients (found: {shown}); {WHAT_TO_PUT}"
+        f"{manual_dir} holds no patients (found: {listing}); {WHAT_TO_PUT}"
     )
 
 
 def open_source(manual_dir: Path) -> Source:
-    """The patients in `manual_dir`; with none, a SourceError says what to put there."""
+    """The patients in `manual_dir`.
+
+    Raises:
+        SourceError: there are none, or they cannot be read.
+    """
     location = locate(Path(manual_dir))
     if location is None:
         state = "is empty" if Path(manual_dir).is_dir() else "is not a folder"
@@ -201,7 +204,7 @@ def open_source(manual_dir: Path) -> Source:
 
 
 def archive(path: Path, *, origin: str) -> Location:
-    """The one archive at `path`, downloaded from `origin`."""
+    """The location of a single archive at `path`, downloaded from `origin`."""
     return Location(None, "", (path,), f"the archive {origin}")
 
 
@@ -210,7 +213,7 @@ def _file_digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _natural(patient_id: str) -> tuple[tuple[int, str, int], ...]:
+def _natural_order(patient_id: str) -> tuple[tuple[int, str, int], ...]:
     """Sort key that puts pt_2 before pt_10."""
     parts = re.split(r"(\d+)", patient_id)
     return tuple(

@@ -1,8 +1,10 @@
-"""Where the files of OpenKBP patients lie: a folder, or archives read in place.
+"""The files of OpenKBP patients in a folder, or in archives that are read in place.
 
-A container lists the CSV files of its patients and gives their bytes. Nothing is ever
-written by the names in an archive: a zip is read member by member; a compressed tar,
-which has no index, is decompressed once into an unnamed temporary file.
+Input: a folder or an archive. Output: a Container, which lists the CSV files of its
+patients and returns their bytes.
+
+Nothing is ever written under a name from an archive: a zip is read member by member; a
+compressed tar, which has no index, is decompressed once into an unnamed temporary file.
 """
 
 import gzip
@@ -25,9 +27,9 @@ SPLIT_FOLDERS = {
     "test-pats": "test",
 }
 ARCHIVES = (".tar.xz", ".txz", ".tar.gz", ".tgz", ".zip")
-# A CSV that lists all 128^3 voxels has 35 MB; more is not of the challenge.
+# A CSV that lists all 128^3 voxels has 35 MB; the challenge has no larger file.
 MAX_CSV_BYTES = 64 << 20
-# All 340 patients have some 2 GB of CSV files, which xz packs 7 times smaller.
+# The CSV files of all 340 patients have about 2 GB, and xz compresses them 7 times.
 MAX_TAR_BYTES, MAX_PACKING, SMALL_TAR_BYTES = 8 << 30, 100, 256 << 20
 _CHUNK = 1 << 20
 _MEMBER = re.compile(
@@ -35,14 +37,14 @@ _MEMBER = re.compile(
     r"/(?P<patient>[^/]+)/(?P<name>[^/]+)\.csv"
 )
 
-# The files of one patient: folder as messages call it, and a handle for each name.
+# The files of one patient: the folder, for messages, and a handle for each name.
 Files = tuple[str, dict[str, Any]]
 
 
 class Container(Protocol):
     """A folder or an archive that holds patients."""
 
-    label: str  # how messages call it
+    label: str  # its name in messages
 
     def patients(self) -> dict[tuple[str, str], Files]:
         """The files of each (split, patient id)."""
@@ -53,18 +55,18 @@ class Container(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Close open files."""
         ...
 
 
 class _Index:
-    """Collects files by patient; the same file twice is an error."""
+    """The CSV files by split and patient; the same file twice is an error."""
 
     def __init__(self) -> None:
         self.patients: dict[tuple[str, str], Files] = {}
 
     def add(self, container: str, path: str, size: int, handle: Any) -> None:
-        """Take up `path` (inside `container`) if it is a patient's CSV."""
+        """Add `path` (inside `container`) if it is a patient's CSV."""
         match = _MEMBER.fullmatch(path)
         if match is None or match["patient"][0] == "." or match["name"][0] == ".":
             return
@@ -73,21 +75,21 @@ class _Index:
         if size > MAX_CSV_BYTES:
             raise errors.SourceError(
                 f"{container}/{path} has {size} bytes, more than a CSV of 128 x 128 x "
-                "128 voxels can have; it is not a file of the challenge"
+                "128 voxels can have; it is not a file of the challenge: move it away"
             )
         key = (SPLIT_FOLDERS[match["split"]], match["patient"])
         folder = f"{container}/{path.rsplit('/', 1)[0]}"
-        known, files = self.patients.setdefault(key, (folder, {}))
-        if known != folder or match["name"] in files:
+        first_folder, files = self.patients.setdefault(key, (folder, {}))
+        if first_folder != folder or match["name"] in files:
             raise errors.SourceError(
-                f"patient {match['patient']} is there twice: {known} and {folder}; "
-                "remove one of them"
+                f"patient {match['patient']} is there twice: {first_folder} and "
+                f"{folder}; remove one of them"
             )
         files[match["name"]] = handle
 
 
 class Folder:
-    """`root`, which holds `train-pats` and its like."""
+    """A folder with the subfolders `train-pats`, `validation-pats` and `test-pats`."""
 
     def __init__(self, root: Path, label: str) -> None:
         self.label = label
@@ -110,8 +112,8 @@ class Folder:
     def contents(self, handles: Mapping[str, Path]) -> Mapping[str, bytes]:
         return OnDisk(handles)
 
-    def everything(self) -> Iterator[bytes]:
-        """Path, size and bytes of every file, in an order of their own."""
+    def fingerprint_parts(self) -> Iterator[bytes]:
+        """Path and size, then content, of every file, sorted by path."""
         for (split, patient), (_, files) in sorted(self.patients().items()):
             for name, path in sorted(files.items()):
                 content = _read(path)
@@ -123,7 +125,7 @@ class Folder:
 
 
 class OnDisk(Mapping[str, bytes]):
-    """Bytes of files by name, read by the process that asks for them."""
+    """Bytes of files by name, read from disk at each access."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths
@@ -149,7 +151,7 @@ def _read(path: Path) -> bytes:
 
 
 class _Archive:
-    """What zip and tar share: a path, its label, and how damage is reported."""
+    """Shared by zip and tar: the path, its label, and the report of damage."""
 
     def __init__(self, path: Path) -> None:
         self.label = path.name
@@ -161,15 +163,15 @@ class _Archive:
     def contents(self, handles: Mapping[str, Any]) -> Mapping[str, bytes]:
         return {name: self.read(handle) for name, handle in handles.items()}
 
-    def _damaged(self, error: BaseException, where: str = "") -> errors.SourceError:
+    def _damaged(self, error: BaseException, member: str = "") -> errors.SourceError:
         return errors.SourceError(
-            f"{self.label}{where} is damaged or cut off "
+            f"{self.label}{member} is damaged or cut off "
             f"({type(error).__name__}: {error}); download or copy it again"
         )
 
 
 class Zip(_Archive):
-    """A zip file: read member by member, in any order."""
+    """A zip file, whose members can be read in any order."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -193,7 +195,7 @@ class Zip(_Archive):
             zlib.error,
             EOFError,
             OSError,
-            RuntimeError,  # encrypted; NotImplementedError: a compression we lack
+            RuntimeError,  # encrypted; or NotImplementedError: unknown compression
         ) as error:
             raise self._damaged(error, f"/{handle.filename}") from error
 
@@ -224,7 +226,7 @@ class Tar(_Archive):
                 end = archive.offset
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise self._damaged(error) from error
-        # tarfile takes a broken header for the end of the archive: look if it is one.
+        # tarfile takes a broken header for the end of the archive: check the end mark.
         spool.seek(end)
         if spool.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise self._damaged(EOFError("no end-of-archive mark"))
@@ -240,8 +242,8 @@ class Tar(_Archive):
                     if spool.tell() + len(chunk) > limit:
                         raise errors.SourceError(
                             f"{self.label} has {packed} bytes and unpacks to more than "
-                            f"{limit}, as no archive of the challenge does: download "
-                            "or copy it again, or unpack it yourself"
+                            f"{limit}; no archive of the challenge does: download or "
+                            "copy it again, or unpack it yourself"
                         )
                     _spool_write(spool, chunk, self.label)
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
@@ -270,13 +272,17 @@ def _spool_write(spool: IO[bytes], chunk: bytes, label: str) -> None:
         spool.write(chunk)
     except OSError as error:
         raise errors.SourceError(
-            f"no room in {tempfile.gettempdir()} to decompress {label} ({error}); "
-            "point TMPDIR to a disk with 2 GB free, or unpack the archive yourself"
+            f"{tempfile.gettempdir()} has no space to decompress {label} ({error}); "
+            "set TMPDIR to a disk with 2 GB free, or unpack the archive yourself"
         ) from error
 
 
 def open_archive(path: Path) -> Container:
-    """The archive at `path`, told apart by its first bytes."""
+    """The archive at `path`, whose type is recognised by its first bytes.
+
+    Raises:
+        SourceError: it is damaged or of another type.
+    """
     with path.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"PK"):
@@ -286,6 +292,6 @@ def open_archive(path: Path) -> Container:
     if start.startswith(b"\x1f\x8b"):
         return Tar(path, gzip.GzipFile)
     raise errors.SourceError(
-        f"{path.name} begins with {start!r}, so it is none of {', '.join(ARCHIVES)}; "
-        "download or copy it again"
+        f"{path.name} begins with {start!r}, expected an archive of the type "
+        f"{', '.join(ARCHIVES)}; download or copy it again"
     )

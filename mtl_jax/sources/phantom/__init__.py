@@ -1,1 +1,1 @@
-"""A seed to generated patients, as Patients or as DICOM-RT files."""
+"""Generated patients (phantoms), as Patients or as DICOM-RT files, from a seed."""

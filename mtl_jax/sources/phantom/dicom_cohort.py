@@ -1,7 +1,8 @@
-"""Generated patients as DICOM-RT: a seed goes in, a cohort of folders comes out.
+"""Generated prostate patients as DICOM-RT files.
 
-Each folder holds a patient's CT series, its RT structure set and its RT dose, as a
-planning system exports them, under names that are obviously a phantom's.
+Input: a seed and a number of patients, or one Pelvis. Output: a folder for each patient
+with its CT series, RTSTRUCT and RTDOSE, as a planning system exports them. Names and
+ids say that the patient is a phantom.
 """
 
 from pathlib import Path
@@ -19,11 +20,11 @@ from mtl_jax.sources.phantom import (
     male_pelvis,
 )
 
-# Counts up when a seed's files change: a cohort of another version is not reused.
+# Increase it when the files of a seed change: older cohorts are then not reused.
 VERSION = 1
 
-# What ROIs are called: names after AAPM TG-263, or what clinics write, of which each
-# patient has a choice. A name has at most 16 characters, as some systems cut it.
+# ROI names by structure: after AAPM TG-263, or as clinics write them; each patient gets
+# one of the latter at random. At most 16 characters: some systems cut off the rest.
 NAMINGS = {
     "tg263": {name: (name,) for name in male_pelvis.STRUCTURES},
     "clinic": {
@@ -47,32 +48,32 @@ def write_patient(
     position: str = "HFS",
     naming: str = "tg263",
 ) -> None:
-    """Write a phantom's CT series, RTSTRUCT and RTDOSE into `folder`, which is new.
+    """Write a phantom's CT series, RTSTRUCT and RTDOSE into the new folder `folder`.
 
-    `patient_id`, `position` (HFS, HFP, FFS or FFP) and `naming` (one of NAMINGS) decide
-    all unique identifiers. Files are called by them, in no order of the slices.
+    `patient_id`, `position` (HFS, HFP, FFS or FFP) and `naming` (one of NAMINGS)
+    determine all UIDs. Files are named by UID, so not in the order of the slices.
 
     Raises:
         ConfigError: `position` or `naming` is unknown.
         SourceError: `folder` is not empty.
     """
-    _check(position, naming)
+    _check_options(position, naming)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise errors.SourceError(
-            "the folder of a phantom patient holds something already; move it away, "
-            "or choose another folder"
+            "the folder for the phantom patient is not empty; move it away, or choose "
+            "another folder"
         )
-    who = dicom_images.Identity(patient_id, position, naming)
-    names = _choose_names(who)
-    with generated_folder.scratch(folder) as made:
-        for ct in dicom_images.ct_slices(pelvis, who):
-            _save(made, "CT", ct, uid.ExplicitVRLittleEndian)
-        contours = dicom_contours.structure_set(pelvis, who, names)
-        # A long contour does not fit into an element of explicit type.
-        _save(made, "RS", contours, uid.ImplicitVRLittleEndian)
-        dose = dicom_images.rt_dose(pelvis, who)
-        _save(made, "RD", dose, uid.ExplicitVRLittleEndian)
-        made.rename(folder)
+    identity = dicom_images.Identity(patient_id, position, naming)
+    names = _choose_names(identity)
+    with generated_folder.scratch(folder) as new_folder:
+        for ct in dicom_images.ct_slices(pelvis, identity):
+            _save(new_folder, "CT", ct, uid.ExplicitVRLittleEndian)
+        contours = dicom_contours.structure_set(pelvis, identity, names)
+        # With an explicit VR, an element is too short for a long contour.
+        _save(new_folder, "RS", contours, uid.ImplicitVRLittleEndian)
+        dose = dicom_images.rt_dose(pelvis, identity)
+        _save(new_folder, "RD", dose, uid.ExplicitVRLittleEndian)
+        new_folder.rename(folder)
 
 
 def write_cohort(
@@ -86,21 +87,22 @@ def write_cohort(
     shape: tuple[int, int, int] = male_pelvis.SHAPE,
     spacing_mm: geometry.Spacing = male_pelvis.SPACING_MM,
 ) -> None:
-    """Write so many phantom `patients` into `folder`, each into a folder of its own.
+    """Write a cohort of phantoms into `folder`, each into a folder of its own.
 
-    `shape` and `spacing_mm` (z, y, x) are the scans'. The folder appears when all is
-    written. One that holds the same cohort is left as it is; one that holds anything
-    else is a SourceError. So many `workers` are at it.
+    `patients` is the number of patients, `workers` that of processes; `shape` and
+    `spacing_mm` (z, y, x) are those of the CTs; see `write_patient` for the others. The
+    folder appears when all patients are written. A folder that holds the same cohort is
+    left as it is.
 
     Raises:
         ConfigError: `position` or `naming` is unknown.
         GeometryError: the scan is too small for a pelvis.
         SourceError: the folder holds something else.
     """
-    _check(position, naming)
+    _check_options(position, naming)
     scan = {"shape": list(shape), "spacing_mm": list(spacing_mm)}
-    drawn: dict[str, Any] = {"position": position, "naming": naming} | scan
-    stamp = {"generator": VERSION, "seed": seed, "patients": patients} | drawn
+    options: dict[str, Any] = {"position": position, "naming": naming} | scan
+    stamp = {"generator": VERSION, "seed": seed, "patients": patients} | options
     tasks = [
         (name_patient(seed, index), seed, index, position, naming, shape, spacing_mm)
         for index in range(1, patients + 1)
@@ -109,7 +111,7 @@ def write_cohort(
 
 
 def name_patient(seed: int, index: int) -> str:
-    """The id of phantom `index` of the cohort `seed`, and of its folder."""
+    """Id and folder name of patient `index` of the cohort `seed`."""
     return f"PHANTOM-{seed}-{index:03d}"
 
 
@@ -132,32 +134,33 @@ def _make_patient(
     )
 
 
-def _check(position: str, naming: str) -> None:
+def _check_options(position: str, naming: str) -> None:
     known = {"position": dicom_images.POSITIONS, "naming": NAMINGS}
-    for what, value in (("position", position), ("naming", naming)):
-        if value not in known[what]:
+    for option, value in (("position", position), ("naming", naming)):
+        if value not in known[option]:
             raise errors.ConfigError(
-                f"unknown {what} {value!r}{errors.nearest(value, known[what])}; "
-                f"known: {', '.join(known[what])}"
+                f"unknown {option} {value!r}{errors.nearest(value, known[option])}; "
+                f"expected one of {', '.join(known[option])}"
             )
 
 
-def _choose_names(who: dicom_images.Identity) -> dict[str, str]:
-    """What this patient's ROIs are called, by structure."""
-    rng = np.random.default_rng(list(who.patient_id.encode()))
+def _choose_names(identity: dicom_images.Identity) -> dict[str, str]:
+    """The names of this patient's ROIs, by structure."""
+    rng = np.random.default_rng(list(identity.patient_id.encode()))
     return {
         structure: names[rng.integers(len(names))]
-        for structure, names in NAMINGS[who.naming].items()
+        for structure, names in NAMINGS[identity.naming].items()
     }
 
 
 def _save(
-    folder: Path, prefix: str, made: dataset.Dataset, transfer_syntax: uid.UID
+    folder: Path, prefix: str, dicom: dataset.Dataset, transfer_syntax: uid.UID
 ) -> None:
+    """Write `dicom` into `folder`, named by `prefix` and its UID."""
     meta = dataset.FileMetaDataset()
     meta.TransferSyntaxUID = transfer_syntax
     meta.ImplementationVersionName = f"MTL_JAX {__version__}"[:16]
-    made.file_meta = meta
-    made.save_as(
-        folder / f"{prefix}.{made.SOPInstanceUID}.dcm", enforce_file_format=True
+    dicom.file_meta = meta
+    dicom.save_as(
+        folder / f"{prefix}.{dicom.SOPInstanceUID}.dcm", enforce_file_format=True
     )

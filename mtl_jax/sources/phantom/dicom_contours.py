@@ -1,7 +1,9 @@
-"""A generated pelvis as an RT Structure Set: masks go in, a pydicom data set comes out.
+"""The RT Structure Set of a generated pelvis.
 
-Clauses are of DICOM PS3.3. Contours are traced here, not by what `export` uses, nor by
-anything that a reader knows.
+Input: a Pelvis, whose identity it is, and ROI names. Output: a pydicom data set.
+
+Clauses are of DICOM PS3.3. Contours are traced here, with no code shared with `export`
+or the readers: an error there must not be hidden by the same error here.
 """
 
 import contourpy
@@ -20,16 +22,16 @@ STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 def structure_set(
     pelvis: male_pelvis.Pelvis, identity: objects.Identity, names: dict[str, str]
 ) -> dataset.Dataset:
-    """The RT Structure Set object (A.19); `names` says what each ROI is called.
+    """The RT Structure Set object (A.19), with ROI `names` {structure: ROI name}.
 
-    A hole is a CLOSED_PLANAR contour within another, as planning systems write it.
+    A hole is a CLOSED_PLANAR contour inside another, as planning systems write it.
     """
     contours = objects.common(identity, "RTSTRUCT", uid.RTStructureSetStorage)
     contours.OperatorsName = ""
     contours.StructureSetLabel = "PHANTOM"
     contours.StructureSetDate = contours.StructureSetTime = ""
     depth = pelvis.grid.shape[0]
-    # The slices from the feet, whatever the order in which they were numbered.
+    # Instance numbers of the slices from the feet up.
     numbers = range(1, depth + 1)[:: objects.POSITIONS[identity.position][0]]
     slices = [
         objects.reference(uid.CTImageStorage, identity.uid("CT", number))
@@ -69,9 +71,9 @@ def structure_set(
 
 
 def trace(mask: np.ndarray) -> list[np.ndarray]:
-    """Closed outlines [N, 2] (y, x) of `mask` [Y, X], outer ones and those of holes.
+    """Closed outlines [N, 2] (y, x) of `mask` [Y, X], including those of holes.
 
-    They run half a voxel outside the centres; the last point is not the first again.
+    They run half a voxel outside the voxel centres. The first point is not repeated.
     """
     padded = np.pad(mask.astype(np.float64), 1)
     lines = contourpy.contour_generator(z=padded, line_type="Separate").lines(0.5)
@@ -81,7 +83,7 @@ def trace(mask: np.ndarray) -> list[np.ndarray]:
 def _contours(
     mask: np.ndarray, grid: geometry.Grid, slices: list[dataset.Dataset]
 ) -> list[dataset.Dataset]:
-    drawn = []
+    contours = []
     for z in np.flatnonzero(mask.any((1, 2))):
         for outline in trace(mask[z]):
             heights = np.full(len(outline), float(z))
@@ -92,8 +94,8 @@ def _contours(
                 NumberOfContourPoints=len(points),
                 ContourData=[f"{value:.3f}" for value in points.ravel()],
             )
-            drawn.append(contour)
-    return drawn
+            contours.append(contour)
+    return contours
 
 
 def _reference_series(

@@ -1,7 +1,9 @@
-"""A generated pelvis as DICOM images: CT and dose go in, pydicom's data sets come out.
+"""The CT images and the RT Dose of a generated pelvis.
 
-Clauses are of DICOM PS3.3. Nothing here is shared with `export`, nor with the readers:
-what writes and what reads must not be wrong in the same way.
+Input: a Pelvis and its identity. Output: pydicom data sets.
+
+Clauses are of DICOM PS3.3. No code is shared with `export` or the readers: an error
+there must not be hidden by the same error here.
 """
 
 import dataclasses
@@ -13,8 +15,8 @@ from pydicom import dataset, tag, uid, valuerep
 from mtl_jax.core import geometry
 from mtl_jax.sources.phantom import male_pelvis
 
-# Steps through a canonical volume (z, y, x) that give the rows, columns and slices of a
-# scan in this patient position: to the head, the posterior and the left, or back.
+# Direction of the slices, rows and columns of a scan in each patient position, relative
+# to a canonical volume (z to the head, y to the posterior, x to the left).
 POSITIONS = {
     "HFS": (1, 1, 1),
     "HFP": (1, -1, -1),
@@ -23,30 +25,30 @@ POSITIONS = {
 }
 CT_INTERCEPT_HU = -1024
 DOSE_MAXIMUM = 2**16 - 1
-MANUFACTURER = "mtl_jax phantom"  # a name is asked for; nobody made this scanner
+MANUFACTURER = "mtl_jax phantom"  # of type 2 in General Equipment (C.7.5.1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Who a phantom is: the same identity gives the same UIDs."""
+    """What determines all UIDs of a phantom."""
 
     patient_id: str
     position: str  # one of POSITIONS
     naming: str
 
-    def uid(self, *what: object) -> uid.UID:
-        """The unique identifier of `what` of this patient."""
-        words = (self.patient_id, self.position, self.naming, *what)
-        return uid.generate_uid(entropy_srcs=[str(word) for word in words])
+    def uid(self, *entity: object) -> uid.UID:
+        """The UID of an entity of this patient, such as ("CT", 3) or ("study",)."""
+        parts = (self.patient_id, self.position, self.naming, *entity)
+        return uid.generate_uid(entropy_srcs=[str(part) for part in parts])
 
 
 def as_stored(
     volume: np.ndarray, grid: geometry.Grid, position: str
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """`volume` [Z, Y, X] as frames in a patient position, and where they lie.
+    """`volume` [Z, Y, X] as the frames of a scan in a patient position.
 
-    Also the centre (x, y, z) of the first voxel of each frame [Z, 3], and the
-    ImageOrientationPatient of all.
+    Returns the frames [Z, Y, X], the centre (x, y, z) in mm of the first voxel of each
+    frame [Z, 3], and the ImageOrientationPatient of all frames.
     """
     z, y, x = steps = POSITIONS[position]
     first = [
@@ -60,7 +62,7 @@ def as_stored(
 def ct_slices(
     pelvis: male_pelvis.Pelvis, identity: Identity
 ) -> Iterator[dataset.Dataset]:
-    """CT Image objects (A.3), one a slice, along the normal of the slices."""
+    """CT Image objects (A.3), one for each slice, ordered along the slice normal."""
     frames, corners, orientation = as_stored(
         pelvis.ct_hu, pelvis.grid, identity.position
     )
@@ -79,7 +81,7 @@ def ct_slices(
 
 
 def rt_dose(pelvis: male_pelvis.Pelvis, identity: Identity) -> dataset.Dataset:
-    """The RT Dose object (A.18) of a whole plan, on the dose's own grid."""
+    """The RT Dose object (A.18) of a whole plan, on the dose grid."""
     frames, corners, orientation = as_stored(
         pelvis.dose_gy, pelvis.dose_grid, identity.position
     )
@@ -93,11 +95,11 @@ def rt_dose(pelvis: male_pelvis.Pelvis, identity: Identity) -> dataset.Dataset:
     dose.DoseUnits = "GY"
     dose.DoseType = "PHYSICAL"
     dose.DoseSummationType = "PLAN"
-    # Asked of the dose of a plan (C.8.8.3); the plan itself is not exported.
+    # Required for the dose of a plan (C.8.8.3); the plan itself is not written.
     dose.ReferencedRTPlanSequence = [
         reference(uid.RTPlanStorage, identity.uid("RTPLAN", 1))
     ]
-    # The stored numbers are made with the scaling as it is written: 16 characters.
+    # The stored values are made with the scaling as written, of at most 16 characters.
     dose.DoseGridScaling = scaling = f"{frames.max() / DOSE_MAXIMUM:.9e}"
     stored = np.rint(frames / np.float64(scaling))
     _add_pixels(dose, stored.astype("<u2"), bits=16)
@@ -107,27 +109,28 @@ def rt_dose(pelvis: male_pelvis.Pelvis, identity: Identity) -> dataset.Dataset:
 def common(
     identity: Identity, modality: str, sop_class: str, number: int = 1
 ) -> dataset.Dataset:
-    """What all have: patient, study, series, frame of reference and equipment.
+    """A new object with patient, study, series, frame of reference and equipment.
 
-    The object is that `number` in the series of its modality.
+    `number` is its InstanceNumber in the series of its modality.
     """
-    made = dataset.Dataset()
-    made.SOPClassUID = sop_class
-    made.SOPInstanceUID = identity.uid(modality, number)
-    made.PatientName = f"Phantom^{identity.patient_id}"
-    made.PatientID = identity.patient_id
-    made.PatientBirthDate = made.PatientSex = ""
-    made.StudyInstanceUID = identity.uid("study")
-    made.StudyDate = made.StudyTime = made.AccessionNumber = made.StudyID = ""
-    made.ReferringPhysicianName = ""
-    made.Modality = modality
-    made.SeriesInstanceUID = identity.uid(modality)
-    made.SeriesNumber = 1
-    made.InstanceNumber = number
-    made.FrameOfReferenceUID = identity.uid("frame")
-    made.PositionReferenceIndicator = ""
-    made.Manufacturer = MANUFACTURER
-    return made
+    dicom = dataset.Dataset()
+    dicom.SOPClassUID = sop_class
+    dicom.SOPInstanceUID = identity.uid(modality, number)
+    dicom.PatientName = f"Phantom^{identity.patient_id}"
+    dicom.PatientID = identity.patient_id
+    dicom.PatientBirthDate = dicom.PatientSex = ""
+    dicom.StudyInstanceUID = identity.uid("study")
+    dicom.StudyDate = dicom.StudyTime = ""
+    dicom.AccessionNumber = dicom.StudyID = ""
+    dicom.ReferringPhysicianName = ""
+    dicom.Modality = modality
+    dicom.SeriesInstanceUID = identity.uid(modality)
+    dicom.SeriesNumber = 1
+    dicom.InstanceNumber = number
+    dicom.FrameOfReferenceUID = identity.uid("frame")
+    dicom.PositionReferenceIndicator = ""
+    dicom.Manufacturer = MANUFACTURER
+    return dicom
 
 
 def _add_plane(
@@ -154,20 +157,20 @@ def _add_pixels(image: dataset.Dataset, stored: np.ndarray, *, bits: int) -> Non
 
 
 def reference(sop_class: str, instance: str, **more: object) -> dataset.Dataset:
-    """An item that refers to an object, with `more` elements."""
+    """A sequence item that refers to an object, with `more` elements."""
     return item(
         ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=instance, **more
     )
 
 
 def item(**elements: object) -> dataset.Dataset:
-    """A data set of `elements`, by keyword."""
-    made = dataset.Dataset()
+    """A sequence item with `elements` {keyword: value}."""
+    dicom = dataset.Dataset()
     for keyword, value in elements.items():
-        setattr(made, keyword, value)
-    return made
+        setattr(dicom, keyword, value)
+    return dicom
 
 
 def _decimals(values: Iterable[float]) -> list[str]:
-    """Numbers as decimal strings of at most 16 characters."""
+    """Numbers as decimal strings (DS) of at most 16 characters."""
     return [valuerep.format_number_as_ds(float(value)) for value in values]

@@ -1,4 +1,8 @@
-"""A folder of generated patients: it appears when all are written, and is reused."""
+"""A folder of generated patients, which is complete or absent, and is reused.
+
+Input: a function that writes one patient, and its arguments for each. Output: a folder
+with the patients and `phantom.json`, which says what was generated.
+"""
 
 import contextlib
 import json
@@ -25,23 +29,27 @@ def write(
     *,
     workers: int,
 ) -> None:
-    """Write `patients` into `folder`, unless it holds those of the same `stamp`.
+    """Write `patients` into `folder`, unless it holds a cohort of the same `stamp`.
 
-    A patient is a path inside the folder and what else `write_patient` asks for. So
-    many `workers` are at it; a bar shows how far they are.
+    Args:
+        folder: appears when all patients are written.
+        stamp: what decides the content of the cohort; stored as JSON.
+        write_patient: writes one patient; takes a path and more arguments.
+        patients: for each, the path inside `folder` and the other arguments.
+        workers: number of processes.
 
     Raises:
-        SourceError: the folder holds anything else.
+        SourceError: the folder holds something else.
     """
     if _is_written(folder, stamp):
         return
     with locks.held(folder.parent, "choose another folder", wait=True):
-        for left in folder.parent.glob(f"{SCRATCH}*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for abandoned in folder.parent.glob(f"{SCRATCH}*"):  # of killed processes
+            shutil.rmtree(abandoned, ignore_errors=True)
         if _is_written(folder, stamp):
-            return  # another process was faster
+            return  # another process wrote it meanwhile
         with scratch(folder) as cohort:
-            tasks = ((cohort / inside, *asked) for inside, *asked in patients)
+            tasks = ((cohort / path, *arguments) for path, *arguments in patients)
             written = processes.in_order(write_patient, tasks, workers)
             bar = tqdm.tqdm(written, total=len(patients), desc="phantoms", unit="pt")
             for _ in bar:
@@ -52,14 +60,14 @@ def write(
 
 @contextlib.contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A new folder on the disk of `folder`, to be renamed to it; gone at the end."""
+    """A new folder beside `folder`, to be renamed to it; else deleted at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: the folder's may be a patient's.
+    # Not named after `folder`, whose name may be a patient's.
     holder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     try:
-        made = holder / "made"
-        made.mkdir()
-        yield made
+        new_folder = holder / "made"
+        new_folder.mkdir()
+        yield new_folder
     finally:
         shutil.rmtree(holder)
 
@@ -68,17 +76,17 @@ def _is_written(folder: Path, stamp: dict[str, Any]) -> bool:
     """Whether `folder` holds the cohort of `stamp`; a SourceError for another one."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    wanted = f"the phantom cohort {json.dumps(stamp)}"
+    expected = f"the phantom cohort {json.dumps(stamp)}"
     try:
-        found = json.loads((folder / STAMP).read_text())
+        existing = json.loads((folder / STAMP).read_text())
     except (OSError, ValueError):
         raise errors.SourceError(
-            f"{folder} should hold {wanted}, but holds something else (no readable "
-            f"{STAMP}); move it away, or choose another folder"
+            f"{folder} holds something else (it has no readable {STAMP}); expected "
+            f"{expected}; move it away, or choose another folder"
         ) from None
-    if found != stamp:
+    if existing != stamp:
         raise errors.SourceError(
-            f"{folder} should hold {wanted}, but holds {json.dumps(found)}; "
-            "delete it, or choose another folder"
+            f"{folder} holds the phantom cohort {json.dumps(existing)}; expected "
+            f"{expected}; delete it, or choose another folder"
         )
     return True

@@ -1,7 +1,9 @@
-"""Generated head-and-neck patients: a seed goes in, a Patient comes out, or a cohort.
+"""Generated head-and-neck patients in the form of the OpenKBP challenge.
 
-A cartoon with the challenge's ten structures, its stored CT values and its kind of
-plans: enough to learn contours and dose from the image, and no patient's data in it.
+Input: a seed and the number of a patient. Output: a Patient with the challenge's ten
+structures, stored CT values and kind of plans; or a cohort of them as CSV files. The
+anatomy is random and simplified, but contours and dose can be learnt from the image. No
+real patient's data is in it.
 """
 
 from pathlib import Path
@@ -10,64 +12,74 @@ import numpy as np
 from scipy import ndimage
 
 from mtl_jax.core import geometry, records, sites
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv
 from mtl_jax.sources.phantom import (
     generated_folder,
     head_and_neck_anatomy,
-    patient_frame,
     planned_dose,
-    tumour,
+    tissue_model,
 )
 
-# Counts up when a seed's patients change: a cohort of another version is not reused.
+# Increase it when the patients of a seed change: older cohorts are then not reused.
 VERSION = 2
 
 SITE = sites.OPENKBP
 SHAPE = (128, 128, 128)
-FIELD_MM = 236.0  # side of the square about the head that holds the body
-PLAN_MARGIN_MM = 14.0  # from the last target to the last slice where dose is possible
+FIELD_MM = 236.0  # side of the square around the head that holds the body
+PLAN_MARGIN_MM = 14.0  # dose is possible so far beyond the targets' slices
 
-# How often a structure was not contoured; of the first four at most one is missing.
+# Probability that a structure is not contoured. Of the four that networks learn to
+# contour, at most one is missing.
 MISSING_ONE_OF_FOUR = 0.2
 MISSING = {"Esophagus": 0.5, "Larynx": 0.45, "Mandible": 0.3}
 
 
 def make_patient(seed: int, index: int) -> records.Patient:
-    """Phantom `index` of the cohort `seed`, the same whenever it is asked for."""
+    """Patient `index` of the cohort `seed`; the same for the same arguments."""
     rng = np.random.default_rng([seed, index])
     in_plane_mm = float(np.round(rng.uniform(4.1, 4.3), 3))
     spacing_mm = (float(np.round(rng.uniform(3.0, 3.3), 3)), in_plane_mm, in_plane_mm)
     grid = geometry.Grid(SHAPE, spacing_mm)
-    pose = patient_frame.draw_pose(rng, grid)
+    pose = _random_pose(rng, grid)
     window = _window(rng, grid, pose)
     z, y, x = np.ogrid[window]
     space = pose.space(z * spacing_mm[0], y * in_plane_mm, x * in_plane_mm)
-    anatomy = head_and_neck_anatomy.draw_anatomy(rng, space)
-    targets = tumour.add_disease(anatomy)
+    anatomy = head_and_neck_anatomy.generate(rng, space)
+    targets = head_and_neck_anatomy.add_disease(anatomy)
     dose_gy, possible = _plan(rng, anatomy, targets, spacing_mm)
 
-    def whole(part: np.ndarray) -> np.ndarray:
+    def embed(part: np.ndarray) -> np.ndarray:
         volume = np.zeros(SHAPE, part.dtype)
         volume[window] = part
         return volume
 
-    contoured = _contoured(rng, anatomy.organs | targets)
+    contoured = _some_contoured(rng, anatomy.organs | targets)
     return records.Patient(
         patient_id=f"pt_{index}",
         grid=grid,
-        ct=whole(_scan(rng, anatomy)),
+        ct=embed(_scan(rng, anatomy)),
         structures={
-            name: whole(contoured[name]) for name in SITE.names if name in contoured
+            name: embed(contoured[name]) for name in SITE.names if name in contoured
         },
-        dose_gy=whole(dose_gy),
-        possible_dose_mask=whole(possible),
+        dose_gy=embed(dose_gy),
+        possible_dose_mask=embed(possible),
     )
 
 
+def _random_pose(rng: np.random.Generator, grid: geometry.Grid) -> tissue_model.Pose:
+    """A pose with the skull base near the middle of `grid`."""
+    middle_mm = (np.asarray(grid.shape) - 1) / 2 * np.asarray(grid.spacing_mm)
+    shift_mm = rng.uniform((-60, -42, -42), (90, 42, 42))
+    z, y, x = middle_mm + shift_mm
+    turn, tilt, lean = np.radians(rng.uniform((-20, -6, -4), (20, 6, 4)))
+    size = rng.uniform(0.86, 1.03) * rng.uniform(0.96, 1.04, 3)
+    return tissue_model.Pose(turn, tilt, lean, tuple(size), (x, y + 24.0, z))
+
+
 def _window(
-    rng: np.random.Generator, grid: geometry.Grid, pose: patient_frame.Pose
+    rng: np.random.Generator, grid: geometry.Grid, pose: tissue_model.Pose
 ) -> tuple[slice, slice, slice]:
-    """The scanned slices, and the square about the head in them."""
+    """The part of `grid` that holds the scanned slices and, in them, the head."""
     x, y, z = pose.origin_mm
     foot_mm, head_mm = rng.uniform((-90, 46), (-76, 60)) * pose.size[2]
     dz, dy, dx = grid.spacing_mm
@@ -87,7 +99,7 @@ def _window(
 def _scan(
     rng: np.random.Generator, anatomy: head_and_neck_anatomy.Anatomy
 ) -> np.ndarray:
-    """Stored CT values: whole numbers, HU + offset, 0 outside the body."""
+    """Stored CT values: integers, HU + offset, 0 outside the body."""
     shape = anatomy.hu.shape
     hu = ndimage.gaussian_filter(np.clip(anatomy.hu, -1000, 3000), (0, 0.45, 0.45))
     texture = rng.standard_normal(shape, np.float32)
@@ -104,7 +116,7 @@ def _plan(
     targets: dict[str, np.ndarray],
     spacing_mm: geometry.Spacing,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Dose in Gy and where dose is possible."""
+    """Dose in Gy, and the mask of where dose is possible; both [Z, Y, X]."""
     prescription = np.zeros(anatomy.hu.shape, np.float32)
     for name, mask in targets.items():
         target_gy = SITE.structure(name).target_gy
@@ -121,7 +133,7 @@ def _plan(
         organs={name: mask[reach] for name, mask in anatomy.organs.items()},
         spacing_mm=(spacing_mm[0], spacing_mm[1]),
     )
-    # Plans are scaled so that about 95 % of PTV70 gets its prescription.
+    # Scale the plan so that about 95 % of PTV70 gets the prescription.
     covered = np.percentile(dose[targets["PTV70"]], 5)
     dose *= rng.uniform(68.5, 70.5) / covered
     possible = np.zeros_like(anatomy.body)
@@ -129,11 +141,11 @@ def _plan(
     return np.round(dose.astype(np.float64), 3).astype(np.float32), possible
 
 
-def _contoured(
+def _some_contoured(
     rng: np.random.Generator, structures: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The structures that somebody drew, and that are in the scan."""
-    missing = {name for name, chance in MISSING.items() if rng.random() < chance}
+    """The structures in the scan, without those that are left uncontoured."""
+    missing = {name for name, rate in MISSING.items() if rng.random() < rate}
     if rng.random() < MISSING_ONE_OF_FOUR:
         missing.add(SITE.contoured[rng.integers(len(SITE.contoured))])
     return {
@@ -154,8 +166,12 @@ def write_cohort(
 ) -> None:
     """Write phantoms into `folder`/provided-data as the challenge's CSV files.
 
-    The folder appears when all is written. One that holds the same cohort is left as it
-    is; one that holds anything else is a SourceError. So many `workers` are at it.
+    `train`, `validation` and `test` are numbers of patients; `workers` is a number of
+    processes. The folder appears when all patients are written. A folder that holds
+    the same cohort is left as it is.
+
+    Raises:
+        SourceError: the folder holds something else.
     """
     counts = {"train": train, "validation": validation, "test": test}
     stamp = {"generator": VERSION, "seed": seed, "patients": counts}
@@ -169,4 +185,4 @@ def write_cohort(
 
 def _write_patient(folder: Path, seed: int, index: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    provided_data.write_patient(make_patient(seed, index), folder)
+    patient_csv.write_patient(make_patient(seed, index), folder)

@@ -1,11 +1,13 @@
-"""A plan for a phantom: density, targets and organs go in, dose in Gy comes out.
+"""A planned dose for a phantom.
 
-Coplanar beams, nine unless told otherwise. A beam's dose is its fluence across
-(blurred: the penumbra) times the depth dose along (build-up, then exponential in the
-water-equivalent depth).
-Fluences are planned by a multiplicative update that fits the prescription in the
-targets while each organ at risk costs what its weight says. Little of it is clinical,
-but the dose bends around an organ just where the anatomy makes it.
+Input: density, targets and organs at risk. Output: dose in Gy.
+
+Beams are coplanar, nine by default. The dose of a beam is its fluence across the beam,
+blurred by the penumbra, times the depth dose along it: a build-up, then an exponential
+in the water-equivalent depth. A multiplicative update fits the fluences to the
+prescription in the targets, at a cost for the dose in each organ at risk. The model is
+far simpler than a clinical one, but the dose bends around organs where the anatomy
+demands it.
 """
 
 import dataclasses
@@ -17,10 +19,10 @@ from scipy import ndimage, sparse
 GANTRY_DEG = tuple(range(0, 360, 40))
 ATTENUATION_PER_MM = 0.0048
 BUILD_UP_MM = 5.0
-PENUMBRA_MM = 5.0  # standard deviation, across the beam
-ENDS_MM = 3.0  # the same at a field's ends
-SCATTER, SCATTER_MM = 0.04, (8.0, 25.0, 25.0)  # share of the dose, and how far it goes
-# Cost of a gray in a voxel of an organ, relative to the targets' pull of 1.
+PENUMBRA_MM = 5.0  # standard deviation across the beam, in plane
+ENDS_MM = 3.0  # standard deviation along z
+SCATTER, SCATTER_MM = 0.04, (8.0, 25.0, 25.0)  # share of the dose; standard deviation
+# Cost of 1 Gy in a voxel of an organ; in a target voxel the weight is 1.
 ORGAN_COST = {
     "SpinalCord": 0.45,
     "Brainstem": 0.4,
@@ -35,25 +37,28 @@ PLANNING_ROUNDS = 14
 
 @dataclasses.dataclass(frozen=True)
 class Beam:
-    """How one of the beams reaches the voxels P of square slices Z."""
+    """The effect of one beam on P voxels in each of Z square slices."""
 
-    spread: sparse.csr_array  # [P, U] float32: fluence bins across the beam -> voxels
+    spread: sparse.csr_array  # [P, U] float32: from U fluence bins to voxels
     depth_dose: np.ndarray  # [P, Z] float32
 
     def deliver(self, fluence: np.ndarray) -> np.ndarray:
-        """Dose [P, Z] of a fluence [U, Z]."""
+        """Dose [P, Z] of a `fluence` [U, Z]."""
         return (self.spread @ fluence) * self.depth_dose
 
-    def gather(self, pull: np.ndarray) -> np.ndarray:
-        """What each bin would change [U, Z], of what each voxel wants [P, Z]."""
-        return self.spread.T @ (pull * self.depth_dose)
+    def gather(self, voxel_weights: np.ndarray) -> np.ndarray:
+        """Sum `voxel_weights` [P, Z] over the voxels that each bin reaches: [U, Z].
+
+        This is the transpose of `deliver`.
+        """
+        return self.spread.T @ (voxel_weights * self.depth_dose)
 
 
 def beam(density: np.ndarray, spacing_mm: float, gantry_deg: float) -> Beam:
-    """The beam at `gantry_deg` through `density` [Z, N, N] (1: water; square voxels).
+    """The beam at `gantry_deg` through `density` [Z, N, N], which is 1 in water.
 
-    0 degrees enters from the front, 90 from the patient's left (IEC 61217, head first
-    supine).
+    Voxels are square in plane, with sides of `spacing_mm`. At 0 degrees the beam enters
+    from the front, at 90 from the patient's left (IEC 61217, head first supine).
     """
     slices, size, _ = density.shape
     tail = int(np.ceil(3.5 * PENUMBRA_MM / spacing_mm))
@@ -63,7 +68,7 @@ def beam(density: np.ndarray, spacing_mm: float, gantry_deg: float) -> Beam:
     across = np.array([np.sin(angle), np.cos(angle)], np.float32)
     centre, middle = (size - 1) / 2, (bins - 1) / 2
 
-    # Rays through the slices, and the water that they have crossed at each step.
+    # Rays through the slices, and their water-equivalent depth at each step.
     steps = np.arange(bins, dtype=np.float32) - np.float32(middle)
     rows, columns = (
         np.rint(steps[:, None] * along[i] + steps[None, :] * across[i] + centre)
@@ -102,16 +107,23 @@ def plan(
     organ_cost: Mapping[str, float] = ORGAN_COST,
     gantry_deg: Sequence[float] = GANTRY_DEG,
 ) -> np.ndarray:
-    """Dose [Z, N, N] in Gy, not yet scaled to a prescription; volumes are [Z, N, N].
+    """Dose [Z, N, N] in Gy, not yet normalised to the prescription.
 
-    `prescription_gy` is 0 outside the targets; `spacing_mm` is (z, in plane).
+    Args:
+        density: float [Z, N, N], relative to water.
+        body: bool [Z, N, N]; the dose is 0 outside.
+        prescription_gy: float32 [Z, N, N], 0 outside the targets.
+        organs: bool [Z, N, N] by name; all those of `organ_cost`.
+        spacing_mm: between slices, and in plane.
+        organ_cost: cost of dose by organ, relative to the targets' weight of 1.
+        gantry_deg: gantry angles of the beams.
     """
 
     def by_voxel(volume: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(volume.reshape(len(volume), -1).T)
 
     beams = [beam(density, spacing_mm[1], gantry) for gantry in gantry_deg]
-    # The goal reaches a voxel further than the targets: room for the penumbra.
+    # The goal is one voxel larger than the targets, to leave room for the penumbra.
     goal = by_voxel(ndimage.grey_dilation(prescription_gy, size=(3, 3, 3)))
     cost = np.where(body, np.float32(BODY_COST), 0)
     for name, weight in organ_cost.items():
@@ -119,17 +131,17 @@ def plan(
     cost = np.where(goal > 0, np.float32(1), by_voxel(cost))
 
     costs = [b.gather(cost) + np.float32(1e-6) for b in beams]
-    wanted = (goal > 0).astype(np.float32)
-    fluences = [np.where(b.gather(wanted) > 1e-3, np.float32(20), 0) for b in beams]
+    targets = (goal > 0).astype(np.float32)
+    fluences = [np.where(b.gather(targets) > 1e-3, np.float32(20), 0) for b in beams]
     for _ in range(PLANNING_ROUNDS):
         dose = _deliver(beams, fluences)
-        pull = np.divide(goal, dose, out=np.zeros_like(dose), where=goal > 0)
+        ratio = np.divide(goal, dose, out=np.zeros_like(dose), where=goal > 0)
         fluences = [
-            fluence * b.gather(pull) / worth
-            for fluence, b, worth in zip(fluences, beams, costs, strict=True)
+            fluence * b.gather(ratio) / bin_cost
+            for fluence, b, bin_cost in zip(fluences, beams, costs, strict=True)
         ]
-    ends = ENDS_MM / spacing_mm[0]
-    fluences = [ndimage.gaussian_filter1d(f, ends, axis=1) for f in fluences]
+    ends_sigma = ENDS_MM / spacing_mm[0]
+    fluences = [ndimage.gaussian_filter1d(f, ends_sigma, axis=1) for f in fluences]
     dose = _deliver(beams, fluences).T.reshape(density.shape)
     sigma = np.divide(SCATTER_MM, (spacing_mm[0], spacing_mm[1], spacing_mm[1]))
     dose = dose + SCATTER * ndimage.gaussian_filter(dose * body, sigma)

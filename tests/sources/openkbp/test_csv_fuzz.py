@@ -1,4 +1,4 @@
-"""Damaged text that a user or the challenge wrote: values or an error of ours."""
+"""Damaged CSV, YAML and JSON files: valid values, or an error of ours."""
 
 import pathlib
 import warnings
@@ -34,7 +34,7 @@ PIECES = (
 
 @strategies.composite
 def damaged(draw, texts: tuple[bytes, ...]) -> tuple[int, bytes]:
-    """One of `texts`, by number, with pieces put in, taken out or repeated."""
+    """The number of one of `texts`, and its content with pieces changed."""
     number = draw(strategies.integers(0, len(texts) - 1))
     content = texts[number]
     for _ in range(draw(strategies.integers(1, 4))):
@@ -45,8 +45,8 @@ def damaged(draw, texts: tuple[bytes, ...]) -> tuple[int, bytes]:
     return number, content
 
 
-def _either(one: int, other: int) -> strategies.SearchStrategy[int]:
-    return strategies.sampled_from((one, other))
+def _either(first: int, second: int) -> strategies.SearchStrategy[int]:
+    return strategies.sampled_from((first, second))
 
 
 MANY = hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
@@ -54,8 +54,8 @@ MANY = hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
 
 @MANY
 @hypothesis.given(damaged(tuple(CSVS.values())))
-def test_the_challenges_csvs(found):
-    number, content = found
+def test_the_challenges_csvs(damage):
+    number, content = damage
     files = CSVS | {list(CSVS)[number]: content}
     try:
         with warnings.catch_warnings():
@@ -75,14 +75,14 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 @MANY
 @hypothesis.given(damaged((SPLITS, YAML, JSON)))
-def test_splits_and_mappings(folder, found):
-    number, content = found
+def test_splits_and_mappings(folder, damage):
+    number, content = damage
     path = folder / ("splits.csv", "mapping.yaml", "mapping.json")[number]
     path.write_bytes(content)
     try:
         if number == 0:
-            given = split_assignment.read(path, {"a, b", "b", "\u00e9"})
-            assert set(given.values()) <= set(split_assignment.SPLITS)
+            assigned = split_assignment.read(path, {"a, b", "b", "\u00e9"})
+            assert set(assigned.values()) <= set(split_assignment.SPLITS)
         else:
             mapping = roi_names.load_mapping(path, sites.PROSTATE)
             assert set(mapping.values()) <= {*sites.PROSTATE.names, None}

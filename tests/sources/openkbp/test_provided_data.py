@@ -1,4 +1,4 @@
-"""The challenge's CSVs: worked by hand, written and read back, and refused by name."""
+"""The challenge's CSV files: worked by hand, written and read back, and refused."""
 
 import dataclasses
 import pathlib
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import errors
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv, provided_data
 from tfds_builders.openkbp import make_dummy_data
 
 
@@ -24,7 +24,7 @@ def read(folder: pathlib.Path):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("written")
-    provided_data.write_patient(patient(), folder / "provided-data/train-pats/pt_7")
+    patient_csv.write_patient(patient(), folder / "provided-data/train-pats/pt_7")
     return folder
 
 
@@ -48,38 +48,38 @@ def test_a_patient_worked_by_hand(tmp_path: pathlib.Path):
     (folder / "possible_dose_mask.csv").write_text(f",data\n{index},\n{index + 1},\n")
     (folder / "Larynx.csv").write_text(f",data\n{index},\n")
     (folder / "voxel_dimensions.csv").write_text("3.5\n4.5\n2.0\n")
-    found = read(tmp_path)
-    assert found.ct[120, 3, 5] == 1030  # 127 - 7 slices from the feet
-    assert found.ct[119, 3, 5] == 2
-    assert np.count_nonzero(found.ct) == 2
-    assert found.dose_gy is not None
-    assert found.dose_gy[120, 3, 5] == np.float32(21.869)
-    assert np.argwhere(found.structures["Larynx"]).tolist() == [[120, 3, 5]]
-    assert found.possible_dose_mask is not None
-    assert np.argwhere(found.possible_dose_mask).tolist() == [[119, 3, 5], [120, 3, 5]]
-    assert found.grid.spacing_mm == (2.0, 3.5, 4.5)  # z, y (rows), x (columns)
+    result = read(tmp_path)
+    assert result.ct[120, 3, 5] == 1030  # 127 - 7 slices from the feet
+    assert result.ct[119, 3, 5] == 2
+    assert np.count_nonzero(result.ct) == 2
+    assert result.dose_gy is not None
+    assert result.dose_gy[120, 3, 5] == np.float32(21.869)
+    assert np.argwhere(result.structures["Larynx"]).tolist() == [[120, 3, 5]]
+    assert result.possible_dose_mask is not None
+    assert np.argwhere(result.possible_dose_mask).tolist() == [[119, 3, 5], [120, 3, 5]]
+    assert result.grid.spacing_mm == (2.0, 3.5, 4.5)  # z, y (rows), x (columns)
 
 
-def test_what_is_written_comes_back(manual_dir: pathlib.Path):
-    made, found = patient(), read(manual_dir)
-    assert found.grid == made.grid
-    np.testing.assert_array_equal(found.ct, made.ct)
-    np.testing.assert_array_equal(found.dose_gy, made.dose_gy)
-    np.testing.assert_array_equal(found.possible_dose_mask, made.possible_dose_mask)
-    assert list(found.structures) == [
-        name for name in provided_data.SITE.names if name in made.structures
+def test_a_patient_is_read_back_as_written(manual_dir: pathlib.Path):
+    written, result = patient(), read(manual_dir)
+    assert result.grid == written.grid
+    np.testing.assert_array_equal(result.ct, written.ct)
+    np.testing.assert_array_equal(result.dose_gy, written.dose_gy)
+    np.testing.assert_array_equal(result.possible_dose_mask, written.possible_dose_mask)
+    assert list(result.structures) == [
+        name for name in patient_csv.SITE.names if name in written.structures
     ]
-    for name, mask in found.structures.items():
-        np.testing.assert_array_equal(mask, made.structures[name])
+    for name, mask in result.structures.items():
+        np.testing.assert_array_equal(mask, written.structures[name])
 
 
-def test_a_dose_of_many_digits_comes_back(tmp_path: pathlib.Path, rng):
+def test_a_dose_of_many_digits_is_read_back(tmp_path: pathlib.Path, rng):
     exact = patient()
     mask = exact.possible_dose_mask
     assert mask is not None
     dose_gy = np.where(mask, rng.uniform(0, 80, mask.shape), 0).astype(np.float32)
     exact = dataclasses.replace(exact, dose_gy=dose_gy)
-    provided_data.write_patient(exact, tmp_path / "train-pats" / "pt_7")
+    patient_csv.write_patient(exact, tmp_path / "train-pats" / "pt_7")
     np.testing.assert_array_equal(read(tmp_path).dose_gy, dose_gy)
 
 
@@ -148,7 +148,7 @@ def test_a_bad_file_is_named(manual_dir: pathlib.Path, name, text, message):
 
 
 @pytest.mark.parametrize("name", ["ct", "dose", "possible_dose_mask"])
-def test_bytes_that_are_no_text_are_named(manual_dir: pathlib.Path, name):
+def test_a_line_of_binary_data_is_named(manual_dir: pathlib.Path, name):
     edit(manual_dir, name).write_bytes(b",data\n\xff\xfe,\x00\n")
     with pytest.raises(errors.SourceError, match=rf"{name}\.csv line 2 is"):
         read(manual_dir)
@@ -163,7 +163,7 @@ def test_a_missing_file_is_named_before_anything_is_read(manual_dir, name):
         provided_data.open_source(manual_dir)
 
 
-def test_a_file_of_unknown_name_is_not_overlooked(manual_dir: pathlib.Path):
+def test_a_file_of_unknown_name_is_refused(manual_dir: pathlib.Path):
     edit(manual_dir, "Larynx").rename(edit(manual_dir, "Larinx"))
     with pytest.raises(
         errors.SourceError, match=r"Larinx\.csv .* did you mean 'Larynx'"
@@ -171,7 +171,7 @@ def test_a_file_of_unknown_name_is_not_overlooked(manual_dir: pathlib.Path):
         provided_data.open_source(manual_dir)
 
 
-def test_a_dose_cut_at_a_line_end_is_noticed(manual_dir: pathlib.Path):
+def test_a_dose_cut_off_at_a_line_end_is_refused(manual_dir: pathlib.Path):
     lines = edit(manual_dir, "dose").read_text().splitlines(keepends=True)
     edit(manual_dir, "dose").write_text("".join(lines[:-3]))
     with pytest.raises(errors.SourceError, match="lists 189 voxels"):
@@ -188,9 +188,9 @@ def test_a_dose_cut_at_a_line_end_is_noticed(manual_dir: pathlib.Path):
         ({"structures": {"Larynx": np.zeros((128,) * 3, bool)}}, "Larynx is empty"),
     ],
 )
-def test_what_the_format_cannot_hold_is_not_written(tmp_path, change, message):
+def test_a_patient_of_another_format_is_not_written(tmp_path, change, message):
     with pytest.raises(errors.SourceError, match=message):
-        provided_data.write_patient(
+        patient_csv.write_patient(
             dataclasses.replace(patient(), **change), tmp_path / "x"
         )
     assert not (tmp_path / "x").exists()
@@ -202,6 +202,6 @@ def test_a_real_patient_is_written_back_byte_for_byte(
     archive = openkbp_sample / "openkbp-validation.tar.xz"
     with provided_data.archive(archive, origin=archive.name).open() as source:
         raw = source.raw("validation", "pt_201")
-    provided_data.write_patient(provided_data.parse(raw), tmp_path)
+    patient_csv.write_patient(patient_csv.parse(raw), tmp_path)
     written = {path.stem: path.read_bytes() for path in tmp_path.iterdir()}
     assert written == raw.files

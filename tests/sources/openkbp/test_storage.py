@@ -1,4 +1,4 @@
-"""Sources as they come: folders and archives, whole, damaged, doubled or elsewhere."""
+"""Folders and archives of patients: complete, damaged, repeated, or elsewhere."""
 
 import io
 import pathlib
@@ -41,13 +41,13 @@ def pack(archive: pathlib.Path, files: list[tuple[str, bytes]]) -> pathlib.Path:
 
 
 @pytest.mark.parametrize(
-    "place", ["", "provided-data", "open-kbp-ce625e6/provided-data"]
+    "inside", ["", "provided-data", "open-kbp-ce625e6/provided-data"]
 )
-def test_a_folder_is_found_where_it_was_unpacked(tmp_path: pathlib.Path, place: str):
-    shutil.copytree(DUMMY, tmp_path / place, dirs_exist_ok=True)
+def test_a_folder_is_found_where_it_was_unpacked(tmp_path: pathlib.Path, inside: str):
+    shutil.copytree(DUMMY, tmp_path / inside, dirs_exist_ok=True)
     (tmp_path / "LICENSE").write_text("MIT")
     with provided_data.open_source(tmp_path) as source:
-        # pt_2 before pt_10: natural order.
+        # Natural order: pt_2 before pt_10.
         assert source.patients == make_dummy_data.PATIENTS
         assert "2 train, 1 validation, 2 test patients" in source.description
         assert source.contoured("test", "pt_242") == (
@@ -59,7 +59,7 @@ def test_a_folder_is_found_where_it_was_unpacked(tmp_path: pathlib.Path, place: 
         )
 
 
-def test_both_names_of_the_validation_folder_are_known(tmp_path: pathlib.Path):
+def test_both_names_of_the_validation_folder_are_read(tmp_path: pathlib.Path):
     shutil.copytree(DUMMY, tmp_path, dirs_exist_ok=True)
     (tmp_path / "validation-pats").rename(tmp_path / "valid-pats")
     with provided_data.open_source(tmp_path) as source:
@@ -68,7 +68,7 @@ def test_both_names_of_the_validation_folder_are_known(tmp_path: pathlib.Path):
 
 @pytest.mark.parametrize("suffix", PACKINGS)
 @pytest.mark.parametrize("parts", [("*",), ("train", "validation", "test")])
-def test_archives_give_what_the_folder_gives(tmp_path, suffix, parts):
+def test_archives_and_the_folder_give_the_same_patients(tmp_path, suffix, parts):
     for number, part in enumerate(parts):
         pack(tmp_path / f"{number}{suffix}", members("open-kbp/provided-data/", part))
     with (
@@ -78,14 +78,14 @@ def test_archives_give_what_the_folder_gives(tmp_path, suffix, parts):
         assert packed.patients == folder.patients
         for split, ids in folder.patients.items():
             for patient_id in reversed(ids):  # any order
-                wanted = folder.read(split, patient_id)
-                found = packed.read(split, patient_id)
-                np.testing.assert_array_equal(found.ct, wanted.ct)
-                np.testing.assert_array_equal(found.dose_gy, wanted.dose_gy)
-                assert list(found.structures) == list(wanted.structures)
+                expected = folder.read(split, patient_id)
+                result = packed.read(split, patient_id)
+                np.testing.assert_array_equal(result.ct, expected.ct)
+                np.testing.assert_array_equal(result.dose_gy, expected.dose_gy)
+                assert list(result.structures) == list(expected.structures)
 
 
-def test_the_fingerprint_is_of_the_content(tmp_path: pathlib.Path):
+def test_the_fingerprint_follows_from_the_content(tmp_path: pathlib.Path):
     one, two, three = tmp_path / "1", tmp_path / "2/provided-data", tmp_path / "3"
     for folder in (one, two, three):
         shutil.copytree(DUMMY, folder)
@@ -118,7 +118,7 @@ def test_an_archive_that_is_cut_off_is_named(tmp_path, suffix, kept):
 
 @pytest.mark.parametrize("whole", [0.5, 1])
 def test_a_tar_that_was_cut_off_before_it_was_packed(tmp_path, whole):
-    """Such a gzip is whole, and Python's tarfile takes the cut for the end."""
+    """Such a gzip is intact, and Python's tarfile takes the cut for the end."""
     import gzip
 
     archive = pack(tmp_path / "data.tar.gz", members("provided-data/"))
@@ -144,7 +144,7 @@ def test_a_flipped_bit_in_a_zip_is_named(tmp_path: pathlib.Path):
         source.read("train", "pt_2")
 
 
-def test_a_download_page_is_no_archive(tmp_path: pathlib.Path):
+def test_a_download_page_is_refused_as_archive(tmp_path: pathlib.Path):
     (tmp_path / "data.zip").write_text("<html>Please log in</html>")
     with pytest.raises(errors.SourceError, match=r"data\.zip begins with b'<html>'"):
         provided_data.open_source(tmp_path)
@@ -220,7 +220,7 @@ def test_a_patient_in_two_archives_is_named(tmp_path: pathlib.Path):
         provided_data.open_source(tmp_path)
 
 
-def test_a_folder_and_an_archive_are_one_too_many(tmp_path: pathlib.Path):
+def test_a_folder_beside_an_archive_is_refused(tmp_path: pathlib.Path):
     shutil.copytree(DUMMY, tmp_path / "provided-data")
     pack(tmp_path / "a.zip", members("provided-data/"))
     with pytest.raises(errors.SourceError, match=r"more than one source.*a\.zip; keep"):
@@ -247,7 +247,7 @@ def test_a_folder_without_patients_says_what_to_put_there(tmp_path: pathlib.Path
 
 @pytest.mark.parametrize("suffix", [".tar.xz", ".tar.gz"])
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, suffix):
-    """Zeros, which pack a thousand times smaller, fill no disk."""
+    """Zeros, which compress a thousand times, do not fill the disk."""
     limit = 4 << 20
     monkeypatch.setattr(storage, "SMALL_TAR_BYTES", limit)
     pack(tmp_path / f"data{suffix}", [("train-pats/pt_1/ct.csv", bytes(limit))])
@@ -264,7 +264,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, suffix):
     with pytest.raises(errors.SourceError, match=message):
         provided_data.open_source(tmp_path)
     assert sum(written) <= limit
-    # The patients themselves are far from it.
+    # The patients themselves stay far below the limit.
     (tmp_path / f"data{suffix}").unlink()
     packed = pack(tmp_path / f"data{suffix}", members("")).stat().st_size
     total = sum(len(content) for _, content in members(""))
@@ -274,16 +274,16 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, suffix):
 
 
 def test_a_zip_that_understates_a_file_is_damaged(tmp_path: pathlib.Path):
-    """No more is read than the size that it states, and that is found to be wrong."""
+    """Only the stated size is read, and the checksum then shows the error."""
     name = "provided-data/train-pats/pt_2/ct.csv"
     path = pack(tmp_path / "data.zip", members("provided-data/"))
     content = bytearray(path.read_bytes())
     header, entry = content.index(name.encode()), content.rindex(name.encode())
-    # Where a zip states the size: 8 bytes before a name, 22 before one in its index.
+    # A zip states the size 8 bytes before a name, and 22 before a name in its index.
     whole = len(dict(members("provided-data/"))[name])
-    for place in (header - 8, entry - 22):
-        assert int.from_bytes(content[place : place + 4], "little") == whole
-        content[place : place + 4] = (100).to_bytes(4, "little")
+    for offset in (header - 8, entry - 22):
+        assert int.from_bytes(content[offset : offset + 4], "little") == whole
+        content[offset : offset + 4] = (100).to_bytes(4, "little")
     path.write_bytes(content)
     with provided_data.open_source(tmp_path) as source:
         source.read("train", "pt_10")

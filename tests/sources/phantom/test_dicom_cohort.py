@@ -1,4 +1,4 @@
-"""Phantoms as DICOM-RT: coordinates and identifiers by hand, and cohorts."""
+"""Phantoms as DICOM-RT: coordinates and identifiers worked by hand, and cohorts."""
 
 import pathlib
 
@@ -37,24 +37,24 @@ def small_pelvis() -> male_pelvis.Pelvis:
     )
 
 
-def write(folder: pathlib.Path, pelvis: male_pelvis.Pelvis, **how: str):
+def write(folder: pathlib.Path, pelvis: male_pelvis.Pelvis, **options: str):
     """The patient's CT in the order of its instance numbers, RTSTRUCT and RTDOSE."""
-    dicom_cohort.write_patient(folder, pelvis, patient_id=PATIENT_ID, **how)
+    dicom_cohort.write_patient(folder, pelvis, patient_id=PATIENT_ID, **options)
     ct = [pydicom.dcmread(path) for path in folder.glob("CT.*.dcm")]
     (contours,) = (pydicom.dcmread(path) for path in folder.glob("RS.*.dcm"))
     (dose,) = (pydicom.dcmread(path) for path in folder.glob("RD.*.dcm"))
-    return sorted(ct, key=lambda one: one.InstanceNumber), contours, dose
+    return sorted(ct, key=lambda image: image.InstanceNumber), contours, dose
 
 
 def outlines(contours: pydicom.Dataset) -> dict[str, list[np.ndarray]]:
     """The contours [N, 3] in mm of each ROI."""
     names = {roi.ROINumber: roi.ROIName for roi in contours.StructureSetROISequence}
     return {
-        names[drawn.ReferencedROINumber]: [
+        names[roi.ReferencedROINumber]: [
             np.array(contour.ContourData, float).reshape(-1, 3)
-            for contour in drawn.ContourSequence
+            for contour in roi.ContourSequence
         ]
-        for drawn in contours.ROIContourSequence
+        for roi in contours.ROIContourSequence
     }
 
 
@@ -62,14 +62,14 @@ def corners(outline: np.ndarray) -> set[tuple[float, ...]]:
     return set(map(tuple, outline.tolist()))
 
 
-# Of the first slice: its orientation, the centre of its first voxel, and that voxel.
+# The first slice: its orientation, the centre of its first voxel, and its index.
 SMALL_CT = [
     ("HFS", [1, 0, 0, 0, 1, 0], [10, -20, 100], (0, 0, 0)),
     ("HFP", [-1, 0, 0, 0, -1, 0], [22, -14, 100], (0, 3, 4)),
     ("FFS", [-1, 0, 0, 0, 1, 0], [22, -20, 110], (2, 0, 4)),
     ("FFP", [1, 0, 0, 0, -1, 0], [10, -14, 110], (2, 3, 0)),
 ]
-# Of the dose: the centre of its first voxel, and that voxel.
+# The dose: the centre of its first voxel, and its index.
 SMALL_DOSE = {
     "HFS": ([11, -19.5, 101], (0, 0, 0)),
     "HFP": ([15.5, -14.5, 101], (0, 2, 3)),
@@ -85,13 +85,13 @@ def test_images_lie_where_the_position_puts_them(
     pelvis = small_pelvis()
     ct, _, dose = write(tmp_path / "p", pelvis, position=position)
     to_head = 5 if position.startswith("HF") else -5
-    for number, one in enumerate(ct):
-        assert one.ImageOrientationPatient == orientation
+    for number, image in enumerate(ct):
+        assert image.ImageOrientationPatient == orientation
         x, y, z = corner
-        assert one.ImagePositionPatient == [x, y, z + number * to_head]
-        assert one.PatientPosition == position
-        assert one.PixelSpacing == [2, 3]  # between rows, then between columns
-        assert one.pixel_array.shape == (4, 5)
+        assert image.ImagePositionPatient == [x, y, z + number * to_head]
+        assert image.PatientPosition == position
+        assert image.PixelSpacing == [2, 3]  # between rows, then between columns
+        assert image.pixel_array.shape == (4, 5)
     assert ct[0].pixel_array[0, 0] + ct[0].RescaleIntercept == pelvis.ct_hu[voxel]
     assert ct[0].RescaleSlope == 1
     assert dose.ImageOrientationPatient == orientation
@@ -105,17 +105,17 @@ def test_images_lie_where_the_position_puts_them(
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_contours_are_where_they_are_by_hand_in_every_position(tmp_path, position):
+def test_contours_match_those_worked_by_hand_in_every_position(tmp_path, position):
     ct, contours, _ = write(tmp_path / "p", small_pelvis(), position=position)
-    found = outlines(contours)
-    (dot,) = found["Bladder"]  # half a voxel about x 19, y -16
+    drawn = outlines(contours)
+    (dot,) = drawn["Bladder"]  # half a voxel around x 19, y -16
     assert corners(dot) == {
         (17.5, -16, 105),
         (20.5, -16, 105),
         (19, -17, 105),
         (19, -15, 105),
     }
-    outer, hole = sorted(found["Rectal_Wall"], key=len, reverse=True)
+    outer, hole = sorted(drawn["Rectal_Wall"], key=len, reverse=True)
     assert corners(hole) == {
         (14.5, -18, 110),
         (17.5, -18, 110),
@@ -124,18 +124,18 @@ def test_contours_are_where_they_are_by_hand_in_every_position(tmp_path, positio
     }
     assert np.ptp(outer, axis=0).tolist() == [9, 6, 0]  # three voxels by three
     assert outer.min(axis=0).tolist() == [11.5, -21, 110]  # beyond the image's edge
-    islands = sorted(outline.mean(axis=0).tolist() for outline in found["Femur_L"])
+    islands = sorted(outline.mean(axis=0).tolist() for outline in drawn["Femur_L"])
     assert islands == [[10, -20, 100], [22, -14, 100]]
-    heights = {one.SOPInstanceUID: one.ImagePositionPatient[2] for one in ct}
-    for drawn in contours.ROIContourSequence:
-        for contour in drawn.ContourSequence:
+    heights = {image.SOPInstanceUID: image.ImagePositionPatient[2] for image in ct}
+    for roi in contours.ROIContourSequence:
+        for contour in roi.ContourSequence:
             (image,) = contour.ContourImageSequence
             assert contour.ContourGeometricType == "CLOSED_PLANAR"
             assert contour.NumberOfContourPoints * 3 == len(contour.ContourData)
             assert heights[image.ReferencedSOPInstanceUID] == contour.ContourData[2]
 
 
-def test_a_dose_is_its_stored_numbers_times_its_scaling(tmp_path):
+def test_a_dose_is_its_stored_values_times_its_scaling(tmp_path):
     pelvis = small_pelvis()
     _, _, dose = write(tmp_path / "p", pelvis)
     assert dose.pixel_array.dtype == np.uint16 and dose.pixel_array.max() == 65535
@@ -150,35 +150,37 @@ def test_a_dose_is_its_stored_numbers_times_its_scaling(tmp_path):
     )
 
 
-def test_identifiers_hang_together_and_follow_from_the_patient(tmp_path):
+def test_identifiers_are_consistent_and_follow_from_the_patient(tmp_path):
     ct, contours, dose = write(tmp_path / "a", small_pelvis())
-    everything = [*ct, contours, dose]
-    assert len({one.SOPInstanceUID for one in everything}) == 5
-    assert len({one.SeriesInstanceUID for one in everything}) == 3
-    assert len({one.SeriesInstanceUID for one in ct}) == 1
+    objects = [*ct, contours, dose]
+    assert len({dicom.SOPInstanceUID for dicom in objects}) == 5
+    assert len({dicom.SeriesInstanceUID for dicom in objects}) == 3
+    assert len({dicom.SeriesInstanceUID for dicom in ct}) == 1
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID"):
-        assert len({one[keyword].value for one in everything}) == 1
+        assert len({dicom[keyword].value for dicom in objects}) == 1
     (frame,) = contours.ReferencedFrameOfReferenceSequence
     (study,) = frame.RTReferencedStudySequence
     (series,) = study.RTReferencedSeriesSequence
     assert frame.FrameOfReferenceUID == ct[0].FrameOfReferenceUID
     assert study.ReferencedSOPInstanceUID == ct[0].StudyInstanceUID
     assert series.SeriesInstanceUID == ct[0].SeriesInstanceUID
-    images = {one.ReferencedSOPInstanceUID for one in series.ContourImageSequence}
-    assert images == {one.SOPInstanceUID for one in ct}
+    images = {dicom.ReferencedSOPInstanceUID for dicom in series.ContourImageSequence}
+    assert images == {dicom.SOPInstanceUID for dicom in ct}
 
     again, _, _ = write(tmp_path / "b", small_pelvis())
-    assert [one.SOPInstanceUID for one in again] == [one.SOPInstanceUID for one in ct]
+    assert [dicom.SOPInstanceUID for dicom in again] == [
+        dicom.SOPInstanceUID for dicom in ct
+    ]
     turned, _, _ = write(tmp_path / "c", small_pelvis(), position="FFS")
     assert turned[0].SOPInstanceUID != ct[0].SOPInstanceUID
 
 
-def test_headers_are_a_phantoms_and_hold_no_date(tmp_path):
+def test_headers_name_a_phantom_and_hold_no_date(tmp_path):
     ct, contours, dose = write(tmp_path / "p", small_pelvis())
-    for one in (*ct, contours, dose):
-        assert str(one.PatientName) == "Phantom^PHANTOM-TEST"
-        assert one.PatientID == "PHANTOM-TEST"
-        for element in one.iterall():
+    for dicom in (*ct, contours, dose):
+        assert str(dicom.PatientName) == "Phantom^PHANTOM-TEST"
+        assert dicom.PatientID == "PHANTOM-TEST"
+        for element in dicom.iterall():
             if element.VR in ("DA", "TM", "DT"):
                 assert not element.value, element.keyword
             if element.VR == "UI" and element.keyword != "ReferencedSOPClassUID":
@@ -188,7 +190,7 @@ def test_headers_are_a_phantoms_and_hold_no_date(tmp_path):
                 assert all(len(str(value)) <= 16 for value in values)
 
 
-def test_rois_are_called_as_tg263_or_a_clinic_has_them(tmp_path):
+def test_rois_are_named_after_tg263_or_as_in_clinics(tmp_path):
     pelvis = small_pelvis()
     assert set(outlines(write(tmp_path / "a", pelvis)[1])) == set(pelvis.structures)
     structures = set(male_pelvis.STRUCTURES)
@@ -197,9 +199,11 @@ def test_rois_are_called_as_tg263_or_a_clinic_has_them(tmp_path):
         assert all(len(name) <= 16 for names in naming.values() for name in names)
     patients = []
     for number in range(6):
-        who = dicom_cohort.name_patient(SEED, number)
-        folder = tmp_path / who
-        dicom_cohort.write_patient(folder, pelvis, patient_id=who, naming="clinic")
+        patient_id = dicom_cohort.name_patient(SEED, number)
+        folder = tmp_path / patient_id
+        dicom_cohort.write_patient(
+            folder, pelvis, patient_id=patient_id, naming="clinic"
+        )
         (path,) = folder.glob("RS.*.dcm")
         patients.append(list(outlines(pydicom.dcmread(path))))
         for structure, name in zip(pelvis.structures, patients[-1], strict=True):
@@ -218,7 +222,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
     }
 
 
-def test_a_cohort_has_a_folder_a_patient_whoever_writes_it(tmp_path, capsys):
+def test_a_cohort_is_the_same_for_any_number_of_workers(tmp_path, capsys):
     folder = tmp_path / "cohorts" / "small"
     dicom_cohort.write_cohort(folder, seed=SEED, patients=2, **TINY)
     assert "phantoms" in capsys.readouterr().err  # the progress bar
@@ -236,7 +240,7 @@ def test_a_cohort_has_a_folder_a_patient_whoever_writes_it(tmp_path, capsys):
     assert contents(other) == contents(folder)
 
 
-def test_the_same_cohort_is_reused_and_another_refused(tmp_path, monkeypatch):
+def test_the_same_cohort_is_reused_and_another_is_refused(tmp_path, monkeypatch):
     made = []
 
     def make(seed: int, index: int, **_: object) -> male_pelvis.Pelvis:
@@ -251,7 +255,7 @@ def test_the_same_cohort_is_reused_and_another_refused(tmp_path, monkeypatch):
     assert made == [(7, 1), (7, 2)]
     with pytest.raises(errors.SourceError, match="delete it, or choose another"):
         dicom_cohort.write_cohort(folder, seed=7, patients=3)
-    with pytest.raises(errors.SourceError, match=r'holds .*"position": "HFS"'):
+    with pytest.raises(errors.SourceError, match=r'holds .*"position": "HFS".*; exp'):
         dicom_cohort.write_cohort(folder, seed=7, patients=2, position="FFS")
     (folder / generated_folder.STAMP).unlink()
     with pytest.raises(errors.SourceError, match=r"no readable\s+phantom.json"):
@@ -271,28 +275,28 @@ def test_a_cohort_or_patient_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_patients_folder_that_is_not_empty_is_kept(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused_and_kept(tmp_path):
     folder = tmp_path / "Jane-Doe"
     folder.mkdir()
     (folder / "note.txt").write_text("mine")
-    with pytest.raises(errors.SourceError, match="holds something already") as refused:
+    with pytest.raises(errors.SourceError, match="is not empty") as refused:
         dicom_cohort.write_patient(folder, small_pelvis(), patient_id="P")
     assert "Jane-Doe" not in str(refused.value)
     assert contents(folder) == {"note.txt": b"mine"}
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("options", "message"),
     [
         ({"position": "HFSS"}, "unknown position 'HFSS'; did you mean 'HFS'?"),
         ({"naming": "tg236"}, "unknown naming 'tg236'; did you mean 'tg263'?"),
     ],
 )
-def test_an_unknown_position_or_naming_is_refused(tmp_path, how, message):
+def test_an_unknown_position_or_naming_is_refused(tmp_path, options, message):
     with pytest.raises(errors.ConfigError, match=message.replace("?", r"\?")):
-        dicom_cohort.write_cohort(tmp_path / "c", seed=0, patients=1, **how)
+        dicom_cohort.write_cohort(tmp_path / "c", seed=0, patients=1, **options)
     with pytest.raises(errors.ConfigError, match=message.replace("?", r"\?")):
         dicom_cohort.write_patient(
-            tmp_path / "p", small_pelvis(), patient_id="P", **how
+            tmp_path / "p", small_pelvis(), patient_id="P", **options
         )
     assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A phantom of full size as DICOM-RT: what other readers, and ours, make of it."""
+"""A full-size phantom as DICOM-RT, read by our reader and by other libraries."""
 
 import pathlib
 import shutil
@@ -34,7 +34,7 @@ def folders(
     return {position: root / position for position in POSITIONS}
 
 
-def test_files_are_named_in_no_order_of_the_slices(folders):
+def test_file_names_do_not_follow_the_order_of_slices(folders):
     numbers = [
         pydicom.dcmread(path, specific_tags=["InstanceNumber"]).InstanceNumber
         for path in sorted(folders["HFS"].glob("CT.*.dcm"))
@@ -50,15 +50,15 @@ def test_dciodvfy_finds_no_error(folders):
         assert len(checked) == 4
         for path in checked:
             done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
-            said = done.stdout + done.stderr
+            output = done.stdout + done.stderr
             kind = {"CT": "CTImage", "RS": "RTStructureSet", "RD": "RTDose"}
-            assert kind[path.name[:2]] in said  # it knew what it had to check
-            assert "Error" not in said, f"{position} {path.name[:2]}: {said}"
+            assert kind[path.name[:2]] in output  # it recognised the object
+            assert "Error" not in output, f"{position} {path.name[:2]}: {output}"
             assert done.returncode == 0
 
 
 def canonical(simpleitk, image) -> tuple[np.ndarray, geometry.Grid]:
-    """SimpleITK's volume, turned so that its axes are the patient's."""
+    """SimpleITK's volume in LPS orientation, and its grid."""
     image = simpleitk.DICOMOrient(image, "LPS")
     assert np.allclose(image.GetDirection(), np.eye(3).ravel())
     x, y, z = image.GetSize()
@@ -67,9 +67,9 @@ def canonical(simpleitk, image) -> tuple[np.ndarray, geometry.Grid]:
     return simpleitk.GetArrayFromImage(image), grid
 
 
-def assert_same_grid(found: geometry.Grid, wanted: geometry.Grid) -> None:
-    assert found.shape == wanted.shape
-    np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-6)
+def assert_same_grid(grid: geometry.Grid, expected: geometry.Grid) -> None:
+    assert grid.shape == expected.shape
+    np.testing.assert_allclose(grid.affine, expected.affine, atol=1e-6)
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -118,29 +118,29 @@ def test_dicomrttool_reads_the_same_masks_and_dose(folders, pelvis):
     reader.get_dose()
     assert np.array_equal(reader.ArrayDicom, pelvis.ct_hu)
     for channel, name in enumerate(names, 1):
-        # It rounds a contour to whole voxels, half up: up to one more on two sides.
-        found, mask = reader.mask[..., channel] > 0, pelvis.structures[name]
+        # It rounds contours to whole voxels, half up: up to one more on two sides.
+        filled, mask = reader.mask[..., channel] > 0, pelvis.structures[name]
         grown = ndimage.binary_dilation(mask, np.ones((1, 3, 3)))
-        assert found.any() and np.all(grown[found]), name
-        if name != "Rectal_Wall":  # the hole shrinks by as much
-            assert np.all(found[ndimage.binary_erosion(mask, np.ones((1, 3, 3)))]), name
-    wanted = geometry.resample(pelvis.dose_gy, pelvis.dose_grid, onto=pelvis.grid)
+        assert filled.any() and np.all(grown[filled]), name
+        if name != "Rectal_Wall":  # its hole shrinks by as much
+            assert np.all(filled[ndimage.binary_erosion(mask, np.ones((1, 3, 3)))]), (
+                name
+            )
+    expected = geometry.resample(pelvis.dose_gy, pelvis.dose_grid, onto=pelvis.grid)
     inside = pelvis.structures["PTV_6000"]
-    np.testing.assert_allclose(reader.dose[inside], wanted[inside], atol=2e-3)
+    np.testing.assert_allclose(reader.dose[inside], expected[inside], atol=2e-3)
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_our_reader_gives_the_volumes_back(folders, pelvis, position):
-    reading = dicom_reader.read(
-        folders[position], patient_id="one", site=sites.PROSTATE
-    )
+def test_our_reader_reads_the_same_volumes(folders, pelvis, position):
+    reading = dicom_reader.read(folders[position], patient_id="p1", site=sites.PROSTATE)
     patient = records.check_patient(reading.patient, sites.PROSTATE.names)
     assert_same_grid(patient.grid, pelvis.grid)
     assert np.array_equal(patient.ct, pelvis.ct_hu)
     assert set(patient.structures) == set(sites.PROSTATE.names)
     for name, mask in patient.structures.items():
         assert np.array_equal(mask, pelvis.structures[name])
-    wanted = geometry.resample(pelvis.dose_gy, pelvis.dose_grid, onto=pelvis.grid)
+    expected = geometry.resample(pelvis.dose_gy, pelvis.dose_grid, onto=pelvis.grid)
     for name in ("PTV_6000", "Rectum", "Bladder"):
         mask = pelvis.structures[name]
-        np.testing.assert_allclose(patient.dose_gy[mask], wanted[mask], atol=2e-3)
+        np.testing.assert_allclose(patient.dose_gy[mask], expected[mask], atol=2e-3)

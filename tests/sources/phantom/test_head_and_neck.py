@@ -1,10 +1,10 @@
-"""Generated patients: the contract, how much they vary, and cohorts on disk."""
+"""Generated head-and-neck patients: validity, variety, and cohorts on disk."""
 
 import numpy as np
 import pytest
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.sources.openkbp import provided_data
+from mtl_jax.sources.openkbp import patient_csv, provided_data
 from mtl_jax.sources.phantom import generated_folder, head_and_neck
 
 SEED = 9
@@ -37,7 +37,7 @@ def test_a_patient_is_a_function_of_seed_and_index(patients):
     assert not np.array_equal(patients[2].ct, patients[1].ct)
 
 
-def test_patients_keep_the_contract_and_the_challenges_habits(patients):
+def test_patients_are_valid_and_like_those_of_the_challenge(patients):
     for patient in patients:
         records.check_patient(patient, sites.OPENKBP.names)
         dose, possible = patient.dose_gy, patient.possible_dose_mask
@@ -49,7 +49,7 @@ def test_patients_keep_the_contract_and_the_challenges_habits(patients):
         assert np.all(body[possible])
         assert np.array_equal(dose, np.round(dose.astype(float), 3).astype(np.float32))
         assert 30 <= body.any((1, 2)).sum() <= 55
-        # The demo's images are the middle 320 mm of each slice.
+        # The demo crops images to the middle 320 mm of each slice.
         for axis in (1, 2):
             voxels = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis})))
             from_middle_mm = (voxels - 63.5) * patient.grid.spacing_mm[axis]
@@ -98,21 +98,21 @@ def test_positions_vary_by_centimetres(patients):
     assert np.all(centres.std(axis=0) > 10)
 
 
-def test_a_prior_map_knows_next_to_nothing(patients):
-    """Each patient against the mean of the others, at the threshold that suits best."""
+def test_a_prior_map_is_a_poor_predictor(patients):
+    """Each patient against the mean of the others, at the best threshold."""
     for name in OARS:
         masks = [p.structures[name] for p in patients if name in p.structures]
         total = np.sum(masks, axis=0, dtype=np.float32)
         best = []
         for mask in masks:
             prior = (total - mask) / (len(masks) - 1)
-            found = [prior > threshold for threshold in (0, 0.2, 0.4)]
-            dice = [2 * (f & mask).sum() / (f.sum() + mask.sum()) for f in found]
+            guesses = [prior > threshold for threshold in (0, 0.2, 0.4)]
+            dice = [2 * (g & mask).sum() / (g.sum() + mask.sum()) for g in guesses]
             best.append(max(dice))
         assert np.mean(best) < 0.3
 
 
-def test_a_mean_dose_map_is_far_off(patients):
+def test_a_mean_dose_map_is_a_poor_predictor(patients):
     doses = np.array([p.dose_gy for p in patients])
     possible = np.array([p.possible_dose_mask for p in patients])
     total, count = doses.sum(axis=0), possible.sum(axis=0)
@@ -140,7 +140,7 @@ def test_plans_reach_their_prescriptions_and_spare_cord_and_brainstem(patients):
                 assert np.percentile(dose[structures[name]], 99) < 55
 
 
-def test_a_cohort_comes_back_from_its_files(tmp_path, capsys):
+def test_a_cohort_is_read_back_from_its_files(tmp_path, capsys):
     folder = tmp_path / "cohorts" / "small"
     head_and_neck.write_cohort(folder, seed=SEED, train=1, validation=1, test=1)
     assert "phantoms" in capsys.readouterr().err  # the progress bar
@@ -156,10 +156,10 @@ def test_a_cohort_comes_back_from_its_files(tmp_path, capsys):
     assert [path.name for path in folder.parent.iterdir()] == ["small"]
 
 
-def test_the_same_cohort_is_reused_and_another_refused(tmp_path, monkeypatch):
+def test_the_same_cohort_is_reused_and_another_is_refused(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        provided_data,
+        patient_csv,
         "write_patient",
         lambda patient, _: written.append(patient.patient_id),
     )
@@ -169,7 +169,7 @@ def test_the_same_cohort_is_reused_and_another_refused(tmp_path, monkeypatch):
     head_and_neck.write_cohort(folder, seed=SEED, **counts)
     head_and_neck.write_cohort(folder, seed=SEED, **counts)
     assert written == ["pt_1"]
-    with pytest.raises(errors.SourceError, match=f'but holds .*"seed": {SEED}'):
+    with pytest.raises(errors.SourceError, match=f'holds .*"seed": {SEED}.*; expected'):
         head_and_neck.write_cohort(folder, seed=SEED + 1, **counts)
     with pytest.raises(errors.SourceError, match="delete it, or choose another"):
         head_and_neck.write_cohort(folder, seed=SEED, **{**counts, "test": 2})
@@ -183,7 +183,7 @@ def test_a_cohort_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(patient: records.Patient, folder: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(provided_data, "write_patient", fail)
+    monkeypatch.setattr(patient_csv, "write_patient", fail)
     with pytest.raises(OSError, match="disk full"):
         head_and_neck.write_cohort(
             tmp_path / "c", seed=0, train=1, validation=0, test=0

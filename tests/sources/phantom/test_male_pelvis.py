@@ -1,4 +1,4 @@
-"""Generated pelves: what holds in each of them, how much they vary, and their plans."""
+"""Generated pelves: what holds for each of them, their variety, and their plans."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def dose_on_ct(pelvis: male_pelvis.Pelvis) -> np.ndarray:
 
 
 def centre_mm(mask: np.ndarray, pelvis: male_pelvis.Pelvis) -> np.ndarray:
-    """Centre (x, y, z) of a mask in the patient."""
+    """Centre (x, y, z) in mm of a mask."""
     return pelvis.grid.to_mm(np.argwhere(mask).mean(axis=0))
 
 
@@ -37,7 +37,7 @@ def test_a_pelvis_is_a_function_of_seed_and_index(pelves):
     assert not np.array_equal(again.ct_hu, other.ct_hu)
 
 
-def test_the_ct_is_in_whole_hounsfield_units_on_a_grid_that_is_not_square(pelves):
+def test_the_ct_is_in_integer_hounsfield_units_on_an_anisotropic_grid(pelves):
     for pelvis in pelves:
         assert pelvis.grid.shape == (40, 80, 96)
         assert pelvis.grid.spacing_mm == (5.0, 3.9, 4.2)
@@ -50,7 +50,7 @@ def test_the_ct_is_in_whole_hounsfield_units_on_a_grid_that_is_not_square(pelves
         assert 300 < mean["Femur_L"] < 900
 
 
-def test_every_structure_is_there_inside_the_body_and_of_a_plausible_size(pelves):
+def test_every_structure_is_inside_the_body_and_of_a_plausible_size(pelves):
     for pelvis in pelves:
         assert tuple(pelvis.structures) == male_pelvis.STRUCTURES
         for mask in pelvis.structures.values():
@@ -89,22 +89,22 @@ def test_a_wall_has_a_hole_and_a_femur_several_parts_in_a_slice(pelves):
         assert max(parts) == 2
 
 
-def test_a_prior_map_knows_little(pelves):
-    """Each patient against the mean of the others, at the threshold that suits best."""
+def test_a_prior_map_is_a_poor_predictor(pelves):
+    """Each patient against the mean of the others, at the best threshold."""
     for name in ORGANS:
         masks = [pelvis.structures[name] for pelvis in pelves]
         total = np.sum(masks, axis=0, dtype=np.float32)
         best = []
         for mask in masks:
             prior = (total - mask) / (len(masks) - 1)
-            found = [prior > threshold for threshold in (0, 0.2, 0.4)]
+            guesses = [prior > threshold for threshold in (0, 0.2, 0.4)]
             best.append(
-                max(2 * (f & mask).sum() / (f.sum() + mask.sum()) for f in found)
+                max(2 * (g & mask).sum() / (g.sum() + mask.sum()) for g in guesses)
             )
         assert np.mean(best) < 0.45
 
 
-def test_the_dose_has_its_own_grid_coarser_and_off_the_cts(pelves):
+def test_the_dose_grid_is_coarser_and_shifted(pelves):
     for pelvis in pelves:
         grid, dose = pelvis.grid, pelvis.dose_grid
         assert dose.shape == pelvis.dose_gy.shape and dose.shape[1] != dose.shape[2]
@@ -119,7 +119,7 @@ def test_the_dose_has_its_own_grid_coarser_and_off_the_cts(pelves):
             assert index.min() >= 0 and np.all(index <= np.subtract(dose.shape, 1))
 
 
-def test_plans_give_60_gy_and_spare_what_is_around(pelves):
+def test_plans_give_60_gy_and_spare_the_organs(pelves):
     assert sites.PROSTATE.prescription_gy == male_pelvis.PRESCRIPTION_GY
     for pelvis in pelves:
         dose, masks = dose_on_ct(pelvis), pelvis.structures
@@ -136,7 +136,7 @@ def test_plans_give_60_gy_and_spare_what_is_around(pelves):
         assert ndimage.binary_dilation(masks["PTV_6000"])[hottest]
 
 
-def test_a_larger_scan_of_the_same_phantom_holds_it_too():
+def test_a_larger_scan_holds_the_same_phantom():
     shape, spacing_mm = (64, 150, 132), (2.5, 2.4, 3.0)
     pelvis = male_pelvis.make_pelvis(SEED, 1, shape=shape, spacing_mm=spacing_mm)
     assert (pelvis.grid.shape, pelvis.grid.spacing_mm) == (shape, spacing_mm)

@@ -1,4 +1,4 @@
-"""The phantoms' plans in water: closed forms of one beam, and sparing of an organ."""
+"""Planned doses of phantoms: one beam in water in closed form, and organ sparing."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_beams_enter_where_the_gantry_stands(water, gantry_deg, near, far):
 
 
 def test_oblique_beams_see_the_same_depth(water):
-    """At the centre of a cylinder every beam has crossed its radius."""
+    """At the centre of a cylinder, every beam has crossed its radius."""
     doses = []
     for gantry_deg in planned_dose.GANTRY_DEG:
         beam = planned_dose.beam(water, SPACING_MM, gantry_deg)
@@ -87,7 +87,7 @@ def test_penumbra_is_monotone_and_half_at_the_edge(water):
 
 
 def plan(water: np.ndarray, organ: np.ndarray) -> np.ndarray:
-    """A target beside the centre; `organ` spared as a parotid is."""
+    """A target in the centre; `organ` is spared like a parotid."""
     target = np.zeros_like(water)
     target[:, CENTRE - 5 : CENTRE + 6, CENTRE - 5 : CENTRE + 6] = 70
     organs = {name: np.zeros(water.shape, bool) for name in planned_dose.ORGAN_COST}
@@ -101,7 +101,7 @@ def plan(water: np.ndarray, organ: np.ndarray) -> np.ndarray:
     )
 
 
-def test_an_organ_beside_the_target_bends_the_dose(water):
+def test_the_dose_bends_around_an_organ_beside_the_target(water):
     organ = np.zeros(water.shape, bool)
     organ[:, CENTRE - 5 : CENTRE + 6, CENTRE + 8 : CENTRE + 14] = True
     mirrored = organ[:, :, ::-1]

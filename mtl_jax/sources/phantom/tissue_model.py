@@ -1,9 +1,11 @@
-"""The frame in which phantoms are described, and the pose that carries a scan into it.
+"""The tissue of one phantom, and the frame that its anatomy is described in.
 
-The frame is an average adult's, in mm: x to the patient's left, y to the posterior, z
-to the head, the origin in the spinal canal at the skull base. Voxel centres of a scan
-go in; their coordinates in that frame come out, so one description of the anatomy
-serves every size, tilt and position.
+Input: the voxel centres of a scan, and the patient's pose in it. Output: the same
+voxels as coordinates in an average adult's frame, and a TissueModel to fill with shapes
+there. So one description of the anatomy serves every size, tilt and position.
+
+Lengths are in mm: x grows to the patient's left, y to the posterior, z to the head.
+Each anatomy names its origin.
 """
 
 import dataclasses
@@ -12,9 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mtl_jax.core import geometry
-
-Length = float | np.ndarray  # in mm; an array holds a value for every voxel
+Length = float | np.ndarray  # mm; an array holds one value for each voxel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +40,11 @@ class Space:
         return np.hypot((self.x - x) / rx, (self.y - y) / ry)
 
     def between(self, low: float, high: float) -> np.ndarray:
+        """Whether a voxel's z lies between `low` and `high`."""
         return (self.z > low) & (self.z < high)
 
-    def along(self, z_knots: Sequence[float], values: Sequence[float]) -> np.ndarray:
-        """`values` at the heights `z_knots`, linearly between, for every voxel."""
+    def profile(self, z_knots: Sequence[float], values: Sequence[float]) -> np.ndarray:
+        """`values` at the heights `z_knots`, interpolated linearly to every voxel."""
         fine = np.arange(-160, 161, dtype=np.float32)
         table = np.interp(fine, z_knots, values).astype(np.float32)
         return table[np.clip(np.rint(self.z) + 160, 0, 320).astype(np.intp)]
@@ -51,16 +52,16 @@ class Space:
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """Where the patient lies: average-adult frame -> scan, about the skull base."""
+    """How the patient lies in the scan: rotation, scale and shift of the frame."""
 
-    turn_rad: float  # about z, seen in the slices
+    turn_rad: float  # about z: in the plane of the slices
     tilt_rad: float  # about x: chin up or down
     lean_rad: float  # about y: ear to shoulder
-    size: tuple[float, float, float]  # x, y, z
-    origin_mm: tuple[float, float, float]  # skull base in the scan: x, y, z
+    size: tuple[float, float, float]  # relative to the average adult: x, y, z
+    origin_mm: tuple[float, float, float]  # the frame's origin in the scan: x, y, z
 
     def space(self, z_mm: np.ndarray, y_mm: np.ndarray, x_mm: np.ndarray) -> Space:
-        """The voxels at these places of the scan (open axes) in the frame."""
+        """Voxel centres of the scan, given as open axes in mm, in the frame."""
         x, y, z = (
             np.asarray(axis - origin, np.float32)
             for axis, origin in zip((x_mm, y_mm, z_mm), self.origin_mm, strict=True)
@@ -69,18 +70,8 @@ class Pose:
         return Space(*(row[0] * x + row[1] * y + row[2] * z for row in matrix))
 
 
-def draw_pose(rng: np.random.Generator, grid: geometry.Grid) -> Pose:
-    """A pose with the skull base somewhere around the middle of `grid`."""
-    middle_mm = (np.asarray(grid.shape) - 1) / 2 * np.asarray(grid.spacing_mm)
-    shift_mm = rng.uniform((-60, -42, -42), (90, 42, 42))
-    z, y, x = middle_mm + shift_mm
-    turn, tilt, lean = np.radians(rng.uniform((-20, -6, -4), (20, 6, 4)))
-    size = rng.uniform(0.86, 1.03) * rng.uniform(0.96, 1.04, 3)
-    return Pose(turn, tilt, lean, tuple(size), (x, y + 24.0, z))
-
-
 def _rotation(pose: Pose) -> np.ndarray:
-    """Rotation from the scan to the frame, on (x, y, z)."""
+    """Rotation matrix from the scan to the frame, for (x, y, z)."""
     (ct, st), (cx, sx), (cl, sl) = (
         (np.cos(angle), np.sin(angle))
         for angle in (pose.turn_rad, pose.tilt_rad, pose.lean_rad)
@@ -89,3 +80,26 @@ def _rotation(pose: Pose) -> np.ndarray:
     tilt = np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
     lean = np.array([[cl, 0, sl], [0, 1, 0], [-sl, 0, cl]])
     return lean @ tilt @ turn
+
+
+@dataclasses.dataclass
+class TissueModel:
+    """The tissue of one patient [Z, Y, X]; shapes filled later cover earlier ones."""
+
+    space: Space
+    rng: np.random.Generator
+    body: np.ndarray  # bool
+    hu: np.ndarray  # float32
+
+    def fill(self, region: np.ndarray, hu: float) -> None:
+        """Set the voxels of `region` that lie inside the body to `hu`."""
+        self.hu[region & self.body] = hu
+
+    def displaced(self, *centre: float, sd_mm: float = 2.5) -> np.ndarray:
+        """`centre` (x, y, z), displaced at random for this patient."""
+        return np.asarray(centre) + self.rng.normal(0.0, sd_mm, 3)
+
+    def scaled(self, *radii: float, spread: float = 0.12) -> np.ndarray:
+        """`radii`, scaled at random for this patient, together and one by one."""
+        together = self.rng.uniform(1 - spread, 1 + spread)
+        return np.asarray(radii) * together * self.rng.uniform(0.94, 1.06, len(radii))
