@@ -15,7 +15,7 @@ import numpy as np
 from mtl_jax.core import records
 from mtl_jax.export import author as authors
 from mtl_jax.export import ct_images, nifti, openkbp_csv, rtdose, rtstruct
-from mtl_jax.figures import overlay
+from mtl_jax.figures import patient_figure
 from mtl_jax.predict import cases, statistics, trained_model
 from mtl_jax.sources.dicom import elements
 
@@ -128,6 +128,6 @@ def _draw(
         patient, structures=found.contours, dose_gy=found.dose_gy
     )
     title = f"{about.author.model}: {authors.NOTICE}"
-    overlay.draw(
+    patient_figure.draw(
         path, predicted, site=about.site, title=title, names=tuple(found.contours)
     )

@@ -10,9 +10,9 @@ from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.figures import (
     colours,
     dvh_plot,
+    panel_grid,
     prediction_figure,
     role_comparison,
-    sheet,
     training_curves,
 )
 
@@ -64,9 +64,11 @@ def test_all_roles_have_a_picture(tmp_path, patient):
 
 def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patient):
     picture = draw(tmp_path / "p.png", patient, dose_gy=None, mae_gy=None, rows=1)
-    per_inch = picture.shape[1] / (2 * (sheet.PANEL + sheet.GAP) + sheet.GAP)
-    top = round((sheet.TITLE + sheet.COLUMN_TITLE) * per_inch)
-    size = round(sheet.PANEL * per_inch)
+    per_inch = picture.shape[1] / (
+        2 * (panel_grid.PANEL_WIDTH + panel_grid.GAP) + panel_grid.GAP
+    )
+    top = round((panel_grid.TITLE + panel_grid.COLUMN_TITLE) * per_inch)
+    size = round(panel_grid.PANEL_WIDTH * per_inch)
     panel = picture[top : top + size, :size, :3].mean(-1)
     # Away from the labels at the edges.
     panel = panel[size // 6 : -size // 6, size // 6 : -size // 6]
@@ -76,7 +78,9 @@ def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patien
 
 def test_what_the_figure_says(tmp_path, patient, monkeypatch):
     kept = []
-    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
+    monkeypatch.setattr(
+        panel_grid, "write_png", lambda drawing, path: kept.append(drawing)
+    )
     prediction_figure.draw(
         tmp_path / "p.png", patient, site=SITE,
         contours={n: np.zeros(SHAPE, bool) for n in ("SpinalCord", "Brainstem")},
@@ -114,7 +118,9 @@ def test_a_perfect_prediction(tmp_path, patient):
 
 def test_training_curves(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
+    monkeypatch.setattr(
+        panel_grid, "write_png", lambda drawing, path: kept.append(drawing)
+    )
     rows = [
         {"step": s, "loss/dose": 1 / s, "loss/contours": 2 / s,
          "weight/dose": 1.1, "weight/contours": 0.9}
@@ -151,7 +157,9 @@ def case(label, patient, *, dose=0.9, moved=1) -> role_comparison.Case:
 
 def kept_drawing(monkeypatch):
     kept = []
-    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
+    monkeypatch.setattr(
+        panel_grid, "write_png", lambda drawing, path: kept.append(drawing)
+    )
     return kept
 
 
