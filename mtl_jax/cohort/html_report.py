@@ -35,8 +35,8 @@ def _summary(found: inventory.Quality) -> str:
     return f"{taken} of {total} patients would be taken, {total - taken} refused{left}."
 
 
-def _study(found: inventory.Quality, how: Mapping[str, str]) -> content.Study:
-    return content.Study(
+def _study(found: inventory.Quality, how: Mapping[str, str]) -> content.Report:
+    return content.Report(
         title=f"Cohort for the site {found.site.name}",
         site=found.site,
         summary=_summary(found),

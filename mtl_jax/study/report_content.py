@@ -1,6 +1,6 @@
 """What a study's report says: findings first, then cohort, tables, pictures, patients.
 
-In: what `gather` read, and the files that `outputs` wrote. Out: a content.Study.
+In: what `gather` read, and the files that `outputs` wrote. Out: a content.Report.
 """
 
 import math
@@ -15,7 +15,7 @@ from mtl_jax.core import metric_names, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring, yardsticks
 from mtl_jax.metrics import contour_metrics
-from mtl_jax.report import content, render, slice_viewer
+from mtl_jax.report import content, packed_volumes, render
 from mtl_jax.run import model_card, workdir
 from mtl_jax.study import plan, split_checks, study_files, study_results
 
@@ -32,9 +32,9 @@ def study(
     tables: Sequence[render.Table],
     pictures: Sequence[content.Picture],
     title: str,
-) -> content.Study:
+) -> content.Report:
     """The whole report."""
-    return content.Study(
+    return content.Report(
         title=title,
         site=gathered.site,
         summary=_summary(gathered),
@@ -161,7 +161,7 @@ def _patients(gathered: study_results.Gathered) -> Iterator[content.PatientPage]
         yield content.PatientPage(
             patient_id,
             scores=_scores(gathered, patient_id),
-            slices=slice_viewer.pack(patient, shown, site=gathered.site),
+            slices=packed_volumes.pack(patient, shown, site=gathered.site),
             histograms=study_files.curves(patient, shown, gathered.site),
         )
 
