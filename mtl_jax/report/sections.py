@@ -84,7 +84,7 @@ def pictures(report: content.Report) -> str:
 def provenance(report: content.Report) -> str:
     """The versions, devices and runs that the report is made from."""
     body = markup.facts(report.provenance) or "<p>Not recorded.</p>\n"
-    return section("provenance", "How these results were made", body)
+    return section("provenance", "How this report was made", body)
 
 
 def navigation(report: content.Report, pages: Mapping[str, str]) -> str:
@@ -105,5 +105,5 @@ def navigation(report: content.Report, pages: Mapping[str, str]) -> str:
             for patient, page in pages.items()
         )
         links[-1] = links[-1].replace("</li>", f"<ul>{inner}</ul></li>")
-    links.append('<li><a href="#provenance">How these results were made</a></li>')
+    links.append('<li><a href="#provenance">How this report was made</a></li>')
     return f"<ul>{''.join(links)}</ul>\n"
