@@ -104,10 +104,10 @@ class SplitResults:
         scores = self.scores("multi" if "multi" in doing else doing[0])
         if task == "dose":
             return {
-                who: math.nan if one.dose_error_gy is None else one.dose_error_gy
-                for who, one in scores.items()
+                name: math.nan if score.dose_error_gy is None else score.dose_error_gy
+                for name, score in scores.items()
             }
-        return {who: one.mean_dice for who, one in scores.items()}
+        return {name: score.mean_dice for name, score in scores.items()}
 
     def value(self, role: str, patient: str, structure: str, metric: str) -> float:
         """A contour metric's value or a dose metric's error; NaN if there is none."""
@@ -173,7 +173,7 @@ def yardsticks_of(
         config.data.structures,
         roles.BOTH,
     )
-    for each, theirs in rows.items():
-        scoring.write_csv(theirs, folder / f"{each}.csv")
+    for each, yardstick_rows in rows.items():
+        scoring.write_csv(yardstick_rows, folder / f"{each}.csv")
     workdir.write_json({"basis": basis, "names": list(rows)}, kept)
     return rows

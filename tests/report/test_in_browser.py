@@ -1,4 +1,4 @@
-"""A reader's browser opens the report, moves the sliders, and reads what is right."""
+"""The report in a browser: controls work, and readings are right."""
 
 import base64
 import dataclasses
@@ -26,7 +26,7 @@ def curve(dose_gy, mask):
 
 @pytest.fixture(scope="module")
 def path(patient, tmp_path_factory):
-    """A report of two patients; Multi gives 0.9 of the dose, and moved contours."""
+    """A report of two patients; Multi predicts 0.9 of the dose and shifted contours."""
     less = patient.dose_gy * np.float32(0.9)
     moved = {n: np.roll(m, 3, 2) for n, m in patient.structures.items()}
     predictions = {"DL-Baseline": records.PredictedVolumes(None, moved),

@@ -1,4 +1,4 @@
-"""The report is one sound HTML file that says what it was given, and only that."""
+"""The report is one valid HTML file with the given content and nothing else."""
 
 import base64
 import dataclasses
@@ -48,7 +48,7 @@ def predictions(patient: records.Patient) -> dict[str, records.PredictedVolumes]
 
 
 def study(patient, tmp_path, text="plain") -> content.Report:
-    """A report with all that it can hold, and `text` wherever a text can stand."""
+    """A report with every kind of content, and `text` as each text in it."""
     path = tmp_path / "figure.png"
     Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(30, 40)).save(path)
     columns = (
@@ -189,7 +189,7 @@ def test_a_report_of_next_to_nothing():
 def unpack(
     packed: packed_volumes.PackedVolumes,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """CT codes, doses in Gy and masks: written again, as report.js reads them."""
+    """CT codes, doses in Gy and masks, unpacked as volume.js does."""
     header = packed.header
     content = gzip.decompress(base64.b64decode(packed.data))
     volumes = np.frombuffer(content, np.uint8).reshape(-1, *header["shape"])

@@ -1,4 +1,4 @@
-"""Which runs a study has, in which order, and who is left out of which."""
+"""The runs of a study, their order, and the patients that folds leave out."""
 
 import pathlib
 

@@ -178,7 +178,7 @@ def _roles(grid: _Grid) -> tuple[str, ...]:
 
 
 def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
-    made = []
+    row_cells = []
     for metric in grid.metrics:
         found = {m: grid.found[structure, metric, m] for m in grid.methods}
         best, multi = _best(grid, metric, found), grid.study.models.get("multi")
@@ -190,13 +190,13 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
                 ahead = measure.mean - found[multi].mean
                 beaten = ahead > 0 if _up(metric) else ahead < 0
                 mark = cells.BEATEN if beaten else ""
-            made.append(cells.cell(measure, best=measure.mean == best, mark=mark))
+            row_cells.append(cells.cell(measure, best=measure.mean == best, mark=mark))
     first = {m: grid.found[structure, grid.metrics[0], m] for m in grid.methods}
     missed = [render.Cell(first[method].missed, form="d") for method in grid.models]
     return (
         render.Cell(structure),
         cells.patients(first),
-        *made,
+        *row_cells,
         *missed,
         *_paper_cells(grid, structure),
     )
@@ -217,31 +217,31 @@ def _best(
 
 
 def _paper_cells(grid: _Grid, structure: str) -> list[render.Cell]:
-    made = []
+    row_cells = []
     for metric in _paper_metrics(grid):
         assert grid.paper is not None
         row = None
         if structure in grid.study.site.names:
             name = grid.study.site.structure(structure).tg263
             row = grid.paper.row(name, PAPER_METRICS[metric])
-        made += [
+        row_cells += [
             cells.printed(row.values[role] if row else None) for role in _roles(grid)
         ]
-    return made
+    return row_cells
 
 
 def _average(grid: _Grid) -> tuple[render.Cell, ...]:
     """The mean of the rows, seed by seed; no value if a row has none."""
-    made = []
+    row_cells = []
     for metric in grid.metrics:
         for method in grid.methods:
             rows = [grid.found[s, metric, method].seed_means for s in grid.structures]
             if not rows or any(len(row) != len(method.seeds) for row in rows):
-                made.append(cells.NO_AVERAGE)
+                row_cells.append(cells.NO_AVERAGE)
                 continue
             means = tuple(float(mean) for mean in np.mean(rows, axis=0))
             average = measures.Measure({}, means)
-            made.append(render.Cell(average.mean, average.spread))
+            row_cells.append(render.Cell(average.mean, average.spread))
     missed = [
         sum(grid.found[s, grid.metrics[0], m].missed for s in grid.structures)
         for m in grid.models
@@ -255,7 +255,7 @@ def _average(grid: _Grid) -> tuple[render.Cell, ...]:
     return (
         render.Cell("Average (missed: sum)"),
         cells.BLANK,
-        *made,
+        *row_cells,
         *(render.Cell(count, form="d") for count in missed),
         *printed,
     )

@@ -39,7 +39,9 @@ class _Grid:
         return [*self.models, *self.yardsticks]
 
     @functools.cached_property
-    def found(self) -> dict[tuple[measures.Key, measures.Method], measures.Measure]:
+    def measures_of(
+        self,
+    ) -> dict[tuple[measures.Key, measures.Method], measures.Measure]:
         return {
             (key, method): method.measure(key)
             for key in self.keys
@@ -56,7 +58,7 @@ class _Grid:
         would not be comparable.
         """
         rows = [
-            self.found[key, method].seed_means
+            self.measures_of[key, method].seed_means
             for key in self.keys
             if not unit or self.unit(key) == unit
         ]
@@ -128,32 +130,32 @@ def _columns(grid: _Grid) -> list[render.Column]:
 
 
 def _row(grid: _Grid, key: measures.Key) -> tuple[render.Cell, ...]:
-    found = {method: grid.found[key, method] for method in grid.methods}
-    best = _best(grid, found)
+    row_measures = {method: grid.measures_of[key, method] for method in grid.methods}
+    best = _best(grid, row_measures)
     multi = grid.study.models.get(MULTI)
-    reached = found[multi].mean if multi else math.nan
-    made = []
+    multi_mean = row_measures[multi].mean if multi else math.nan
+    row_cells = []
     for method in grid.methods:
         mark = ""
         if method.name == MULTI and grid.family:
             mark = grid.family.mark(key)
-        elif method not in grid.models and found[method].mean < reached:
+        elif method not in grid.models and row_measures[method].mean < multi_mean:
             mark = cells.BEATEN
-        measure = found[method]
-        made.append(cells.cell(measure, best=measure.mean == best, mark=mark))
+        measure = row_measures[method]
+        row_cells.append(cells.cell(measure, best=measure.mean == best, mark=mark))
     head = (key.structure, key.metric, grid.unit(key))
     return (
         *(render.Cell(text) for text in head),
-        cells.patients(found),
-        *made,
+        cells.patients(row_measures),
+        *row_cells,
         *_paper_cells(grid, key),
     )
 
 
-def _best(grid: _Grid, found: dict[measures.Method, measures.Measure]) -> float:
+def _best(grid: _Grid, row_measures: dict[measures.Method, measures.Measure]) -> float:
     """The lowest mean error among the paper's roles, which is bold."""
     means = [
-        found[method].mean
+        row_measures[method].mean
         for method in grid.models
         if roles.ROLES[method.name].paper_name
     ]
@@ -180,16 +182,16 @@ def _averages(grid: _Grid) -> list[tuple[render.Cell, ...]]:
         kinds += [(f"Average of the {unit} rows", unit, unit) for unit in units]
     rows = []
     for title, unit, shown in kinds:
-        made = []
+        row_cells = []
         for method in grid.methods:
             average = grid.average(method, unit)
-            made.append(
+            row_cells.append(
                 render.Cell(average.mean, average.spread)
                 if average.seed_means
                 else cells.NO_AVERAGE
             )
         printed = [_paper_average(grid.paper, unit, role) for role in _roles(grid)]
-        rows.append((*_head(title, shown), *made, *printed))
+        rows.append((*_head(title, shown), *row_cells, *printed))
     return rows
 
 
@@ -229,7 +231,7 @@ def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
         relative = grid.paper.relative_difference_percent
     rows = []
     if BASELINE in ours or paper:
-        made = [
+        row_cells = [
             _percent(ours.get(BASELINE), ours[m.name], ours.get(BASELINE))
             for m in grid.methods
         ]
@@ -237,12 +239,12 @@ def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
             cells.printed(relative[role]) if role in relative else cells.BLANK
             for role in paper
         ]
-        rows.append((*_head("(Baseline - role) / Baseline", "%"), *made, *printed))
+        rows.append((*_head("(Baseline - role) / Baseline", "%"), *row_cells, *printed))
     for title, over in (
         ("(Seq-Automated - Multi) / Baseline", BASELINE),
         ("(Seq-Automated - Multi) / Seq-Automated", SEQUENTIAL),
     ):
-        made = [
+        row_cells = [
             _percent(ours.get(SEQUENTIAL), ours[MULTI], ours.get(over))
             if m.name == MULTI
             else cells.BLANK
@@ -255,7 +257,7 @@ def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
             for role in paper
         ]
         if MULTI in ours or printed:
-            rows.append((*_head(title, "%"), *made, *printed))
+            rows.append((*_head(title, "%"), *row_cells, *printed))
     return rows
 
 
