@@ -66,12 +66,12 @@ def choose_slices(
 
 
 def body_of(hu: np.ndarray) -> np.ndarray:
-    """Mask [Y, X] bool of the largest connected region above air, with holes filled."""
-    regions, count = ndimage.label(hu > BODY_HU)
+    """The largest connected piece of a slice [Y, X] that is not air, without holes."""
+    pieces, count = ndimage.label(hu > BODY_HU)
     if not count:
         return np.zeros(hu.shape, bool)
-    sizes = np.bincount(regions.ravel())
-    return ndimage.binary_fill_holes(regions == 1 + np.argmax(sizes[1:]))
+    sizes = np.bincount(pieces.ravel())
+    return ndimage.binary_fill_holes(pieces == 1 + np.argmax(sizes[1:]))
 
 
 def choose_views(
