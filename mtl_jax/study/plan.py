@@ -48,10 +48,10 @@ class Job:
         return self.config.data.left_out_fold[1] > 0
 
     def run(self, data: prepared.Prepared) -> wiring.Run:
-        """The run on `data`; input contours are predicted if they are missing."""
-        contours = input_contours.provide(self.config, data, self.workdir)
+        """The run on `data`; contours that it takes in are drawn if need be."""
+        drawn = input_contours.provide(self.config, data, self.workdir)
         workdir.claim(self.workdir, self.config, data.fingerprint)
-        return wiring.Run(self.config, data, self.workdir, contours)
+        return wiring.Run(self.config, data, self.workdir, drawn)
 
 
 def jobs(
@@ -104,13 +104,13 @@ def jobs(
 
 def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[Job]:
     """Contour runs, each without one fold of the training patients."""
-    fold_jobs = []
+    found = []
     for fold in range(folds):
         own = _changed(config)
         own.data.left_out_fold = (fold, folds)
-        path = contour_network.fold_workdir(whole, fold, folds)
-        fold_jobs.append(Job(configs.check(own), path))
-    return fold_jobs
+        where = contour_network.fold_workdir(whole, fold, folds)
+        found.append(Job(configs.check(own), where))
+    return found
 
 
 def _changed(
@@ -136,8 +136,8 @@ def _finish(
     job: Job, data: prepared.Prepared, yardsticks: Mapping[str, results.Yardsticks]
 ) -> None:
     run = job.run(data)
-    with stopping.noted() as stop_requested:
-        run.train(stop_requested)
+    with stopping.noted() as asked:
+        run.train(asked)
     model_card.write(run)
     splits = () if job.is_fold else job.config.evaluate.splits
     for split in splits:
@@ -145,12 +145,10 @@ def _finish(
             comparable = results.for_tasks(yardsticks[split], run.role.tasks)
             results.evaluate_split(run, split, comparable)
     folder = run.workdir / "evaluation"
-    without_figure = [
-        split for split in splits if not (folder / f"{split}.png").exists()
-    ]
-    if without_figure:
+    undrawn = [split for split in splits if not (folder / f"{split}.png").exists()]
+    if undrawn:
         results.curves(run)
-    for split in without_figure:
+    for split in undrawn:
         results.picture(run, split)
     model_card.write(run)  # with the results
 

@@ -108,7 +108,7 @@ def _families(
     against: Sequence[str],
     seed: int,
 ) -> list[significance.Family]:
-    """The tests of Multi-Automated against each role of `against` that was run."""
+    """Multi-Automated against each of the roles that was run."""
     multi = study.models.get("multi")
     if multi is None or not keys:
         return []

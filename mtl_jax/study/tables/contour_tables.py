@@ -154,7 +154,7 @@ def _columns(grid: _Grid) -> list[render.Column]:
 
 
 def metric_title(metric: str) -> str:
-    """The metric's name in tables."""
+    """A metric as tables call it."""
     parsed = metric_names.parse(metric, "contours")
     if parsed.kind == "surface_dice":
         return f"Surface Dice at {parsed.amount:g} mm"
