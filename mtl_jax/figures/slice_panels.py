@@ -34,6 +34,7 @@ class Slice:
 
     @property
     def z(self) -> int:
+        """The slice's number."""
         return self.view.z
 
     @property

@@ -56,6 +56,7 @@ class Column:
 
     @property
     def title(self) -> str:
+        """The name after its group, as Markdown and CSV show it."""
         return f"{self.group}: {self.name}" if self.group else self.name
 
 

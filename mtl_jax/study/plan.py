@@ -40,6 +40,7 @@ class Job:
 
     @property
     def role(self) -> roles.Role:
+        """The role that the run trains."""
         return roles.get(self.config.role)
 
     @property

@@ -25,10 +25,12 @@ class Value:
 
     @classmethod
     def of(cls, text: str) -> "Value":
+        """Parse a printed number, with or without a dagger."""
         return cls(text.removesuffix(DAGGER), text.endswith(DAGGER))
 
     @property
     def value(self) -> float:
+        """The number itself."""
         return float(self.printed)
 
 

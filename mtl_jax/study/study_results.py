@@ -32,6 +32,7 @@ class SplitResults:
 
     @property
     def site(self) -> sites.Site:
+        """The site of the split's patients."""
         return self.split.site
 
     @functools.cached_property
@@ -70,9 +71,11 @@ class SplitResults:
 
     @functools.cached_property
     def patient_ids(self) -> tuple[str, ...]:
+        """All patients of the split, in its order."""
         return tuple(entry.patient_id for entry in self.split.patients)
 
     def patient(self, patient_id: str) -> records.Patient:
+        """The volumes of a patient of the split."""
         return self.split.volume(self.patient_ids.index(patient_id))
 
     def prediction(

@@ -74,6 +74,7 @@ class Method:
 
     @classmethod
     def of(cls, name: str, label: str, seeds: Sequence[Rows]) -> "Method":
+        """A method from the evaluation rows of each seed."""
         return cls(name, label, tuple(_by_key(name, rows) for rows in seeds))
 
     @functools.cached_property
