@@ -47,8 +47,8 @@ def _summary(cohort: inventory.Inventory) -> str:
     return f"{summary}."
 
 
-def _study(cohort: inventory.Inventory, options: Mapping[str, str]) -> content.Study:
-    return content.Study(
+def _study(cohort: inventory.Inventory, options: Mapping[str, str]) -> content.Report:
+    return content.Report(
         title=f"Cohort for the site {cohort.site.name}",
         site=cohort.site,
         summary=_summary(cohort),

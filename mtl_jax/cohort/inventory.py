@@ -17,7 +17,7 @@ import tqdm
 
 from mtl_jax.core import contour_geometry, errors, sites
 from mtl_jax.core import workers as processes
-from mtl_jax.figures import overlay
+from mtl_jax.figures import patient_figure
 from mtl_jax.sources.clinical import dicom_patient, patient_folders
 from mtl_jax.sources.dicom import deidentification, reader, roi_names, rtstruct
 
@@ -145,7 +145,7 @@ def _examine(raw: dicom_patient.Raw, split: str, picture: Path) -> PatientEntry:
     entry = _with_roi_names(entry, raw, reading.structure_set)
     patient = reading.patient
     title = f"{raw.patient_id}   {split}"
-    overlay.draw(picture, patient, site=raw.site, title=title)
+    patient_figure.draw(picture, patient, site=raw.site, title=title)
     dose_gy = patient.dose_gy
     return dataclasses.replace(
         entry,

@@ -1,4 +1,5 @@
-"""Pictures of runs and of studies: PNG files from arrays and rows.
+"""Figures of patients, runs and studies.
 
-The only package that uses matplotlib, and never its global state.
+Input: patients, predictions and logged rows. Output: PNG files. No other package uses
+matplotlib; its global state is never used.
 """

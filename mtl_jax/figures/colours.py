@@ -1,4 +1,4 @@
-"""The colours of all pictures, in the figures and in the report."""
+"""The colours that the figures and the report share."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 
 DOSE_MAP, ERROR_MAP = "turbo", "berlin"
 BACKGROUND, INK, FAINT_INK = "#101214", "#e8e8e8", "#9aa0a6"
-# Okabe and Ito's, told apart with any colour vision; one a task, or one a run.
+# Okabe and Ito's palette, safe for colour-blind readers; one colour per task or run.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666")
 
 Rgb = tuple[float, float, float]
@@ -20,9 +20,9 @@ def colour_table(name: str) -> np.ndarray:
 
 
 def on_white(colour: Sequence[int]) -> Rgb:
-    """A structure's colour (0 to 255), dark enough for a line on white; 0 to 1.
+    """A structure's colour (0 to 255), darkened for a line on white; returns 0 to 1.
 
-    Kept in hue; its luminance (WCAG 2) goes down to 0.3, a contrast of 3 with white.
+    The hue stays. The luminance (WCAG 2) is at most 0.3, a contrast of 3 with white.
     """
     channels = np.asarray(colour) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92,

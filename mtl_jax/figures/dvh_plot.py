@@ -1,4 +1,8 @@
-"""Dose-volume histograms: the reference solid, predictions dashed, a panel a role."""
+"""Dose-volume histograms of a patient: one panel per role.
+
+Input: curves of the reference dose (solid) and of each role's dose (dashed). Output: a
+PNG.
+"""
 
 import math
 from collections.abc import Mapping
@@ -8,11 +12,11 @@ import numpy as np
 from matplotlib import figure
 
 from mtl_jax.core import errors, sites
-from mtl_jax.figures import colours, sheet
+from mtl_jax.figures import colours, panel_grid
 
-# Dose in Gy, rising, and the percentage of the volume that gets at least that.
+# Increasing dose in Gy, and the percentage of the volume that receives at least it.
 Curve = tuple[np.ndarray, np.ndarray]
-ACROSS = 2
+COLUMNS = 2
 
 
 def draw(
@@ -26,24 +30,24 @@ def draw(
     """Draw the histograms of one patient.
 
     Args:
-        path: where the PNG goes.
-        reference: curves of the reference dose, by structure.
+        path: the PNG to write.
+        reference: curves of the reference dose by structure.
         predictions: curves of each predicted dose in the same (reference) structures,
             by role and structure.
         site: names and colours.
-        title: which patient.
+        title: the patient's name, shown above the panels.
     """
     if not reference or not predictions:
         raise errors.RecordError(
-            f"{title}: no histogram to draw: {len(reference)} structures, "
-            f"{len(predictions)} predicted doses"
+            f"{title}: no histogram to draw: {len(reference)} structures and "
+            f"{len(predictions)} predicted doses; at least one of each is needed"
         )
-    across = min(ACROSS, len(predictions))
-    down = math.ceil(len(predictions) / across)
-    drawing = figure.Figure(
-        figsize=(4.4 * across + 1.7, 3.3 * down + 0.4), layout="constrained"
+    columns = min(COLUMNS, len(predictions))
+    rows = math.ceil(len(predictions) / columns)
+    fig = figure.Figure(
+        figsize=(4.4 * columns + 1.7, 3.3 * rows + 0.4), layout="constrained"
     )
-    panels = drawing.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    panels = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     names = [name for name in site.names if name in reference]
     for axis, (role, curves) in zip(panels.flat, predictions.items(), strict=False):
         for name in names:
@@ -54,26 +58,30 @@ def draw(
         axis.set_title(role, fontsize=10)
     for axis in panels.flat[len(predictions) :]:
         axis.set_visible(False)
-    _frame(panels, reference)
+    _format_axes(panels, reference)
     handles = [
-        sheet.line(name, color=colours.on_white(site.structure(name).colour), lw=2.2)
+        panel_grid.legend_line(
+            name, color=colours.on_white(site.structure(name).colour), lw=2.2
+        )
         for name in names
     ]
-    handles.append(sheet.line("reference", color="black", lw=1.4))
-    handles.append(sheet.line("predicted", color="black", lw=1.4, ls=(0, (3, 1.6))))
-    drawing.legend(handles=handles, loc="outside right upper", frameon=False,
+    handles.append(panel_grid.legend_line("reference", color="black", lw=1.4))
+    handles.append(
+        panel_grid.legend_line("predicted", color="black", lw=1.4, ls=(0, (3, 1.6)))
+    )
+    fig.legend(handles=handles, loc="outside right upper", frameon=False,
                    fontsize=9)  # fmt: skip
-    drawing.suptitle(title, fontsize=11, x=0.02, ha="left")
-    sheet.write(drawing, path)
+    fig.suptitle(title, fontsize=11, x=0.02, ha="left")
+    panel_grid.write_png(fig, path)
 
 
-def _frame(panels: np.ndarray, reference: Mapping[str, Curve]) -> None:
-    """Axes and grid: dose to just above the highest, volume to 100 %."""
-    highest = max(
+def _format_axes(panels: np.ndarray, reference: Mapping[str, Curve]) -> None:
+    """Set limits, grid and labels: dose to just above the maximum, volume to 100 %."""
+    maximum_gy = max(
         float(dose[volume > 0].max(initial=0)) for dose, volume in reference.values()
     )
     for axis in panels.flat:
-        axis.set(xlim=(0, 5 * math.ceil((highest + 3) / 5)), ylim=(0, 101))
+        axis.set(xlim=(0, 5 * math.ceil((maximum_gy + 3) / 5)), ylim=(0, 101))
         axis.grid(True, lw=0.3, alpha=0.7)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in panels[-1]:

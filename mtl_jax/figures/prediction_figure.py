@@ -1,4 +1,7 @@
-"""A patient's prediction beside its reference, on a few slices."""
+"""A patient's prediction beside its reference, on a few slices.
+
+Input: a Patient and its predicted contours and dose. Output: a PNG.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +11,9 @@ import numpy as np
 from matplotlib import axes, lines
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.figures import colours, sheet, slice_choice, slice_panels
+from mtl_jax.figures import colours, panel_grid, slice_choice, slice_panels
 
-Draw = Callable[[axes.Axes, slice_panels.Slice], None]
+DrawPanel = Callable[[axes.Axes, slice_panels.Slice], None]
 
 
 def draw(
@@ -28,80 +31,88 @@ def draw(
     """Draw a patient's prediction beside its reference, in radiological convention.
 
     Args:
-        path: where the PNG goes.
+        path: the PNG to write.
         patient: the reference.
         site: names and colours.
         contours: predicted masks [Z, Y, X] bool by structure; None: not predicted.
         dose_gy: predicted dose [Z, Y, X]; None: not predicted.
-        dice: by structure, for the legend and, as a mean, for the title; may be empty.
-        mae_gy: mean absolute error of the dose, for the title; None: left out.
-        title: what the picture is of; the scores are put behind it.
-        rows: how many slices.
+        dice: by structure, for the legend; its mean is for the title; may be empty.
+        mae_gy: mean absolute error of the dose, shown in the title; None: not shown.
+        title: shown above the panels, followed by the scores.
+        rows: number of slices.
     """
     with_dose = dose_gy is not None and patient.dose_gy is not None
     if contours is None and not with_dose:
         raise errors.RecordError(
-            f"patient {patient.patient_id}: nothing to draw: neither contours, nor a "
-            "dose with a reference to compare it with"
+            f"patient {patient.patient_id}: nothing to draw: no contours were "
+            "predicted, and a predicted or the reference dose is missing"
         )
     names = tuple(contours) if contours is not None else site.contoured
-    shown = slice_panels.cut(
+    slices = slice_panels.cut_slices(
         patient, site, slice_choice.choose_slices(patient, names, rows)
     )
-    columns: list[tuple[str, Draw]] = [] if with_dose else [("CT", slice_panels.ct)]
-    columns.append(("CT and contours", _contours(patient, names, contours or {})))
-    page = sheet.Sheet(len(shown), 4 if with_dose else 2, shown[0].proportion)
+    columns: list[tuple[str, DrawPanel]] = (
+        [] if with_dose else [("CT", slice_panels.draw_ct)]
+    )
+    columns.append(("CT and contours", _contour_panel(patient, names, contours or {})))
+    grid = panel_grid.PanelGrid(
+        len(slices), 4 if with_dose else 2, slices[0].proportion
+    )
     if dose_gy is not None and patient.dose_gy is not None:
-        columns += _doses(page, shown, patient.dose_gy, dose_gy)
-    for column, (heading, draw) in enumerate(columns):
-        for row, one in enumerate(shown):
-            axis = page.panel(row, column, "" if row else heading)
-            draw(axis, one)
+        columns += _dose_columns(grid, slices, patient.dose_gy, dose_gy)
+    for column, (heading, draw_panel) in enumerate(columns):
+        for row, ct_slice in enumerate(slices):
+            axis = grid.add_panel(row, column, "" if row else heading)
+            draw_panel(axis, ct_slice)
             if column == 0:
-                slice_panels.orient(axis, one, f"slice {one.z}")
+                slice_panels.add_orientation(axis, ct_slice, f"slice {ct_slice.z}")
     scores = [title]
     if known := [value for value in dice.values() if not math.isnan(value)]:
         scores.append(f"mean Dice {np.mean(known):.3f}")
     if mae_gy is not None:
         scores.append(f"dose MAE {mae_gy:.2f} Gy")
-    handles = _legend(shown[0], names, dice, contours is not None, with_dose)
-    page.save(path, "     ".join(scores), handles)
+    handles = _legend(slices[0], names, dice, contours is not None, with_dose)
+    grid.save(path, "     ".join(scores), handles)
 
 
-def _contours(
+def _contour_panel(
     patient: records.Patient,
     names: Sequence[str],
     predicted: Mapping[str, np.ndarray],
-) -> Draw:
+) -> DrawPanel:
     reference = {n: patient.structures[n] for n in names if n in patient.structures}
 
-    def draw(axis: axes.Axes, one: slice_panels.Slice) -> None:
-        slice_panels.ct(axis, one)
-        slice_panels.contours(axis, one, reference)
-        slice_panels.contours(axis, one, predicted, style=slice_panels.DASHED)
+    def draw_panel(axis: axes.Axes, ct_slice: slice_panels.Slice) -> None:
+        slice_panels.draw_ct(axis, ct_slice)
+        slice_panels.draw_contours(axis, ct_slice, reference)
+        slice_panels.draw_contours(axis, ct_slice, predicted, style=slice_panels.DASHED)
 
-    return draw
+    return draw_panel
 
 
-def _doses(
-    page: sheet.Sheet,
-    shown: Sequence[slice_panels.Slice],
+def _dose_columns(
+    grid: panel_grid.PanelGrid,
+    slices: Sequence[slice_panels.Slice],
     reference_gy: np.ndarray,
     predicted_gy: np.ndarray,
-) -> list[tuple[str, Draw]]:
-    """Both doses on one scale, their difference, and the bars below."""
-    at = [one.z for one in shown]
-    norm = slice_panels.dose_norm([reference_gy[at]])
-    error_norm = slice_panels.error_norm([predicted_gy[at] - reference_gy[at]])
-    page.bar(1, 2, norm, colours.DOSE_MAP, "dose (Gy)")
-    page.bar(3, 3, error_norm, colours.ERROR_MAP, "error (Gy)")
+) -> list[tuple[str, DrawPanel]]:
+    """Both doses and their difference; adds their colour bars to `grid`."""
+    numbers = [ct_slice.z for ct_slice in slices]
+    norm = slice_panels.dose_norm([reference_gy[numbers]])
+    error_norm = slice_panels.error_norm(
+        [predicted_gy[numbers] - reference_gy[numbers]]
+    )
+    grid.add_bar(1, 2, norm, colours.DOSE_MAP, "dose (Gy)")
+    grid.add_bar(3, 3, error_norm, colours.ERROR_MAP, "error (Gy)")
 
-    def error(axis: axes.Axes, one: slice_panels.Slice) -> None:
-        difference = predicted_gy[one.z] - reference_gy[one.z]
-        slice_panels.error(axis, one, difference, error_norm)
+    def error(axis: axes.Axes, ct_slice: slice_panels.Slice) -> None:
+        difference = predicted_gy[ct_slice.z] - reference_gy[ct_slice.z]
+        slice_panels.draw_error(axis, ct_slice, difference, error_norm)
 
-    def dose(volume_gy: np.ndarray) -> Draw:
-        return lambda axis, one: slice_panels.dose(axis, one, volume_gy[one.z], norm)
+    def dose(volume_gy: np.ndarray) -> DrawPanel:
+        return lambda axis, ct_slice: slice_panels.draw_dose(
+            axis, ct_slice, volume_gy[ct_slice.z], norm
+        )
 
     return [
         ("Reference dose", dose(reference_gy)),
@@ -111,23 +122,23 @@ def _doses(
 
 
 def _legend(
-    one: slice_panels.Slice,
+    ct_slice: slice_panels.Slice,
     names: Sequence[str],
     dice: Mapping[str, float],
     predicted: bool,
     targets: bool,
 ) -> list[lines.Line2D]:
-    """Structures by colour, with their Dice; lines by style."""
+    """Entries for the structures, with their Dice, and for the line styles."""
     handles = []
     for name in names:
         label = f"{name} {dice[name]:.2f}" if name in dice else name
-        if name not in one.patient.structures:
+        if name not in ct_slice.patient.structures:
             label = f"{name} (not contoured)"
-        handles.append(sheet.line(label, color=one.colour(name), lw=2))
-    handles.append(sheet.line("reference", color=colours.INK, lw=1.3))
+        handles.append(panel_grid.legend_line(label, color=ct_slice.colour(name), lw=2))
+    handles.append(panel_grid.legend_line("reference", color=colours.INK, lw=1.3))
     if predicted:
         style = dict(color=colours.INK, lw=1.3, ls=slice_panels.DASHED)
-        handles.append(sheet.line("predicted", **style))
+        handles.append(panel_grid.legend_line("predicted", **style))
     if targets:
-        handles.append(sheet.line("targets", color="white", lw=0.8))
+        handles.append(panel_grid.legend_line("targets", color="white", lw=0.8))
     return handles

@@ -1,6 +1,6 @@
-"""Which slices of a patient a picture shows, and which part of them.
+"""Chooses which slices of a patient a figure shows, and which part of each.
 
-In: a Patient. Out: slice numbers and boxes in millimetres; plain NumPy, no drawing.
+Input: a Patient. Output: slice numbers, and views in millimetres. Draws nothing.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ MARGIN_MM, SMALLEST_MM = 8.0, 120.0
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A slice, and the part of it that is shown: millimetres from voxel [z, 0, 0]."""
+    """A slice and its visible part, in millimetres from voxel [z, 0, 0]."""
 
     z: int
     left: float
@@ -31,16 +31,17 @@ def choose_slices(
 ) -> list[int]:
     """Up to `count` slices, from head to feet, that together show the structures best.
 
-    One after the other, the slice is taken that adds most to what is already shown: of
-    each structure the largest area, relative to its largest of all. Structures that are
-    not among `names` count half.
+    Slices are added one by one; each is the one that adds most to those before it. A
+    slice shows a structure by its area relative to the structure's largest area.
+    Structures that are not among `names` count half. Without structures, the dose or
+    the CT decides.
     """
     areas = {name: mask.sum((1, 2)) for name, mask in patient.structures.items()}
     if not any(area.any() for area in areas.values()):
         source = patient.ct if patient.dose_gy is None else patient.dose_gy
         areas = {"": (source - source.min()).sum((1, 2), dtype=np.float64)}
     if patient.dose_gy is not None and patient.dose_gy.any():
-        # Slices that the beams miss show little, and OpenKBP's CT is cut there.
+        # Slices outside the beams show little, and OpenKBP's CT is zero there.
         highest_gy = patient.dose_gy.max((1, 2))
         beam = np.clip(2 * highest_gy / highest_gy.max(), 0, 1)
         areas = {name: area * beam for name, area in areas.items()}
@@ -54,7 +55,7 @@ def choose_slices(
     best = np.zeros((len(shares), 1))
     for _ in range(min(count, shares.shape[1])):
         gain = np.maximum(shares - best, 0).sum(0)
-        # What is shown already adds little; then distance from it decides.
+        # Between slices that add little, the distance to the chosen ones decides.
         if chosen:
             distance = np.abs(np.subtract.outer(np.arange(len(gain)), chosen)).min(1)
             gain += 1e-3 * distance * (shares.sum(0) > 0) + 1e-9 * distance
@@ -76,7 +77,7 @@ def body_of(hu: np.ndarray) -> np.ndarray:
 def choose_views(
     body: Mapping[int, np.ndarray], spacing_mm: geometry.Spacing
 ) -> list[View]:
-    """A view of each slice that holds its body, all in the same proportions."""
+    """A view of each slice around its body mask [Y, X], all with one aspect ratio."""
     boxes = {}
     for z, mask in body.items():
         edges = []

@@ -1,6 +1,7 @@
-"""Draws a slice of a patient in a panel: CT, dose, error, outlines, labels.
+"""Draws a slice of a patient in a panel: CT, dose, error, outlines and labels.
 
-In radiological convention: the patient's right on the left, the front above.
+Input: a Patient, and matplotlib axes to draw on. The view follows the radiological
+convention: the patient's right is on the left, anterior is at the top.
 """
 
 import dataclasses
@@ -16,14 +17,14 @@ from mtl_jax.figures import colours, slice_choice
 
 # Soft tissue, as a planning workstation shows head and neck.
 WINDOW_HU = (-160.0, 240.0)
-# Doses fade in from this part of the prescription on, and let the CT shine through.
+# Doses fade in from this fraction of the prescription; the CT stays visible below them.
 FAINT_DOSE, DOSE_ALPHA = 0.05, 0.62
 DASHED = (0, (2.5, 1.2))
 
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """A slice of a patient, and the part of it that is shown."""
+    """A slice of a patient and its visible part."""
 
     patient: records.Patient
     site: sites.Site
@@ -33,20 +34,21 @@ class Slice:
 
     @property
     def z(self) -> int:
+        """The slice's number."""
         return self.view.z
 
     @property
     def proportion(self) -> float:
-        """Height / width of the part that is shown."""
+        """Height / width of the visible part."""
         view = self.view
         return (view.bottom - view.top) / (view.right - view.left)
 
     def colour(self, name: str) -> tuple[float, ...]:
-        """The site's colour of a structure."""
+        """The site's colour of a structure, 0 to 1."""
         return tuple(channel / 255 for channel in self.site.structure(name).colour)
 
     def targets(self) -> list[np.ndarray]:
-        """The masks [Y, X] of the targets that were contoured."""
+        """The masks [Y, X] of the contoured targets."""
         return [
             self.patient.structures[structure.name][self.z]
             for structure in self.site.structures
@@ -55,92 +57,98 @@ class Slice:
         ]
 
 
-def cut(patient: records.Patient, site: sites.Site, at: Sequence[int]) -> list[Slice]:
-    """The slices `at` of a patient, all in the same proportions."""
-    hu = {z: patient.ct[z] - np.float32(site.ct_offset_hu) for z in at}
-    body = {z: slice_choice.body_of(hu[z]) for z in at}
+def cut_slices(
+    patient: records.Patient, site: sites.Site, numbers: Sequence[int]
+) -> list[Slice]:
+    """The slices `numbers` of a patient, all with one aspect ratio."""
+    hu = {z: patient.ct[z] - np.float32(site.ct_offset_hu) for z in numbers}
+    body = {z: slice_choice.body_of(hu[z]) for z in numbers}
     return [
         Slice(patient, site, view, hu[view.z], body[view.z])
         for view in slice_choice.choose_views(body, patient.grid.spacing_mm)
     ]
 
 
-def in_same_proportions(slices: Sequence[Slice]) -> list[Slice]:
-    """Slices of several patients; what is shown grows where it has to."""
-    ratio = float(np.mean([one.proportion for one in slices]))
-    grown = []
-    for one in slices:
-        view = one.view
+def match_proportions(slices: Sequence[Slice]) -> list[Slice]:
+    """Give slices of several patients one aspect ratio by enlarging their views."""
+    ratio = float(np.mean([ct_slice.proportion for ct_slice in slices]))
+    enlarged = []
+    for ct_slice in slices:
+        view = ct_slice.view
         width, height = view.right - view.left, view.bottom - view.top
-        across = max(width, height / ratio)
-        x = (across - width) / 2
-        y = (across * ratio - height) / 2
+        new_width = max(width, height / ratio)
+        x = (new_width - width) / 2
+        y = (new_width * ratio - height) / 2
         view = dataclasses.replace(
             view, left=view.left - x, right=view.right + x,
             top=view.top - y, bottom=view.bottom + y,
         )  # fmt: skip
-        grown.append(dataclasses.replace(one, view=view))
-    return grown
+        enlarged.append(dataclasses.replace(ct_slice, view=view))
+    return enlarged
 
 
-def image(axis: axes.Axes, one: Slice, values: np.ndarray, **style: Any) -> Any:
-    """`values` [Y, X] on top of the panel."""
-    view, (_, dy, dx) = one.view, one.patient.grid.spacing_mm
+def draw_image(
+    axis: axes.Axes, ct_slice: Slice, values: np.ndarray, **style: Any
+) -> Any:
+    """Draw `values` [Y, X] over the panel's content."""
+    view, (_, dy, dx) = ct_slice.view, ct_slice.patient.grid.spacing_mm
     ny, nx = values.shape
     axis.set(xlim=(view.left, view.right), ylim=(view.bottom, view.top))
     extent = (-dx / 2, (nx - 0.5) * dx, (ny - 0.5) * dy, -dy / 2)
     return axis.imshow(values, extent=extent, aspect="auto", **style)
 
 
-def ct(axis: axes.Axes, one: Slice) -> None:
-    """The CT in a soft-tissue window."""
+def draw_ct(axis: axes.Axes, ct_slice: Slice) -> None:
+    """Draw the CT in a soft-tissue window."""
     low, high = WINDOW_HU
     style = dict(interpolation="bicubic", cmap="gray", vmin=low, vmax=high)
-    image(axis, one, one.hu, **style)
+    draw_image(axis, ct_slice, ct_slice.hu, **style)
 
 
-def dose(axis: axes.Axes, one: Slice, dose_gy: np.ndarray, norm: Any) -> None:
-    """A dose [Y, X] over the CT, and the targets."""
-    ct(axis, one)
-    faint = FAINT_DOSE * one.site.prescription_gy
+def draw_dose(axis: axes.Axes, ct_slice: Slice, dose_gy: np.ndarray, norm: Any) -> None:
+    """Draw a dose [Y, X] over the CT, and the targets' outlines."""
+    draw_ct(axis, ct_slice)
+    faint = FAINT_DOSE * ct_slice.site.prescription_gy
     alpha = np.clip(dose_gy / faint - 0.5, 0, 1).astype(np.float32) * DOSE_ALPHA
     style = dict(cmap=colours.DOSE_MAP, norm=norm, interpolation="bilinear")
-    image(axis, one, dose_gy, alpha=alpha, **style)
-    for target in one.targets():
-        outline(axis, one, target, "white", width=0.8)
+    draw_image(axis, ct_slice, dose_gy, alpha=alpha, **style)
+    for target in ct_slice.targets():
+        draw_outline(axis, ct_slice, target, "white", width=0.8)
 
 
-def error(axis: axes.Axes, one: Slice, error_gy: np.ndarray, norm: Any) -> None:
-    """Predicted - reference [Y, X], the body's edge and the targets."""
+def draw_error(
+    axis: axes.Axes, ct_slice: Slice, error_gy: np.ndarray, norm: Any
+) -> None:
+    """Draw predicted - reference [Y, X], and the outlines of body and targets."""
     alpha = np.clip(np.abs(error_gy) / (0.08 * norm.vmax), 0, 1)
     style = dict(cmap=colours.ERROR_MAP, norm=norm, interpolation="bilinear")
-    image(axis, one, error_gy, alpha=alpha, **style)
-    outline(axis, one, one.body, colours.FAINT_INK, width=0.7)
-    for target in one.targets():
-        outline(axis, one, target, "white", width=0.8)
+    draw_image(axis, ct_slice, error_gy, alpha=alpha, **style)
+    draw_outline(axis, ct_slice, ct_slice.body, colours.FAINT_INK, width=0.7)
+    for target in ct_slice.targets():
+        draw_outline(axis, ct_slice, target, "white", width=0.8)
 
 
-def contours(
-    axis: axes.Axes, one: Slice, masks: Mapping[str, np.ndarray], **style: Any
+def draw_contours(
+    axis: axes.Axes, ct_slice: Slice, masks: Mapping[str, np.ndarray], **style: Any
 ) -> None:
-    """Outlines of `masks` [Z, Y, X] in their colours."""
+    """Draw the outlines of `masks` [Z, Y, X] in the structures' colours."""
     for name, mask in masks.items():
-        outline(axis, one, mask[one.z], one.colour(name), **style)
+        draw_outline(axis, ct_slice, mask[ct_slice.z], ct_slice.colour(name), **style)
 
 
-def outline(
+def draw_outline(
     axis: axes.Axes,
-    one: Slice,
+    ct_slice: Slice,
     mask: np.ndarray,
     colour: Any,
     *,
     width: float = 1.3,
     style: Any = "solid",
 ) -> None:
-    """The edge of `mask` [Y, X] bool on top of the panel."""
-    _, dy, dx = one.patient.grid.spacing_mm
+    """Draw the outline of `mask` [Y, X] bool."""
+    _, dy, dx = ct_slice.patient.grid.spacing_mm
     if mask.any():
-        # An edge of the grid is an edge of the mask.
+        # Padding closes the outline of a mask that reaches the grid's edge.
         padded = np.pad(mask, 1).astype(np.float32)
         y = np.arange(-1, mask.shape[0] + 1) * dy
         x = np.arange(-1, mask.shape[1] + 1) * dx
@@ -149,8 +157,10 @@ def outline(
         )
 
 
-def label(axis: axes.Axes, *texts: tuple[float, float, str], size: float = 8) -> None:
-    """Words in the panel, at (x, y) from 0 to 1, with a dark halo."""
+def add_label(
+    axis: axes.Axes, *texts: tuple[float, float, str], size: float = 8
+) -> None:
+    """Add texts at (x, y), from 0 to 1 of the panel, with a dark halo."""
     halo = [patheffects.withStroke(linewidth=2, foreground="black")]
     for x, y, text in texts:
         axis.text(
@@ -160,23 +170,23 @@ def label(axis: axes.Axes, *texts: tuple[float, float, str], size: float = 8) ->
         )  # fmt: skip
 
 
-def orient(axis: axes.Axes, one: Slice, text: str) -> None:
-    """`text`, how long 5 cm are, and which side is the patient's right."""
-    label(axis, (0.02, 0.02, text), (0.02, 0.97, "R"), (0.98, 0.97, "L"))
-    length = 50 / (one.view.right - one.view.left)
+def add_orientation(axis: axes.Axes, ct_slice: Slice, text: str) -> None:
+    """Add `text`, a 5 cm scale bar, and the letters R and L."""
+    add_label(axis, (0.02, 0.02, text), (0.02, 0.97, "R"), (0.98, 0.97, "L"))
+    length = 50 / (ct_slice.view.right - ct_slice.view.left)
     axis.plot((0.98 - length, 0.98), (0.025, 0.025), color=colours.INK, lw=1.5,
               transform=axis.transAxes)  # fmt: skip
-    label(axis, (0.98, 0.035, "5 cm"))
+    add_label(axis, (0.98, 0.035, "5 cm"))
 
 
 def dose_norm(doses_gy: Sequence[np.ndarray]) -> colors.Normalize:
-    """From 0 to the next 5 Gy above the highest dose."""
-    highest = max(float(dose_gy.max()) for dose_gy in doses_gy)
-    return colors.Normalize(0, max(5, 5 * math.ceil(highest / 5)))
+    """A scale from 0 to the maximum dose, rounded up to 5 Gy."""
+    maximum_gy = max(float(dose_gy.max()) for dose_gy in doses_gy)
+    return colors.Normalize(0, max(5, 5 * math.ceil(maximum_gy / 5)))
 
 
 def error_norm(errors_gy: Sequence[np.ndarray]) -> colors.Normalize:
-    """Symmetric, to the 99th percentile of what is not zero, in whole Gy."""
+    """A symmetric scale to the 99th percentile of the non-zero errors, in whole Gy."""
     sizes = np.abs(np.concatenate([error_gy.ravel() for error_gy in errors_gy]))
     limit = math.ceil(np.percentile(sizes[sizes > 0], 99)) if sizes.any() else 1
     return colors.Normalize(-limit, limit)

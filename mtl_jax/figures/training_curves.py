@@ -1,4 +1,7 @@
-"""Training curves: losses, the tasks' weights (DWA) and the bottleneck's gammas."""
+"""Training curves: losses, task weights (DWA) and the bottleneck's gammas.
+
+Input: the rows of one or several `metrics.jsonl` files. Output: a PNG.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -6,41 +9,41 @@ from pathlib import Path
 from matplotlib import axes, figure
 
 from mtl_jax.core import errors
-from mtl_jax.figures import colours, sheet
+from mtl_jax.figures import colours, panel_grid
 
 Rows = Sequence[Mapping[str, float]]
 STYLES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
 
 
 def draw(path: Path, rows: Rows) -> None:
-    """Draw a run's losses by task; weights and gammas where there are several tasks.
+    """Draw a run's losses by task and, with several tasks, weights and gammas.
 
     Args:
-        path: where the PNG goes.
+        path: the PNG to write.
         rows: lines of `metrics.jsonl`.
     """
     tasks = _tasks([rows])
     gammas = [task for task in tasks if _has(rows, f"gamma/{task}")]
     panels = 1 + (len(tasks) > 1) + bool(gammas)
-    drawing = figure.Figure(figsize=(4.6 * panels, 3.2), layout="constrained")
-    losses, *others = drawing.subplots(1, panels, squeeze=False)[0]
+    fig = figure.Figure(figsize=(4.6 * panels, 3.2), layout="constrained")
+    losses, *others = fig.subplots(1, panels, squeeze=False)[0]
     for task, colour in zip(tasks, colours.SERIES, strict=False):
-        _loss(losses, rows, task, colour, task, f"{task}, validation")
+        _draw_loss(losses, rows, task, colour, task, f"{task}, validation")
     for axis, kind in zip(others, ("weight", "gamma"), strict=False):
         for task, colour in zip(tasks, colours.SERIES, strict=False):
             curve = _curve(rows, f"{kind}/{task}")
             axis.plot(*curve, color=colour, lw=1.2, label=task)
-    _finish(losses, "Loss", scale="log")
+    _format_axis(losses, "Loss", scale="log")
     for axis, title in zip(others, ("Weight of the task", "Gamma"), strict=False):
-        _finish(axis, title)
-    sheet.write(drawing, path)
+        _format_axis(axis, title)
+    panel_grid.write_png(fig, path)
 
 
 def draw_comparison(path: Path, runs: Mapping[str, Rows]) -> None:
-    """Draw several runs over each other: a panel a task's loss, weights and gammas.
+    """Draw several runs in the same panels: one per task's loss, weights and gammas.
 
     Args:
-        path: where the PNG goes.
+        path: the PNG to write.
         runs: lines of `metrics.jsonl`, by the run's label.
     """
     tasks = _tasks(runs.values())
@@ -54,27 +57,27 @@ def draw_comparison(path: Path, runs: Mapping[str, Rows]) -> None:
     }
     kinds = [kind for kind, labels in several.items() if labels]
     count = len(tasks) + len(kinds)
-    drawing = figure.Figure(figsize=(4.6 * min(count, 2), 3.2 * -(-count // 2)),
+    fig = figure.Figure(figsize=(4.6 * min(count, 2), 3.2 * -(-count // 2)),
                             layout="constrained")  # fmt: skip
-    panels = list(drawing.subplots(-(-count // 2), min(count, 2), squeeze=False).flat)
+    panels = list(fig.subplots(-(-count // 2), min(count, 2), squeeze=False).flat)
     for axis, task in zip(panels, tasks, strict=False):
-        for (label, rows), colour in zip(runs.items(), _endless(), strict=False):
+        for (label, rows), colour in zip(runs.items(), _cycled_colours(), strict=False):
             if _has(rows, f"loss/{task}"):
-                _loss(axis, rows, task, colour, label, "_hidden")
-        _finish(axis, f"Loss: {task} (circles: validation)", scale="log")
+                _draw_loss(axis, rows, task, colour, label, "_hidden")
+        _format_axis(axis, f"Loss: {task} (circles: validation)", scale="log")
     for axis, kind in zip(panels[len(tasks) :], kinds, strict=False):
-        for (label, rows), colour in zip(runs.items(), _endless(), strict=False):
+        for (label, rows), colour in zip(runs.items(), _cycled_colours(), strict=False):
             for task, style in zip(tasks, STYLES, strict=False):
                 if label in several[kind] and _has(rows, f"{kind}/{task}"):
                     axis.plot(*_curve(rows, f"{kind}/{task}"), color=colour, lw=1.2,
                               ls=style, label=f"{label}, {task}")  # fmt: skip
-        _finish(axis, "Weight of the task" if kind == "weight" else "Gamma")
+        _format_axis(axis, "Weight of the task" if kind == "weight" else "Gamma")
     for axis in panels[count:]:
         axis.set_visible(False)
-    sheet.write(drawing, path)
+    panel_grid.write_png(fig, path)
 
 
-def _loss(
+def _draw_loss(
     axis: axes.Axes, rows: Rows, task: str, colour: str, label: str, validation: str
 ) -> None:
     axis.plot(*_curve(rows, f"loss/{task}"), color=colour, lw=1.2, label=label)
@@ -84,7 +87,7 @@ def _loss(
     )  # fmt: skip
 
 
-def _finish(axis: axes.Axes, title: str, *, scale: str = "linear") -> None:
+def _format_axis(axis: axes.Axes, title: str, *, scale: str = "linear") -> None:
     axis.set(yscale=scale, title=title, xlabel="step")
     axis.grid(True, which="both", lw=0.3, alpha=0.6)
     axis.spines[["top", "right"]].set_visible(False)
@@ -92,7 +95,7 @@ def _finish(axis: axes.Axes, title: str, *, scale: str = "linear") -> None:
 
 
 def _tasks(runs: Iterable[Rows]) -> list[str]:
-    """All tasks that some row has a weight of."""
+    """All tasks with a weight in some row."""
     tasks = {
         key.removeprefix("weight/")
         for rows in runs
@@ -114,11 +117,11 @@ def _has(rows: Rows, key: str) -> bool:
 
 def _curve(rows: Rows, key: str) -> tuple[list[float], list[float]]:
     """Steps and values of the rows that have `key`."""
-    having = [row for row in rows if key in row]
-    return [row["step"] for row in having], [row[key] for row in having]
+    logged = [row for row in rows if key in row]
+    return [row["step"] for row in logged], [row[key] for row in logged]
 
 
-def _endless() -> Iterable[str]:
-    """The series' colours, again and again."""
+def _cycled_colours() -> Iterable[str]:
+    """The series' colours, repeated without end."""
     while True:
         yield from colours.SERIES

@@ -15,7 +15,7 @@ import numpy as np
 from mtl_jax.core import geometry, metric_names, records
 from mtl_jax.export import author as authors
 from mtl_jax.export import ct_images, nifti, openkbp_csv, rtdose, rtstruct
-from mtl_jax.figures import overlay
+from mtl_jax.figures import patient_figure
 from mtl_jax.metrics import dvh
 from mtl_jax.predict import cases, trained_model
 from mtl_jax.sources.dicom import elements
@@ -133,7 +133,7 @@ def _write_preview(
         patient, structures=prediction.contours, dose_gy=prediction.dose_gy
     )
     title = f"{model.author.model}: {authors.NOTICE}"
-    overlay.draw(
+    patient_figure.draw(
         path, predicted, site=model.site, title=title, names=tuple(prediction.contours)
     )
 

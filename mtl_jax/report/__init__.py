@@ -1,5 +1,5 @@
-"""The report of a study: one HTML file that a physicist opens from anywhere.
+"""Reports as one HTML file, and tables as Markdown, CSV and LaTeX.
 
-Goes in: a Study, which holds words, tables, pictures and packed volumes. Comes out: a
-file that needs no network.
+Input: a Report, which holds texts, tables, figures and packed volumes. Output: an HTML
+file that any browser opens without a network.
 """

@@ -1,4 +1,7 @@
-"""What a report says: plain records, filled in by whoever ran the study."""
+"""The content of a report, as plain records.
+
+The study and the cohort command fill them in; `page` writes them as HTML.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,15 +11,15 @@ from typing import Literal
 import numpy as np
 
 from mtl_jax.core import sites
-from mtl_jax.report import render, slice_viewer
+from mtl_jax.report import packed_volumes, render
 
-# Dose in Gy, rising, and the percentage of the volume that gets at least that.
+# Increasing dose in Gy, and the percentage of the volume that receives at least it.
 Curve = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Headers and rows of text; a cell in `**` is printed bold."""
+    """A plain table of texts; a cell in `**` is printed bold."""
 
     title: str
     caption: str
@@ -24,13 +27,13 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-# The first column names the rows. Tables of study/tables keep groups, marks and rules.
+# The first column names the rows. A render.Table also has groups, marks and rules.
 AnyTable = Table | render.Table
 
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """A term and what it is: "training patients", "40"."""
+    """A term and its value, such as "training patients" and "40"."""
 
     term: str
     value: str
@@ -38,16 +41,16 @@ class Fact:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that a reader should look at before the averages."""
+    """A result that a reader should look at before the averages."""
 
     kind: Literal["failure", "warning", "note"]
     text: str
-    patient: str = ""  # its page is linked
+    patient: str = ""  # links to the patient's page
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Something that was looked at, and what was found."""
+    """A check of the data, and its result."""
 
     name: str
     passed: bool | None  # None: could not be checked
@@ -56,7 +59,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure: a PNG, and what it shows in words."""
+    """A figure: a PNG, and texts that describe it."""
 
     title: str
     caption: str
@@ -66,24 +69,24 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class PatientPage:
-    """One patient; `histograms` are by "" (the reference) or role, and structure."""
+    """One patient; `histograms` are by role ("" is the reference) and structure."""
 
     patient_id: str
     note: str = ""
     scores: AnyTable | None = None
-    slices: slice_viewer.Viewer | None = None
+    slices: packed_volumes.PackedVolumes | None = None
     histograms: Mapping[str, Mapping[str, Curve]] = dataclasses.field(
         default_factory=dict
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class Report:
     """A whole report, in the order of its pages."""
 
     title: str
     site: sites.Site
-    summary: str = ""  # a sentence or two under the title
+    summary: str = ""  # a sentence or two below the title
     findings: Sequence[Finding] = ()
     cohort: Sequence[Fact] = ()
     cohort_tables: Sequence[AnyTable] = ()

@@ -1,14 +1,15 @@
-// Lines of constant value through a plane of numbers: contours of masks, isodoses.
+// Lines of constant value in a plane of numbers: contours of masks, isodoses.
 
-// From which edge of a cell to which, by the corners that are inside: 1 top left,
-// 2 top right, 4 bottom right, 8 bottom left; edges 0 top, 1 right, 2 bottom, 3 left.
-// The inside is on the left of the way, so every edge is left just as it was entered.
-const WAYS = [
+// Marching squares: the segments of a cell, each from one edge to another, by the corners
+// that are inside (1 top left, 2 top right, 4 bottom right, 8 bottom left). Edges are
+// 0 top, 1 right, 2 bottom, 3 left. The inside is to the left of a segment, so the
+// segments of neighbouring cells join.
+const SEGMENTS = [
   [], [[3, 0]], [[0, 1]], [[3, 1]], [[1, 2]], [[3, 0], [1, 2]], [[0, 2]], [[3, 2]],
   [[2, 3]], [[2, 0]], [[0, 1], [2, 3]], [[2, 1]], [[1, 3]], [[1, 0]], [[0, 3]], [],
 ];
 
-// Closed lines, each [x, y, x, y, ...] in pixels; (0, 0) is the centre of the first.
+// Closed lines, each [x, y, x, y, ...] in pixels; (0, 0) is the centre of the first pixel.
 // The outermost pixels of the plane must be below the level.
 function isolines({ values, width, height }, level) {
   const next = new Map();
@@ -23,7 +24,7 @@ function isolines({ values, width, height }, level) {
       const at = y * width + x + 1;
       const top = values[at] >= level, bottom = values[at + width] >= level;
       const corners = left + 2 * top + 4 * bottom;
-      for (const [from, to] of WAYS[corners]) next.set(edge(x, y, from), edge(x, y, to));
+      for (const [from, to] of SEGMENTS[corners]) next.set(edge(x, y, from), edge(x, y, to));
       left = top + 8 * bottom;
     }
   }

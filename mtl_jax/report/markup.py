@@ -1,4 +1,7 @@
-"""Small pieces of HTML: everything that comes from outside is escaped here."""
+"""Small pieces of HTML: tables, lists and figures.
+
+All texts of a report are escaped here.
+"""
 
 import html
 import io
@@ -14,9 +17,9 @@ from PIL import Image
 from mtl_jax.core import errors
 from mtl_jax.report import content, render
 
-# Pixels across of an embedded picture.
-WIDEST = 1800
-# Characters from which on a cell's text may be broken into lines.
+# Pixels.
+MOST_IMAGE_WIDTH = 1800
+# Cells with more characters than this may wrap.
 LONG = 30
 NUMBER = re.compile(r"[-+−±<>≤≥]?\s*\d[\d.,e-]*\s*(%|\(.*\)|±.*)?[†*]*$")
 
@@ -27,7 +30,7 @@ def text(value: str) -> str:
 
 
 def embedded_json(value: Any) -> str:
-    """`value` as JSON that cannot end the script element it stands in."""
+    """`value` as JSON that cannot end the script element around it."""
     packed = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return packed.replace("<", "\\u003c")
 
@@ -37,71 +40,71 @@ def identifier(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part) for part in parts)
 
 
-def table(given: content.AnyTable, pages: Mapping[str, str] | None = None) -> str:
-    """A table with its title above, its caption below; the first column names the rows.
+def table(contents: content.AnyTable, pages: Mapping[str, str] | None = None) -> str:
+    """A table with its title above and its caption below; the first column names rows.
 
-    A row named like a patient of `pages` (ids of their pages) leads there.
+    `pages` maps patients to the ids of their pages; rows named like them are linked.
 
     Raises:
         RecordError: a row has more or fewer cells than there are headers.
     """
-    if isinstance(given, content.Table):
-        given = _rendered(given)
-    note = text(" ".join(given.caption)).strip()
+    if isinstance(contents, content.Table):
+        contents = _with_cells(contents)
+    note = text(" ".join(contents.caption)).strip()
     body = "".join(
-        ('<tr class="rule">' if number in given.rules else "<tr>")
+        ('<tr class="rule">' if number in contents.rules else "<tr>")
         + f'<th scope="row">{_name(row[0], pages or {})}</th>'
         f"{''.join(_cell(cell) for cell in row[1:])}</tr>\n"
-        for number, row in enumerate(given.rows)
+        for number, row in enumerate(contents.rows)
     )
-    # Wide tables scroll by themselves, so the keyboard has to be able to reach them.
+    # A wide table scrolls on its own, so it must be reachable by keyboard.
     return (
         '<div class="scroll" role="region" tabindex="0" '
-        f'aria-label="{text(given.title)}">'
-        f"<table><caption>{text(given.title)}</caption>"
-        f"<thead>{_head(given)}</thead>\n<tbody>{body}</tbody></table></div>\n"
+        f'aria-label="{text(contents.title)}">'
+        f"<table><caption>{text(contents.title)}</caption>"
+        f"<thead>{_head(contents)}</thead>\n<tbody>{body}</tbody></table></div>\n"
         + (f'<p class="note">{note}</p>\n' if note else "")
     )
 
 
-def _rendered(given: content.Table) -> render.Table:
-    """The same with cells."""
-    for row in given.rows:
-        if len(row) != len(given.headers):
+def _with_cells(contents: content.Table) -> render.Table:
+    """The same table with cells."""
+    for row in contents.rows:
+        if len(row) != len(contents.headers):
             raise errors.RecordError(
-                f"table {given.title!r}: a row has {len(row)} cells, but there are "
-                f"{len(given.headers)} headers: {list(row)}"
+                f"table {contents.title!r}: a row has {len(row)} cells, but there are "
+                f"{len(contents.headers)} headers: {list(row)}"
             )
 
-    def cell(words: str) -> render.Cell:
-        bold = len(words) > 4 and words.startswith("**") and words.endswith("**")
-        return render.Cell(words[2:-2] if bold else words, best=bold)
+    def cell(value: str) -> render.Cell:
+        bold = len(value) > 4 and value.startswith("**") and value.endswith("**")
+        return render.Cell(value[2:-2] if bold else value, best=bold)
 
     return render.Table(
         "",
-        given.title,
-        (given.caption,),
-        tuple(render.Column(name) for name in given.headers),
-        tuple(tuple(cell(words) for words in row) for row in given.rows),
+        contents.title,
+        (contents.caption,),
+        tuple(render.Column(name) for name in contents.headers),
+        tuple(tuple(cell(value) for value in row) for row in contents.rows),
     )
 
 
-def _head(given: render.Table) -> str:
-    """One row of headers, or two where columns stand in groups."""
+def _head(contents: render.Table) -> str:
+    """One row of headers, or two if columns have groups."""
     cells = []
-    grouped = any(column.group for column in given.columns)
-    for number, column in enumerate(given.columns):
-        below = [row[number] for row in given.rows if row[number].text]
-        numbers = number and all(not c.known or NUMBER.match(c.text) for c in below)
-        kind = ' class="number"' if numbers and below else ""
+    grouped = any(column.group for column in contents.columns)
+    for number, column in enumerate(contents.columns):
+        filled = [row[number] for row in contents.rows if row[number].text]
+        numbers = number and all(not c.known or NUMBER.match(c.text) for c in filled)
+        kind = ' class="number"' if numbers and filled else ""
         rows = ' rowspan="2"' if grouped and not column.group else ""
         cells.append(f'<th scope="col"{rows}{kind}>{text(column.name)}</th>')
     if not grouped:
         return f"<tr>{''.join(cells)}</tr>"
     first, second = "", ""
-    pairs = zip(given.columns, cells, strict=True)
-    for group, together in itertools.groupby(pairs, key=lambda pair: pair[0].group):
-        heads = [cell for _, cell in together]
+    pairs = zip(contents.columns, cells, strict=True)
+    for group, members in itertools.groupby(pairs, key=lambda pair: pair[0].group):
+        heads = [cell for _, cell in members]
         if group:
             first += f'<th scope="colgroup" colspan="{len(heads)}">{text(group)}</th>'
             second += "".join(heads)
@@ -111,55 +114,55 @@ def _head(given: render.Table) -> str:
 
 
 def _name(cell: render.Cell, pages: Mapping[str, str]) -> str:
-    words = text(cell.text + cell.mark)
+    name = text(cell.text + cell.mark)
     page = pages.get(cell.text)
-    return f'<a href="#{page}">{words}</a>' if page else words
+    return f'<a href="#{page}">{name}</a>' if page else name
 
 
 def _cell(cell: render.Cell) -> str:
-    words = text(cell.text)
-    words = f"<strong>{words}</strong>" if cell.best else words
+    value = text(cell.text)
+    value = f"<strong>{value}</strong>" if cell.best else value
     kind = "number" if NUMBER.match(cell.text) else "" if cell.known else "missing"
     if len(cell.text) > LONG:
         kind = f"{kind} long".strip()
     kind = f' class="{kind}"' if kind else ""
-    return f"<td{kind}>{words}{text(cell.mark)}</td>"
+    return f"<td{kind}>{value}{text(cell.mark)}</td>"
 
 
-def facts(given: Iterable[content.Fact]) -> str:
-    """Terms and what they are."""
+def facts(entries: Iterable[content.Fact]) -> str:
+    """A list of terms and their values."""
     rows = "".join(
         f"<div><dt>{text(fact.term)}</dt><dd>{text(fact.value)}</dd></div>\n"
-        for fact in given
+        for fact in entries
     )
     return f'<dl class="facts">{rows}</dl>\n' if rows else ""
 
 
-def picture(given: content.Picture, number: int) -> str:
-    """A figure; its image is in the page itself."""
-    kind, data, (width, height) = packed_image(given)
+def picture(figure: content.Picture, number: int) -> str:
+    """A figure with its image embedded in the page."""
+    kind, data, (width, height) = packed_image(figure)
     return (
         f'<figure id="figure-{number}">'
-        f'<img src="data:image/{kind};base64,{data}" alt="{text(given.alt)}" '
+        f'<img src="data:image/{kind};base64,{data}" alt="{text(figure.alt)}" '
         f'width="{width}" height="{height}" loading="lazy" decoding="async">'
-        f"<figcaption><strong>{text(given.title)}</strong> {text(given.caption)}"
+        f"<figcaption><strong>{text(figure.title)}</strong> {text(figure.caption)}"
         "</figcaption></figure>\n"
     )
 
 
-def packed_image(given: content.Picture) -> tuple[str, str, tuple[int, int]]:
-    """Format, base64 and size: the smaller of lossless and good lossy WebP."""
+def packed_image(figure: content.Picture) -> tuple[str, str, tuple[int, int]]:
+    """Format, base64 and size of the image: lossless or lossy WebP, the smaller one."""
     try:
-        with Image.open(given.path) as file:
+        with Image.open(figure.path) as file:
             image = file.convert("RGB")
     except OSError as error:
         raise errors.RecordError(
-            f"figure {given.title!r}: {given.path} cannot be read ({error}): draw it "
+            f"figure {figure.title!r}: {figure.path} cannot be read ({error}): draw it "
             "again"
         ) from error
-    if image.width > WIDEST:
-        height = round(image.height * WIDEST / image.width)
-        image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
+    if image.width > MOST_IMAGE_WIDTH:
+        height = round(image.height * MOST_IMAGE_WIDTH / image.width)
+        image = image.resize((MOST_IMAGE_WIDTH, height), Image.Resampling.LANCZOS)
     candidates = []
     for options in ({"lossless": True, "quality": 60}, {"quality": 86, "method": 5}):
         buffer = io.BytesIO()

@@ -1,6 +1,7 @@
-"""Writes a report: the parts put together, in one file.
+"""Writes a report as one HTML file.
 
-`report.html` is the frame, `report.css` the looks, the `.js` files what moves.
+Input: a content.Report. Output: an HTML file, made of the template `report.html`, the
+style sheet `report.css` and the scripts in the `.js` files.
 """
 
 import string
@@ -15,42 +16,42 @@ SCRIPTS = (
 )  # fmt: skip
 
 
-def write(study: content.Study, path: Path) -> None:
-    """Write `study` to `path` (.html), whole or not at all.
+def write(report: content.Report, path: Path) -> None:
+    """Write `report` to `path` (.html), completely or not at all.
 
-    The same study gives the same bytes. A hundred patients are a large file: give only
-    those a viewer that a reader would open.
+    Equal reports give equal bytes. Slice viewers make the file large: with a hundred
+    patients, give viewers only to those that a reader would open.
 
     Raises:
-        RecordError: a picture cannot be read, or a table's rows do not fit its headers.
+        RecordError: a figure cannot be read, or a table's rows do not fit its headers.
     """
     with files.whole(path) as partial:
-        partial.write_text(html(study), encoding="utf-8")
+        partial.write_text(html(report), encoding="utf-8")
 
 
-def html(study: content.Study) -> str:
-    """The whole page."""
-    pages = patient_pages.page_ids(study.patients)
+def html(report: content.Report) -> str:
+    """The complete HTML page of `report`."""
+    pages = patient_pages.page_ids(report.patients)
     parts = (
-        sections.findings(study.findings, pages),
-        sections.cohort(study),
-        sections.results(study, pages),
-        sections.pictures(study),
-        patient_pages.section(study, pages),
-        sections.provenance(study),
+        sections.findings(report.findings, pages),
+        sections.cohort(report),
+        sections.results(report, pages),
+        sections.pictures(report),
+        patient_pages.section(report, pages),
+        sections.provenance(report),
     )
     return string.Template(_file("report.html")).substitute(
-        title=markup.text(study.title),
-        summary=markup.text(study.summary),
+        title=markup.text(report.title),
+        summary=markup.text(report.summary),
         style=_file("report.css"),
-        navigation=sections.navigation(study, pages),
+        navigation=sections.navigation(report, pages),
         main="".join(parts),
-        settings=markup.embedded_json(patient_pages.settings(study.site)),
+        settings=markup.embedded_json(patient_pages.settings(report.site)),
         script="\n".join(_file(name) for name in SCRIPTS),
     )
 
 
 def _file(name: str) -> str:
-    """The text of a file beside this one."""
+    """The text of a file in this folder."""
     folder = resources.files("mtl_jax.report")
     return folder.joinpath(name).read_text(encoding="utf-8")

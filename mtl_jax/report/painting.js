@@ -1,47 +1,47 @@
-// Draws a cut through a patient on three canvases: reference, prediction, difference.
+// Draws a plane through a patient on three canvases: reference, prediction, difference.
 
 const WINDOWS = { soft: [-160, 240], bone: [-200, 1400], lung: [-1000, 0], all: [-1024, 2000] };
-const FINEST = 480; // pixels across that are coloured; wider pictures are stretched
+const MOST_PIXELS = 480; // across, before the image is scaled to the canvas
 
-// `cut` has the planes ct, reference and predicted (codes; a dose may be null), the
-// view and spacing of them, Gy by code (step), contours, and what is on the sides.
-function paint(canvases, cut, state) {
-  const { view, spacing, contours, reference, predicted } = cut;
+// `section` has the planes ct, reference and predicted (codes; a dose may be null), their
+// view and spacing, the Gy per code (step), the contours, and the letters of both sides.
+function paint(canvases, section, state) {
+  const { view, spacing, contours, reference, predicted } = section;
   const wide = view.wide * spacing[1], high = view.high * spacing[0];
   for (const canvas of canvases) {
     canvas.style.aspectRatio = `${wide} / ${high}`;
     canvas.width = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1)) || 400;
     canvas.height = Math.round((canvas.width * high) / wide);
   }
-  const across = Math.min(canvases[0].width, FINEST);
+  const across = Math.min(canvases[0].width, MOST_PIXELS);
   const size = [across, Math.round((across * high) / wide)];
   const numbers = (plane, number) => plane && sample(plane, view, ...size, number);
-  const under = numbers(cut.ct, (code) => state.colours.brightness(code, state.window));
-  const doses = [reference, predicted].map((plane) => numbers(plane, (code) => code * cut.step));
+  const under = numbers(section.ct, (code) => state.colours.brightness(code, state.window));
+  const doses = [reference, predicted].map((plane) => numbers(plane, (code) => code * section.step));
   const both = reference && predicted;
   const error = both && doses[1].map((dose, i) => dose - doses[0][i]);
-  const washes = state.layer === "wash" ? doses : [null, null];
-  const pictures = [
-    state.colours.withDose(under, washes[0], state.opacity),
-    state.colours.withDose(under, washes[1], state.opacity),
+  const overlays = state.layer === "wash" ? doses : [null, null];
+  const images = [
+    state.colours.withDose(under, overlays[0], state.opacity),
+    state.colours.withDose(under, overlays[1], state.opacity),
     both ? state.colours.withError(under, error, state.limit)
       : state.colours.withDose(under, null, 0),
   ];
   canvases.forEach((canvas, i) => {
     const context = canvas.getContext("2d");
     const small = new OffscreenCanvas(...size);
-    small.getContext("2d").putImageData(new ImageData(pictures[i], ...size), 0, 0);
+    small.getContext("2d").putImageData(new ImageData(images[i], ...size), 0, 0);
     context.imageSmoothingQuality = "high";
     context.drawImage(small, 0, 0, canvas.width, canvas.height);
     const dose = [reference, predicted, null][i];
-    const mine = i ? contours : contours.filter(({ role }) => role === "");
-    strokes(context, canvas, cut, state, dose, mine);
-    labels(context, canvas, wide, cut.sides);
+    const outlines = i ? contours : contours.filter(({ role }) => role === "");
+    drawLines(context, canvas, section, state, dose, outlines);
+    drawLabels(context, canvas, wide, section.sides);
   });
 }
 
-// Isodoses and contours; a prediction's are dashed.
-function strokes(context, canvas, { view, step }, state, dose, contours) {
+// Isodoses and contours; those of a prediction are dashed.
+function drawLines(context, canvas, { view, step }, state, dose, contours) {
   const width = canvas.width / 300;
   const draw = (lines, colour, thick, dashes) => {
     context.beginPath();
@@ -69,8 +69,8 @@ function strokes(context, canvas, { view, step }, state, dose, contours) {
   }
 }
 
-// Which side is which, and how long 5 cm are.
-function labels(context, canvas, wide, [left, right]) {
+// The letters of both sides, and a 5 cm scale bar.
+function drawLabels(context, canvas, wide, [left, right]) {
   const unit = canvas.width / 300, length = (50 / wide) * canvas.width;
   const [x, y] = [canvas.width - length - 6 * unit, canvas.height - 7 * unit];
   context.fillStyle = "#e8e8e8";

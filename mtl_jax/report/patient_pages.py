@@ -1,6 +1,6 @@
-"""The patients' pages of a report: slice viewer, histogram, scores.
+"""The patients' pages of a report as HTML: slice viewer, histogram and scores.
 
-The markup stands here whole, with its labels; report.js only fills and moves it.
+All markup and labels are here; the scripts only draw into it and update it.
 """
 
 import base64
@@ -12,13 +12,12 @@ import numpy as np
 
 from mtl_jax.core import sites
 from mtl_jax.figures import colours, slice_panels
-from mtl_jax.report import content, markup, sections, slice_viewer
+from mtl_jax.report import content, markup, packed_volumes, sections
 
-# Gy between the doses at which a histogram is stored.
+# Distance in Gy between the stored points of a histogram.
 DVH_STEP_GY = 0.25
-# Percent of the prescription.
 ERROR_SCALES_GY = (5, 10, 20, 40)
-ISODOSES = (107, 100, 95, 80, 50, 30)
+ISODOSES_PERCENT = (107, 100, 95, 80, 50, 30)  # of the prescription
 PANELS = ("Reference", "Predicted", "Difference")
 
 
@@ -31,22 +30,26 @@ def page_ids(patients: Sequence[content.PatientPage]) -> dict[str, str]:
     return ids
 
 
-def section(study: content.Study, pages: Mapping[str, str]) -> str:
-    """All patients, with the controls that they share before them."""
-    if not study.patients:
-        return sections.section("patients", "Patients", "<p>No patients given.</p>\n")
-    roles = roles_of(study.patients)
-    moving = any(page.slices or page.histograms for page in study.patients)
-    body = _controls(study.site, roles, _first(study.patients)) if moving else ""
+def section(report: content.Report, pages: Mapping[str, str]) -> str:
+    """The section of patients, after the controls that they share."""
+    if not report.patients:
+        return sections.section("patients", "Patients", "<p>No patients.</p>\n")
+    roles = roles_of(report.patients)
+    interactive = any(page.slices or page.histograms for page in report.patients)
+    body = (
+        _controls(report.site, roles, _default_role(report.patients))
+        if interactive
+        else ""
+    )
     body += "".join(
         _patient(page, number, pages[page.patient_id])
-        for number, page in enumerate(study.patients, 1)
+        for number, page in enumerate(report.patients, 1)
     )
     return sections.section("patients", "Patients", body)
 
 
 def roles_of(patients: Sequence[content.PatientPage]) -> list[str]:
-    """All roles of which something can be shown, in order of appearance."""
+    """All roles with a dose, contours or histograms, in order of appearance."""
     roles: dict[str, None] = {}
     for page in patients:
         if page.slices is not None:
@@ -57,8 +60,8 @@ def roles_of(patients: Sequence[content.PatientPage]) -> list[str]:
     return [role for role in roles if role]
 
 
-def _first(patients: Sequence[content.PatientPage]) -> str:
-    """The role that is shown first: the last one with a dose."""
+def _default_role(patients: Sequence[content.PatientPage]) -> str:
+    """The role that is selected at first: the last one with a dose."""
     roles = [""]
     for page in patients:
         roles += page.slices.header["doses"] if page.slices else page.histograms
@@ -66,7 +69,7 @@ def _first(patients: Sequence[content.PatientPage]) -> str:
 
 
 def settings(site: sites.Site) -> dict[str, Any]:
-    """What report.js has to know of the site, and the colours."""
+    """The site's data and the colours that the scripts need."""
 
     def packed(name: str) -> str:
         return base64.b64encode(colours.colour_table(name).tobytes()).decode()
@@ -84,23 +87,23 @@ def settings(site: sites.Site) -> dict[str, Any]:
         "prescription": site.prescription_gy,
         "faint": slice_panels.FAINT_DOSE * site.prescription_gy,
         "top": 5 * math.ceil(1.1 * site.prescription_gy / 5),
-        "isodoses": list(ISODOSES),
-        "hu": np.rint(slice_viewer.HU_CODES).astype(int).tolist(),
+        "isodoses": list(ISODOSES_PERCENT),
+        "hu": np.rint(packed_volumes.HU_CODES).astype(int).tolist(),
         "doseMap": packed(colours.DOSE_MAP),
         "errorMap": packed(colours.ERROR_MAP),
     }
 
 
-def _controls(site: sites.Site, roles: Sequence[str], first: str) -> str:
-    """What all viewers show; one for all, so that patients can be compared."""
+def _controls(site: sites.Site, roles: Sequence[str], default_role: str) -> str:
+    """The controls; all viewers share them, so patients can be compared."""
 
     def choice(
         name: str, label: str, options: Sequence[tuple[str, str]], chosen: str = ""
     ) -> str:
         inner = "".join(
             f'<option value="{markup.text(value)}"'
-            f"{' selected' if value == chosen else ''}>{markup.text(shown)}</option>"
-            for value, shown in options
+            f"{' selected' if value == chosen else ''}>{markup.text(text)}</option>"
+            for value, text in options
         )
         return (
             f'<div><label for="{name}">{label}</label>'
@@ -118,14 +121,14 @@ def _controls(site: sites.Site, roles: Sequence[str], first: str) -> str:
         for structure in site.structures
     )
     return (
-        '<form class="controls" aria-label="What the viewers show" autocomplete="off">'
+        '<form class="controls" aria-label="Viewer settings" autocomplete="off">'
         '<div class="choices">'
-        + choice("role", "Prediction", named or [("", "none")], first)
+        + choice("role", "Prediction", named or [("", "none")], default_role)
         + choice("layer", "Dose", [("wash", "colour wash"), ("lines", "isodose lines"),
                                    ("off", "off")])
         + choice("plane", "Plane", [("axial", "axial"), ("coronal", "coronal"),
                                     ("sagittal", "sagittal")])
-        + choice("zoom", "Zoom", [("fit", "to the slice"), ("whole", "whole")])
+        + choice("zoom", "Zoom", [("fit", "fit to patient"), ("whole", "whole slice")])
         + choice("window", "CT window", [("soft", "soft tissue"), ("bone", "bone"),
                                          ("lung", "lung"), ("all", "all")])
         + choice("limit", "Error scale", scales, "20")
@@ -163,14 +166,15 @@ def _patient(page: content.PatientPage, number: int, name: str) -> str:
     )
 
 
-def _viewer(given: slice_viewer.Viewer, number: int, title: str) -> str:
+def _viewer(volumes: packed_volumes.PackedVolumes, number: int, title: str) -> str:
     panels = "".join(
         f'<div class="panel"><h4>{panel}</h4>'
         f'<canvas role="img" aria-label="{panel}, {title}" width="300" height="240">'
         "</canvas></div>"
         for panel in PANELS
     )
-    last = given.header["shape"][0] - 1
+    last = volumes.header["shape"][0] - 1
+    header = markup.embedded_json(volumes.header)
     return (
         f'<div class="viewer" role="group" aria-label="Slices of {title}">'
         f'<div class="panels">{panels}</div>'
@@ -178,13 +182,13 @@ def _viewer(given: slice_viewer.Viewer, number: int, title: str) -> str:
         'width="900" height="36"></canvas>'
         f'<div class="slider"><label for="slice-{number}">Slice</label>'
         f'<input type="range" id="slice-{number}" min="0" max="{last}" step="1" '
-        f'value="{given.header["start"]}">'
+        f'value="{volumes.header["start"]}">'
         f'<output for="slice-{number}"></output>'
         '<button type="button" class="worst">Largest error</button></div>'
         '<p class="pointer" aria-hidden="true"></p>'
-        '<p class="trouble" role="alert"></p>'
-        f'<script type="application/json">{markup.embedded_json(given.header)}</script>'
-        f'<script type="text/plain">{given.data}</script></div>\n'
+        '<p class="error-message" role="alert"></p>'
+        f'<script type="application/json">{header}</script>'
+        f'<script type="text/plain">{volumes.data}</script></div>\n'
     )
 
 
@@ -196,9 +200,9 @@ def _histogram(
         '<div class="histogram" role="group" '
         f'aria-label="Dose-volume histogram of {title}">'
         '<div class="plot"></div><div class="reading">'
-        f'<label for="dose-{number}">Read at</label>'
+        f'<label for="dose-{number}">Dose</label>'
         f'<input type="range" id="dose-{number}" min="0" step="0.5" value="20">'
-        f'<output for="dose-{number}"></output><table><caption>Volume (%) that gets at '
+        f'<output for="dose-{number}"></output><table><caption>Volume (%) receiving at '
         'least this dose</caption><thead><tr><th scope="col">Structure</th>'
         '<th scope="col">Reference</th><th scope="col">Predicted</th>'
         '<th scope="col">Difference</th></tr></thead><tbody></tbody></table></div>'
@@ -210,19 +214,19 @@ def _packed_curves(
     histograms: Mapping[str, Mapping[str, content.Curve]],
 ) -> dict[str, Any]:
     """Volumes in tenths of a percent, at doses 0, 0.25, 0.5, ... Gy."""
-    highest = max(
+    maximum_gy = max(
         float(dose[np.flatnonzero(volume > 0)].max(initial=0))
         for curves in histograms.values()
         for dose, volume in curves.values()
     )
-    top = 5 * math.ceil((highest + 1) / 5)
+    top = 5 * math.ceil((maximum_gy + 1) / 5)
     doses = np.arange(0, top + DVH_STEP_GY / 2, DVH_STEP_GY)
     curves = {
         role: {
             name: np.rint(10 * np.interp(doses, dose, volume, right=0))
             .astype(int).tolist()
-            for name, (dose, volume) in mine.items()
+            for name, (dose, volume) in by_structure.items()
         }
-        for role, mine in histograms.items()
+        for role, by_structure in histograms.items()
     }  # fmt: skip
     return {"step": DVH_STEP_GY, "top": top, "curves": curves}

@@ -1,8 +1,8 @@
-"""A table as data, and its Markdown, CSV and LaTeX (booktabs).
+"""A table as data, and its rendering as Markdown, CSV and LaTeX (booktabs).
 
-The same table gives the same bytes. Markdown and LaTeX carry the title and the caption
-and round the numbers; CSV has every digit, with spreads, marks and notes in columns of
-their own.
+Input: a Table of Cells. Output: text, or files. Markdown and LaTeX have title, caption
+and rounded numbers. CSV has all digits, with spreads, marks and notes in their own
+columns. Equal tables give equal bytes.
 """
 
 import csv
@@ -18,24 +18,24 @@ from mtl_jax.core import files
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A number, a text, or nothing with a reason."""
+    """A number, a text, or a note that says why there is no value."""
 
     value: float | str | None = None
     spread: float | None = None
-    form: str = ".3f"  # of the value and its spread
-    mark: str = ""  # a sign that the caption explains
+    form: str = ".3f"  # format of the value and its spread
+    mark: str = ""  # a symbol that the caption explains
     best: bool = False  # printed bold
     note: str = ""  # why there is no value
 
     @property
     def known(self) -> bool:
-        """Whether there is a value; NaN is none."""
+        """Whether there is a value; NaN counts as none."""
         missing = isinstance(self.value, float) and math.isnan(self.value)
         return self.value is not None and not missing
 
     @property
     def text(self) -> str:
-        """As people read it, without the mark."""
+        """The rounded value as text, without the mark."""
         if isinstance(self.value, str):
             return self.value
         if self.value is None or not self.known:
@@ -49,26 +49,27 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column's head; neighbours of one group stand under it together."""
+    """A column's heading; neighbours of one group share a heading above them."""
 
     name: str
     group: str = ""
 
     @property
     def title(self) -> str:
+        """The name after its group, as Markdown and CSV show it."""
         return f"{self.group}: {self.name}" if self.group else self.name
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table that can be read on its own."""
+    """A table with all that is needed to read it."""
 
-    name: str  # of its files
+    name: str  # of its files, without suffix
     title: str
-    caption: tuple[str, ...]  # sentences: all definitions that a reader needs
+    caption: tuple[str, ...]  # sentences that define the numbers
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    rules: tuple[int, ...] = ()  # rows that a line is drawn above
+    rules: tuple[int, ...] = ()  # indices of rows with a line above
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -76,7 +77,7 @@ class Table:
 
 
 def write_all(tables: Iterable[Table], folder: Path) -> list[Path]:
-    """Write each table as `<name>.md`, `.csv` and `.tex`; where they are."""
+    """Write each table as `<name>.md`, `.csv` and `.tex`; returns the paths."""
     paths = []
     for table in tables:
         for suffix, content in (
@@ -92,13 +93,13 @@ def write_all(tables: Iterable[Table], folder: Path) -> list[Path]:
 
 
 def markdown(table: Table) -> str:
-    """A heading, the table and its caption."""
+    """The title as a heading, the table and its caption, as Markdown."""
     caption = markdown_escape(" ".join(table.caption))
     return f"### {markdown_escape(table.title)}\n\n{markdown_rows(table)}\n{caption}\n"
 
 
 def markdown_rows(table: Table) -> str:
-    """The table alone."""
+    """The table alone, as Markdown."""
 
     def line(texts: Iterable[str]) -> str:
         return f"| {' | '.join(texts)} |\n"
@@ -115,17 +116,17 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def markdown_escape(text: str) -> str:
-    """`text` on one line, as Markdown shows it, whatever signs it has."""
+    """`text` on one line, with Markdown's special characters escaped."""
     for sign in ("\\", "|", "*", "`", "[", "]", "~"):
         text = text.replace(sign, f"\\{sign}")
-    # Underscores inside words (D_mean) are no emphasis.
+    # Underscores inside words (D_mean) need no escape.
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
     return " ".join(text.replace("<", "&lt;").splitlines())
 
 
 def csv_text(table: Table) -> str:
-    """The cells with all digits; beside a column its spread, mark and note, if any."""
-    extras = []  # by column, what some cell of it has
+    """The table as CSV: all digits; spread, mark and note in columns of their own."""
+    extras = []  # the additional columns of each column
     for cells in zip(*table.rows, strict=True):
         has = {
             "spread": any(cell.spread is not None for cell in cells),
@@ -156,7 +157,7 @@ def _plain(value: object) -> object:
 
 
 def latex(table: Table) -> str:
-    r"""A `table` environment; needs `\usepackage{booktabs}`."""
+    r"""A LaTeX `table` environment; needs `\usepackage{booktabs}`."""
     left = _left(table)
     lines = [
         r"\begin{table}",
@@ -183,7 +184,7 @@ def _latex_line(texts: Iterable[str]) -> str:
 
 
 def _latex_groups(table: Table) -> list[str]:
-    """The line of group heads above the columns, and the rules under them."""
+    """The line of group headings above the columns, and the rules below them."""
     if not any(column.group for column in table.columns):
         return []
     heads, rules, first = [], [], 1
@@ -236,7 +237,7 @@ def _latex_escape(text: str) -> str:
 
 
 def _left(table: Table) -> list[bool]:
-    """Whether each column is set to the left: those that hold words."""
+    """Whether each column is left-aligned: those that hold text."""
     columns = (
         zip(*table.rows, strict=True) if table.rows else ((),) * len(table.columns)
     )

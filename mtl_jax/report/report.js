@@ -1,4 +1,4 @@
-// What the viewers share: colours, the controls, and drawing only what is in sight.
+// What the viewers share: colours, controls, and drawing only what is on screen.
 
 class Colours {
   constructor(settings) {
@@ -6,7 +6,7 @@ class Colours {
     Object.assign(this, { settings, hu: settings.hu });
     this.dose = bytes(settings.doseMap);
     this.error = bytes(settings.errorMap);
-    this.structures = new Map(settings.structures.map((given) => [given.name, given]));
+    this.structures = new Map(settings.structures.map((structure) => [structure.name, structure]));
   }
 
   structure(name) {
@@ -28,14 +28,14 @@ class Colours {
   }
 
   isodoseLegend() {
-    const words = this.isodoses().map(({ percent, gray, colour }) => {
-      const word = Object.assign(document.createElement("span"), {
+    const labels = this.isodoses().map(({ percent, gray, colour }) => {
+      const label = Object.assign(document.createElement("span"), {
         className: "isodose", textContent: `${percent}`, title: `${gray.toFixed(1)} Gy`,
       });
-      word.style.borderColor = colour;
-      return word;
+      label.style.borderColor = colour;
+      return label;
     });
-    return [...words, Object.assign(document.createElement("span"), {
+    return [...labels, Object.assign(document.createElement("span"), {
       textContent: "%", title: `of ${this.settings.prescription} Gy`,
     })];
   }
@@ -53,7 +53,7 @@ class Colours {
       (gray) => clip(gray / faint - 0.5) * opacity);
   }
 
-  // RGBA of an error in Gy; where there is little, the CT shines through faintly.
+  // RGBA of an error in Gy over a dimmed CT; small errors are transparent.
   withError(under, error, limit) {
     return blend(under.map((bright) => 0.35 * bright), error, this.error,
       (gray) => 0.5 + gray / limit / 2, (gray) => clip(Math.abs(gray) / (0.15 * limit)));
@@ -70,12 +70,12 @@ class Colours {
 
 const clip = (value) => Math.min(Math.max(value, 0), 1);
 
-// Colours of `over`, at `place` (0 to 1) of a map, on a brightness.
-function blend(under, over, map, place, opacity) {
+// RGBA of `over` on the brightness `under`; `position` (0 to 1) selects the map's colour.
+function blend(under, over, map, position, opacity) {
   const pixels = new Uint8ClampedArray(4 * under.length);
   for (let i = 0; i < under.length; i++) {
     const alpha = over ? opacity(over[i]) : 0, bright = under[i] * (1 - alpha);
-    const at = alpha ? 3 * Math.round(clip(place(over[i])) * 255) : 0;
+    const at = alpha ? 3 * Math.round(clip(position(over[i])) * 255) : 0;
     pixels[4 * i] = bright + map[at] * alpha;
     pixels[4 * i + 1] = bright + map[at + 1] * alpha;
     pixels[4 * i + 2] = bright + map[at + 2] * alpha;
@@ -84,36 +84,36 @@ function blend(under, over, map, place, opacity) {
   return pixels;
 }
 
-function bar(element, gradient, words) {
+function fillColourBar(element, gradient, texts) {
   const colours = document.createElement("span");
   colours.style.background = gradient;
-  const [low, high] = words.map((word) => Object.assign(document.createElement("span"), { textContent: word }));
+  const [low, high] = texts.map((text) => Object.assign(document.createElement("span"), { textContent: text }));
   element.replaceChildren(low, colours, high);
 }
 
-function controls(form, state, changed) {
+function connectControls(form, state, onChange) {
   const choices = ["role", "layer", "plane", "zoom", "window", "limit", "opacity"];
-  const take = () => {
+  const read = () => {
     for (const name of choices) state[name] = form.querySelector(`#${name}`).value;
     state.limit = Number(state.limit);
     state.opacity = Number(state.opacity) / 100;
-    state.shown = new Set([...form.querySelectorAll("[name=structure]:checked")].map((box) => box.value));
+    state.visibleStructures = new Set([...form.querySelectorAll("[name=structure]:checked")].map((box) => box.value));
     const { colours } = state, { top } = colours.settings;
     const doses = form.querySelector("#dose-bar"), errors = form.querySelector("#error-bar");
     if (state.layer === "lines") doses.replaceChildren(...colours.isodoseLegend());
-    else bar(doses, colours.gradient(colours.dose), ["0", `${top} Gy`]);
-    bar(errors, colours.gradient(colours.error), [`−${state.limit}`, `+${state.limit} Gy`]);
+    else fillColourBar(doses, colours.gradient(colours.dose), ["0", `${top} Gy`]);
+    fillColourBar(errors, colours.gradient(colours.error), [`−${state.limit}`, `+${state.limit} Gy`]);
   };
-  const both = () => { take(); changed(); };
-  form.addEventListener("input", both);
+  const update = () => { read(); onChange(); };
+  form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("click", (event) => {
     const wanted = event.target.dataset.structures;
     if (!wanted) return;
     for (const box of form.querySelectorAll("[name=structure]")) box.checked = wanted === "all";
-    both();
+    update();
   });
-  take();
+  read();
 }
 
 function start() {
@@ -121,8 +121,8 @@ function start() {
   if (!form) return;
   const settings = JSON.parse(document.querySelector("#settings").textContent);
   const state = { colours: new Colours(settings), prescription: settings.prescription };
-  const visible = new Set();
-  controls(form, state, () => visible.forEach((part) => part.draw()));
+  const onScreen = new Set();
+  connectControls(form, state, () => onScreen.forEach((part) => part.draw()));
   const parts = new Map();
   const observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -130,11 +130,11 @@ function start() {
       if (isIntersecting && !parts.has(target)) parts.set(target, new kind(target, state));
       const part = parts.get(target);
       if (!part) continue;
-      if (isIntersecting) { visible.add(part); part.draw(); } else visible.delete(part);
+      if (isIntersecting) { onScreen.add(part); part.draw(); } else onScreen.delete(part);
     }
   }, { rootMargin: "300px" });
   document.querySelectorAll(".viewer, .histogram").forEach((element) => observer.observe(element));
-  // Slices need time to be unpacked: on paper are those that were on the screen.
+  // Unpacking slices takes time, so only those that were on screen are printed.
   window.addEventListener("beforeprint", () => {
     for (const element of document.querySelectorAll(".histogram")) {
       if (!parts.has(element)) parts.set(element, new Histogram(element, state));
@@ -144,12 +144,12 @@ function start() {
   let resizing;
   window.addEventListener("resize", () => {
     clearTimeout(resizing);
-    resizing = setTimeout(() => visible.forEach((part) => part.draw()), 150);
+    resizing = setTimeout(() => onScreen.forEach((part) => part.draw()), 150);
   });
 }
 
-// A click on a column's header sorts the table by it; again, the other way round.
-function sortable(table) {
+// A click on a column's header sorts the table by it; a second click reverses the order.
+function makeSortable(table) {
   const body = table.tBodies[0], [first, second] = table.tHead.rows;
   if (body.rows.length < 4 || body.querySelector(".rule")) return;
   const below = second ? [...second.cells] : [];
@@ -160,7 +160,7 @@ function sortable(table) {
     const number = parseFloat(text.replace("−", "-").replace(/^[<>≤≥±†*\s]+/, ""));
     return Number.isNaN(number) ? text : number;
   };
-  // Numbers before words, such as why there is no number.
+  // Numbers come before texts, such as notes on missing values.
   const compare = (a, b, sign) => typeof a === typeof b
     ? sign * ((a > b) - (a < b)) : (typeof a === "string") - (typeof b === "string");
   heads.forEach((head, column) => {
@@ -177,5 +177,5 @@ function sortable(table) {
   });
 }
 
-document.querySelectorAll("main .scroll table").forEach(sortable);
+document.querySelectorAll("main .scroll table").forEach(makeSortable);
 start();

@@ -1,7 +1,7 @@
 // A patient's volumes, unpacked from the page, and planes through them.
 
-// Which axis (0 z, 1 y, 2 x) the slider moves along, and which are down and across; what
-// is on the sides, and how wide (by its height) a picture that is cut to the slice may be.
+// The axis (0 z, 1 y, 2 x) that the slider moves along, and the axes down and across the
+// image; the letters of its sides; and its largest width / height if fit to the patient.
 const PLANES = {
   axial: { along: 0, down: 1, across: 2, left: "R", right: "L", widest: 1.25 },
   coronal: { along: 1, down: 0, across: 2, left: "R", right: "L", widest: 2 },
@@ -10,7 +10,7 @@ const PLANES = {
 
 async function gunzip(text) {
   if (!("DecompressionStream" in window)) {
-    throw new Error("this browser is too old for the slice viewer (2023 or newer)");
+    throw new Error("this browser is too old; use one from 2023 or later");
   }
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -41,7 +41,7 @@ class Volume {
     }));
   }
 
-  // A plane with one voxel of `outside` all around; the head is above.
+  // A plane with a border of one voxel of `outside`; the head is at the top.
   plane(volume, name, index, { bit = 0, outside = 0 } = {}) {
     const { along, down, across } = PLANES[name];
     const { shape } = this.header;
@@ -60,8 +60,8 @@ class Volume {
   }
 }
 
-// A view of a plane: { x, y, wide, high } in voxels, in the proportions of `aspect`
-// (width / height in mm): all of it, or only what is not air and two voxels around it.
+// The part of a plane to show: { x, y, wide, high } in voxels, with the aspect ratio
+// `aspect` (width / height in mm): the whole plane, or the patient and two voxels around.
 function viewOf(plane, [dy, dx], aspect, whole) {
   let [left, top, right, bottom] = [0, 0, plane.width, plane.height];
   if (!whole) {
@@ -79,8 +79,8 @@ function viewOf(plane, [dy, dx], aspect, whole) {
   return { x: (left + right - wide) / 2, y: (top + bottom - high) / 2, wide, high };
 }
 
-// What a view shows of a plane of codes, as numbers at (width, height) points: a smooth
-// curve through the voxels (Catmull-Rom), along the rows and then along the columns.
+// Resamples the view of a plane of codes to (width, height) numbers: Catmull-Rom
+// interpolation along the rows and then along the columns.
 function sample(plane, view, width, height, number) {
   const table = Float32Array.from({ length: 256 }, (_, code) => number(code));
   const numbers = Float32Array.from(plane.values, (code) => table[code]);
@@ -90,8 +90,8 @@ function sample(plane, view, width, height, number) {
   return stretch(rows, down, width, false);
 }
 
-// Of each of `lines` rows (or, if not `along`, columns) of `from` numbers the part
-// `span` long from `first` on, at `to` points.
+// Resamples `lines` rows (columns if not `along`) of `from` numbers: the part that starts
+// at `first` and is `span` long, at `to` points.
 function stretch(numbers, { from, first, span, to }, lines, along) {
   const values = new Float32Array(lines * to);
   const next = along ? 1 : lines, read = along ? from : 1, write = along ? to : 1;

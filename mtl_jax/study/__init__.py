@@ -1,1 +1,1 @@
-"""The comparison: runs, their evaluation, yardsticks, tables and figures."""
+"""The comparison of runs: plan, tables, figures and report."""

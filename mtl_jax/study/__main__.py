@@ -1,9 +1,9 @@
-"""The paper's comparison: trains what is missing, evaluates, writes tables and report.
+"""The paper's comparison: trains missing runs, evaluates, writes tables and report.
 
     python -m mtl_jax.study --config=configs/openkbp.py [--roles=...] [--seeds=0,1,2]
 
-Started again after a stop, it goes on where it was. Results of a split go into
-`runs/<config>/study/<split>/`: the report, tables, figures, DVH plots, all rows.
+If it is stopped, start it again: it resumes. The results of a split go to
+`runs/<config>/study/<split>/`: report, tables, figures, DVH plots and all rows.
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
@@ -19,30 +19,36 @@ from mtl_jax.evaluation import scoring
 from mtl_jax.report import page, render
 from mtl_jax.run import command
 from mtl_jax.study import plan, report_content, split_checks, study_files, study_results
+from mtl_jax.study.tables import catalogue
 from mtl_jax.train import distributed
 
 logger = logging.getLogger("mtl_jax")
 
 ROLES = flags.DEFINE_list(
-    "roles", list(plan.PAPER), "Roles to compare (core/roles), separated by commas."
+    "roles",
+    list(plan.PAPER),
+    "Roles to compare, separated by commas; core/roles lists them.",
 )
-SEEDS = flags.DEFINE_string("seeds", None, "Seeds, as 0,1,2; by default config.seed.")
+SEEDS = flags.DEFINE_string(
+    "seeds", None, "Seeds, such as 0,1,2; default: config.seed."
+)
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Say what would be run, and how long it took last time."
+    "dry_run", False, "Print the runs, their progress and their times, and exit."
 )
 PRINT_METRICS = flags.DEFINE_bool(
-    "print_metrics", False, "Print the metrics file of --config's site, and end."
+    "print_metrics", False, "Print the metrics file of --config's site, and exit."
 )
 
 
 def run() -> int:
-    """Train, evaluate, write; returns the exit status."""
+    """Train, evaluate and write the results; returns the exit status."""
     config = command.config()
     if distributed.count() > 1:
         raise errors.ConfigError(
-            "a study runs in one process, on all devices that it finds: train its runs "
-            "with `python -m mtl_jax.main` on several processes, in the folders that "
-            "--dry_run names, and start the study in one, which takes them over"
+            f"{distributed.count()} processes run this study, but a study runs in one "
+            "process: train its runs with `python -m mtl_jax.main` on several "
+            "processes, in the folders that --dry_run prints, then start the study in "
+            "one process to evaluate them"
         )
     if PRINT_METRICS.value:
         template = scoring.Rules.of(config).template
@@ -56,9 +62,9 @@ def run() -> int:
             print(f"{job.workdir}: {plan.state(job)}")
         return 0
     data = command.prepare(config)
-    members = split_checks.inspect(data).require()
+    dataset = split_checks.inspect(data).require()
     with locks.held(home / "study", "choose another --workdir"):
-        _compare(config, jobs, data, members, home)
+        _compare(config, jobs, data, dataset, home)
     return 0
 
 
@@ -66,12 +72,12 @@ def _compare(
     config: ml_collections.ConfigDict,
     jobs: list[plan.Job],
     data: prepared.Prepared,
-    members: split_checks.Cohort,
+    dataset: split_checks.DatasetSummary,
     home: Path,
 ) -> None:
     """Finish the `jobs`, then write the results of each split."""
     rules = scoring.Rules.of(config)
-    beside = {
+    yardsticks = {
         name: study_results.yardsticks_of(
             data, name, config, home / "study" / name / "yardsticks"
         )
@@ -79,43 +85,56 @@ def _compare(
     }
     for number, job in enumerate(jobs, 1):
         logger.info("run %d of %d: %s", number, len(jobs), job.workdir)
-        plan.finish(job, data, beside)
-    shown = [job for job in jobs if not job.is_fold]
+        plan.finish(job, data, yardsticks)
+    evaluated = tuple(job for job in jobs if not job.is_fold)
     for name in config.evaluate.splits:
-        split = data.splits[name]
-        found = study_results.Gathered(
-            name, split, tuple(shown), beside[name], rules, data.fingerprint
+        split_results = study_results.SplitResults(
+            name,
+            data.splits[name],
+            evaluated,
+            yardsticks[name],
+            rules,
+            data.fingerprint,
         )
-        _write(found, members, data, config, home / "study" / name)
+        _write(split_results, dataset, data, config, home / "study" / name)
 
 
 def _write(
-    gathered: study_results.Gathered,
-    members: split_checks.Cohort,
+    split_results: study_results.SplitResults,
+    dataset: split_checks.DatasetSummary,
     data: prepared.Prepared,
     config: ml_collections.ConfigDict,
     folder: Path,
 ) -> None:
-    """All files of a split's results."""
+    """Write all files of a split's results."""
     kind = "generated phantoms" if config.data.source == "phantom" else "patients"
-    words = (
-        f"{gathered.site.name}, cohort {config.data.cohort}: "
-        f"{len(gathered.patients)} {kind} of the {gathered.name} split"
+    cohort = (
+        f"{split_results.site.name}, cohort {config.data.cohort}: "
+        f"{len(split_results.patient_ids)} {kind} of the {split_results.name} split"
     )
-    tables = study_files.build_tables(gathered, words, config.seed)
-    pictures = study_files.draw_figures(gathered, folder / "figures")
+    tables = catalogue.build(
+        split_results.rows,
+        split_results.labelled_yardsticks,
+        site=split_results.site,
+        cohort=cohort,
+        seed=config.seed,
+        dose_table=split_results.rules.template.dose_table,
+    )
+    figures = study_files.draw_figures(split_results, folder / "figures")
     written = [
         *render.write_all(tables, folder / "tables"),
-        *(picture.path for picture in pictures),
-        *study_files.draw_histograms(gathered, folder / "dvh"),
-        *study_files.write_submissions(gathered, folder / "submissions"),
+        *(figure.path for figure in figures),
+        *study_files.draw_dvh_plots(split_results, folder / "dvh"),
+        *study_files.write_submissions(split_results, folder / "submissions"),
     ]
-    study_files.only(written, folder, ("tables", "figures", "dvh", "submissions"))
-    study_results.write_rows(gathered, folder / "rows.csv")
+    study_files.remove_stale(
+        written, folder, ("tables", "figures", "dvh", "submissions")
+    )
+    study_results.write_rows(split_results, folder / "rows.csv")
     path = folder / "report.html"
-    title = f"Contouring and dose prediction: {gathered.site.name}"
-    content = report_content.study(gathered, members, data, tables, pictures, title)
-    page.write(content, path)
+    title = f"Contouring and dose prediction: {split_results.site.name}"
+    report = report_content.build(split_results, dataset, data, tables, figures, title)
+    page.write(report, path)
     for table in tables:
         print(render.markdown(table))
     print(f"report: {path}")

@@ -1,7 +1,8 @@
-"""Which runs a study is made of, what each of them still lacks, and doing it.
+"""Plans the runs of a study, and trains and evaluates what is missing.
 
-A study's home holds a working directory for each role (`multi`; `multi-seed1` for other
-seeds than the configuration's own), so that runs of `mtl_jax.main` are taken over.
+Input: a configuration, roles and seeds. Output: jobs, and their finished working
+directories. Each role has one in the study's home: `multi`, or `multi-seed1` for a seed
+that is not the configuration's. Runs of `mtl_jax.main` in these directories are reused.
 """
 
 import dataclasses
@@ -39,11 +40,12 @@ class Job:
 
     @property
     def role(self) -> roles.Role:
+        """The role that the run trains."""
         return roles.get(self.config.role)
 
     @property
     def is_fold(self) -> bool:
-        """Whether it only draws contours for another run."""
+        """Whether it only predicts contours for another run."""
         return self.config.data.left_out_fold[1] > 0
 
     def run(self, data: prepared.Prepared) -> wiring.Run:
@@ -55,20 +57,23 @@ class Job:
 
 def jobs(
     config: ml_collections.ConfigDict,
-    wanted: Sequence[str],
+    role_names: Sequence[str],
     seeds: Sequence[int],
     home: Path,
 ) -> list[Job]:
-    """The runs of the roles `wanted`, each after those that it needs.
+    """The runs of `role_names` and `seeds`, each after the runs that it needs.
 
-    Contours come from the study's own runs, or from data.contours_from if that is set.
+    Input contours come from the study's own runs, or from data.contours_from if it is
+    set.
 
     Raises:
-        ConfigError: a role that does not exist, none, or a fold that is left out.
+        ConfigError: no role, an unknown role, or a configuration with a left-out fold.
     """
-    chosen = {roles.get(name).name for name in wanted}
+    chosen = {roles.get(name).name for name in role_names}
     if not chosen:
-        raise errors.ConfigError(f"no roles; there are {', '.join(roles.ROLES)}")
+        raise errors.ConfigError(
+            f"no roles given; choose from {', '.join(roles.ROLES)}"
+        )
     if any(config.data.left_out_fold):
         raise errors.ConfigError(
             "data.left_out_fold is for single runs; a study has data.contour_folds"
@@ -99,7 +104,7 @@ def jobs(
 
 
 def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[Job]:
-    """Contour runs that each leave a fold of the training patients out."""
+    """Contour runs, each without one fold of the training patients."""
     found = []
     for fold in range(folds):
         own = _changed(config)
@@ -118,18 +123,18 @@ def _changed(
 
 
 def finish(
-    job: Job, data: prepared.Prepared, beside: Mapping[str, results.Yardsticks]
+    job: Job, data: prepared.Prepared, yardsticks: Mapping[str, results.Yardsticks]
 ) -> None:
-    """Train and evaluate what `job` still lacks, alone in its working directory.
+    """Train and evaluate what `job` lacks, with its working directory locked.
 
-    `beside` has the yardsticks' rows of each split.
+    `yardsticks` has the yardsticks' rows by split.
     """
     with locks.held(job.workdir, "give the study another --workdir"):
-        _finish(job, data, beside)
+        _finish(job, data, yardsticks)
 
 
 def _finish(
-    job: Job, data: prepared.Prepared, beside: Mapping[str, results.Yardsticks]
+    job: Job, data: prepared.Prepared, yardsticks: Mapping[str, results.Yardsticks]
 ) -> None:
     run = job.run(data)
     with stopping.defer_signals() as asked:
@@ -138,8 +143,8 @@ def _finish(
     splits = () if job.is_fold else job.config.evaluate.splits
     for split in splits:
         if not results.is_current(run, split):
-            fitting = results.for_tasks(beside[split], run.role.tasks)
-            results.evaluate_split(run, split, fitting)
+            comparable = results.for_tasks(yardsticks[split], run.role.tasks)
+            results.evaluate_split(run, split, comparable)
     folder = run.workdir / "evaluation"
     undrawn = [split for split in splits if not (folder / f"{split}.png").exists()]
     if undrawn:
@@ -150,14 +155,14 @@ def _finish(
 
 
 def state(job: Job) -> str:
-    """What there is of `job`, what would be done, and how long it took last time."""
+    """How far `job` is trained and evaluated, and how long that took."""
     rows = writers.read_json_lines(job.workdir / "metrics.jsonl")
     logged = [row for row in rows if "loss/total" in row]
     steps = logged[-1]["step"] if logged else 0
     seconds = sum(row["seconds"] for row in logged)
-    wanted = job.config.train.steps
-    text = f"{steps} of {wanted} steps trained"
-    if not wanted:
+    planned = job.config.train.steps
+    text = f"{steps} of {planned} steps trained"
+    if not planned:
         text = f"{steps} steps of {job.config.train.epochs} epochs trained"
     if logged:
         text += f" in {duration(seconds)}"
@@ -167,11 +172,11 @@ def state(job: Job) -> str:
         if (path := job.workdir / "evaluation" / f"{split}.json").exists()
     }
     if evaluations:
-        found = [workdir.read_json(path) for path in evaluations.values()]
-        taken = duration(sum(each.get("seconds", 0) for each in found))
-        text += f"; {', '.join(evaluations)} evaluated in {taken}"
+        summaries = [workdir.read_json(path) for path in evaluations.values()]
+        seconds = sum(summary.get("seconds", 0) for summary in summaries)
+        text += f"; {', '.join(evaluations)} evaluated in {duration(seconds)}"
     elif job.is_fold:
-        text += "; draws contours only"
+        text += "; only predicts contours"
     else:
         text += "; not evaluated"
     return text
@@ -186,7 +191,7 @@ def duration(seconds: float) -> str:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds in `text`, such as "0,1,2"; a ConfigError if it holds anything else."""
+    """The seeds in `text`, such as "0,1,2"; ConfigError if it is anything else."""
     try:
         seeds = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:

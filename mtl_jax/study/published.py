@@ -1,8 +1,8 @@
-"""What others have published, from `published.toml`: the paper's tables, and scores.
+"""Published numbers: the tables of the paper, and OpenKBP scores of other networks.
 
-Out: small records to show beside ours, never to be merged with them. The paper's values
-are of its own cohorts and training; docs/explanation/the-papers-numbers.md says what is
-odd about them.
+Input: `published.toml`. Output: records to show next to our results, never to be merged
+with them: cohorts and training differ. docs/explanation/the-papers-numbers.md lists
+their inconsistencies.
 """
 
 import dataclasses
@@ -18,23 +18,25 @@ DAGGER = "†"
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """A number as it was printed."""
+    """A number as printed."""
 
     printed: str
     dagger: bool = False
 
     @classmethod
     def of(cls, text: str) -> "Value":
+        """Parse a printed number, with or without a dagger."""
         return cls(text.removesuffix(DAGGER), text.endswith(DAGGER))
 
     @property
     def value(self) -> float:
+        """The number itself."""
         return float(self.printed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table, by role."""
+    """A row of a table, with its values by role."""
 
     structure: str  # TG-263 name
     printed_structure: str
@@ -49,22 +51,22 @@ class Table:
     number: int
     site: str
     patients: int
-    against: str  # role that the daggers compare Multi-Automated with
-    caption_p: str  # level of significance that the caption prints
+    against: str  # the role that daggers compare Multi-Automated with
+    caption_p: str  # significance level in the caption
     roles: tuple[str, ...]
     rows: tuple[Row, ...]
     average: dict[str, dict[str, Value]]  # by metric ("dvh" for Tables 2, 3) and role
     relative_difference_percent: dict[str, Value]  # by role; none in Tables 4, 5
 
     def row(self, structure: str, metric: str) -> Row | None:
-        """The row of a structure (TG-263 name) and metric, if the paper has it."""
+        """The row of a structure (TG-263 name) and metric; None if there is none."""
         for row in self.rows:
             if (row.structure, row.metric) == (structure, metric):
                 return row
         return None
 
     def mean(self, role: str, metrics: Collection[str] | None = None) -> float:
-        """Plain mean of a role's rows, all or of `metrics`: the paper's average."""
+        """The paper's average: the mean of a role's rows, all or those of `metrics`."""
         return statistics.fmean(
             row.values[role].value
             for row in self.rows
@@ -74,7 +76,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """An improvement that the paper states in words."""
+    """An improvement stated in the paper's text."""
 
     site: str
     source: str
@@ -105,20 +107,20 @@ class Published:
     scores: tuple[Score, ...]
 
     def table(self, site: str, metric: str) -> Table | None:
-        """The paper's table of a site that averages `metric`: dvh, dice, hausdorff."""
+        """The site's table with an average of `metric`: dvh, dice or hausdorff."""
         for table in self.tables:
             if table.site == site and metric in table.average:
                 return table
         return None
 
     def claim(self, site: str) -> Claim | None:
-        """The improvement that the paper claims for a site."""
+        """The improvement that the paper states for a site."""
         return next((claim for claim in self.claims if claim.site == site), None)
 
 
 @functools.cache
 def load() -> Published:
-    """Read `published.toml`, which is part of the package."""
+    """Read `published.toml` of this package."""
     file = resources.files("mtl_jax.study") / "published.toml"
     content = tomllib.loads(file.read_text(encoding="utf-8"))
     return Published(
@@ -131,7 +133,7 @@ def load() -> Published:
 
 
 def _values(entry: dict[str, Any]) -> dict[str, Any]:
-    """`entry` with what is a printed number as a Value."""
+    """`entry` with its printed numbers as Values."""
     numbers = ("dose", "dvh", "improvement_percent")
     return {k: Value.of(v) if k in numbers else v for k, v in entry.items()}
 

@@ -1,6 +1,7 @@
-"""What a study's report says: findings first, then cohort, tables, pictures, patients.
+"""Builds the content of a study's report.
 
-In: what `gather` read, and the files that `outputs` wrote. Out: a content.Study.
+Input: the results of a split, its tables and its figures. Output: a content.Report with
+findings, cohort, tables, figures and patients.
 """
 
 import math
@@ -15,186 +16,201 @@ from mtl_jax.core import metric_names, roles
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring, yardsticks
 from mtl_jax.metrics import contour_metrics
-from mtl_jax.report import content, render, slice_viewer
+from mtl_jax.report import content, packed_volumes, render
 from mtl_jax.run import model_card, workdir
 from mtl_jax.study import plan, split_checks, study_files, study_results
 
-# More patients than this make the file large: then the outer ranks are shown.
+# More patients make the file large; then only the worst and the best are included.
 MOST_PATIENTS = 24
-# Worse than the mean by so many standard deviations: worth a look.
-OUTLIER = 2.0
+# Dose errors this many standard deviations above the mean are findings.
+OUTLIER_DEVIATIONS = 2.0
 
 
-def study(
-    gathered: study_results.Gathered,
-    members: split_checks.Cohort,
+def build(
+    split_results: study_results.SplitResults,
+    dataset: split_checks.DatasetSummary,
     data: prepared.Prepared,
     tables: Sequence[render.Table],
-    pictures: Sequence[content.Picture],
+    figures: Sequence[content.Picture],
     title: str,
-) -> content.Study:
-    """The whole report."""
-    return content.Study(
+) -> content.Report:
+    """The report of a split's results."""
+    return content.Report(
         title=title,
-        site=gathered.site,
-        summary=_summary(gathered),
-        findings=[*_failures(gathered), *_yardsticks(gathered), *_outliers(gathered)],
+        site=split_results.site,
+        summary=_summary(split_results),
+        findings=[
+            *_failures(split_results),
+            *_yardsticks(split_results),
+            *_outliers(split_results),
+        ],
         cohort=[
-            content.Fact("site", gathered.site.name),
+            content.Fact("site", split_results.site.name),
             content.Fact("fingerprint", data.fingerprint),
         ],
-        cohort_tables=[_cohort_table(members)],
-        checks=[*members.checks, *_statistics(gathered)],
+        cohort_tables=[_cohort_table(dataset)],
+        checks=[*dataset.checks, *_statistics_checks(split_results)],
         tables=tables,
-        pictures=pictures,
-        patients=list(_patients(gathered)),
-        provenance=[*_provenance(gathered)],
+        pictures=figures,
+        patients=list(_patient_pages(split_results)),
+        provenance=[*_provenance(split_results)],
     )
 
 
-def _summary(gathered: study_results.Gathered) -> str:
-    names = ", ".join(study_results.label(role) for role in gathered.rows)
-    seeds = max(len(seeds) for seeds in gathered.rows.values())
-    text = f"{len(gathered.patients)} patients of the {gathered.name} split; {names}"
+def _summary(split_results: study_results.SplitResults) -> str:
+    names = ", ".join(study_results.label(role) for role in split_results.rows)
+    seeds = max(len(seeds) for seeds in split_results.rows.values())
+    count = len(split_results.patient_ids)
+    text = f"{count} patients of the {split_results.name} split; {names}"
     if seeds == 1:
         return f"{text}."
-    return f"{text}; {seeds} seeds, of which the first is drawn and listed in findings."
+    return f"{text}; {seeds} seeds; findings and figures show the first."
 
 
-def _failures(gathered: study_results.Gathered) -> Iterator[content.Finding]:
-    """Structures that were not drawn, and roles that were not run."""
-    for role, seeds in gathered.rows.items():
+def _failures(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
+    """Missed and falsely predicted structures, and roles that were not run."""
+    for role, seeds in split_results.rows.items():
         for row in seeds[0]:
-            drawn = row.note not in (
+            agrees = row.note not in (
                 contour_metrics.MISSED,
                 contour_metrics.FALSE_POSITIVE,
             )
-            if row.metric == "dice" and not row.variant and not drawn:
+            if row.metric == "dice" and not row.variant and not agrees:
                 text = f"{study_results.label(role)}: {row.structure} {row.note}"
                 yield content.Finding("failure", text, row.patient)
-    if missing := [role for role in plan.PAPER if role not in gathered.rows]:
+    if missing := [role for role in plan.PAPER if role not in split_results.rows]:
         yield content.Finding("warning", f"not run: {', '.join(missing)}")
 
 
-def _yardsticks(gathered: study_results.Gathered) -> Iterator[content.Finding]:
-    """Models that a predictor without an image equals or beats."""
-    site = gathered.site
-    models = {r: scoring.summarise(s[0], site) for r, s in gathered.rows.items()}
-    for name, rows in gathered.yardsticks.items():
-        theirs = scoring.summarise(rows, site)
-        for role, mine in models.items():
-            for key, words, sign, form in (
+def _yardsticks(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
+    """Models that are no better than a yardstick, which sees no image."""
+    site = split_results.site
+    models = {r: scoring.summarise(s[0], site) for r, s in split_results.rows.items()}
+    for name, rows in split_results.yardsticks.items():
+        yardstick = scoring.summarise(rows, site)
+        for role, model in models.items():
+            for key, score, sign, form in (
                 ("openkbp_dose_score", "dose score", 1, "{:.2f} Gy"),
                 ("openkbp_dvh_score", "DVH score", 1, "{:.2f} Gy"),
                 ("dose_error", "dose error", 1, "{:.2f} Gy"),
                 ("mean_dice", "mean Dice", -1, "{:.3f}"),
             ):
-                if key not in mine or key not in theirs:
+                if key not in model or key not in yardstick:
                     continue
-                if sign * mine[key] >= sign * theirs[key]:
+                if sign * model[key] >= sign * yardstick[key]:
                     yield content.Finding(
                         "warning",
-                        f"{study_results.label(role)}: {words} "
-                        f"{form.format(mine[key])}, no better than the "
-                        f"{yardsticks.TABLE[name].label}: "
-                        f"{form.format(theirs[key])}",
+                        f"{study_results.label(role)}: {score} "
+                        f"{form.format(model[key])} is no better than "
+                        f"{form.format(yardstick[key])} of the yardstick "
+                        f"{yardsticks.TABLE[name].label}",
                     )
 
 
-def _outliers(gathered: study_results.Gathered) -> Iterator[content.Finding]:
-    """Patients whose dose error stands out."""
-    for role in gathered.rows:
-        scores = gathered.scores(role)
-        found = {
-            who: one.dose_error_gy
-            for who, one in scores.items()
-            if one.dose_error_gy is not None
+def _outliers(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
+    """Patients with an unusually high dose error."""
+    for role in split_results.rows:
+        scores = split_results.scores(role)
+        errors_gy = {
+            patient_id: score.dose_error_gy
+            for patient_id, score in scores.items()
+            if score.dose_error_gy is not None
         }
-        if len(found) < 3:
+        if len(errors_gy) < 3:
             continue
-        mean, spread = np.mean(list(found.values())), np.std(list(found.values()))
-        for who, value in sorted(found.items(), key=lambda pair: -pair[1]):
-            if value > mean + OUTLIER * spread:
+        values = list(errors_gy.values())
+        mean, spread = np.mean(values), np.std(values)
+        for patient_id, value in sorted(errors_gy.items(), key=lambda pair: -pair[1]):
+            if value > mean + OUTLIER_DEVIATIONS * spread:
                 text = (
                     f"{study_results.label(role)}: dose error {value:.2f} Gy, "
-                    f"the mean is {mean:.2f}"
+                    f"far above the mean of {mean:.2f} Gy"
                 )
-                yield content.Finding("note", text, who)
+                yield content.Finding("note", text, patient_id)
 
 
-def _cohort_table(members: split_checks.Cohort) -> content.Table:
-    splits = list(members.counts)
-    names = list(next(iter(members.counts.values())))
+def _cohort_table(dataset: split_checks.DatasetSummary) -> content.Table:
+    splits = list(dataset.counts)
+    names = list(next(iter(dataset.counts.values())))
     return content.Table(
         "Patients",
-        "Structures: patients in whom they were contoured.",
+        "Rows of structures: the number of patients with this structure contoured.",
         ["", *splits],
-        [[name, *(str(members.counts[s][name]) for s in splits)] for name in names],
+        [[name, *(str(dataset.counts[s][name]) for s in splits)] for name in names],
     )
 
 
-def _statistics(gathered: study_results.Gathered) -> Iterator[content.Check]:
-    """That no run normalised its CT with values of the patients it is tested on."""
-    for role, job in gathered.first.items():
+def _statistics_checks(
+    split_results: study_results.SplitResults,
+) -> Iterator[content.Check]:
+    """Checks that CT statistics were fitted to training patients only."""
+    for role, job in split_results.first_jobs.items():
         origin = workdir.read_json(job.workdir / "statistics.json")["origin"]
-        # Of given values nobody can tell here whose they are.
-        fitted = f"training split of {gathered.fingerprint}" in origin
-        name = f"{study_results.label(role)}: CT statistics know no test patient"
+        # The origin of statistics from the configuration cannot be checked.
+        fitted = f"training split of {split_results.fingerprint}" in origin
+        name = f"{study_results.label(role)}: CT statistics use no test patient"
         yield content.Check(name, True if fitted else None, origin)
 
 
-def _patients(gathered: study_results.Gathered) -> Iterator[content.PatientPage]:
-    """Pages from the worst to the best; of many patients those at both ends."""
-    ranking = gathered.ranking("dose")
+def _patient_pages(
+    split_results: study_results.SplitResults,
+) -> Iterator[content.PatientPage]:
+    """Pages from the worst to the best patient; of many, those at both ends."""
+    ranking = split_results.ranking("dose")
     sign = -1
     if not ranking:
-        ranking, sign = gathered.ranking("contours"), 1
-    known = [who for who, value in ranking.items() if not math.isnan(value)]
-    order = sorted(known, key=lambda who: sign * ranking[who])
-    order += [who for who in gathered.patients if who not in known]
+        ranking, sign = split_results.ranking("contours"), 1
+    ranked = [name for name, value in ranking.items() if not math.isnan(value)]
+    order = sorted(ranked, key=lambda name: sign * ranking[name])
+    order += [name for name in split_results.patient_ids if name not in ranked]
     if len(order) > MOST_PATIENTS:
         half = MOST_PATIENTS // 2
         order = [*order[:half], *order[-half:]]
     for patient_id in tqdm(order, desc="report", unit="pt"):
-        patient = gathered.patient(patient_id)
-        shown = gathered.predictions(patient)
+        patient = split_results.patient(patient_id)
+        predictions = split_results.predictions(patient)
         yield content.PatientPage(
             patient_id,
-            scores=_scores(gathered, patient_id),
-            slices=slice_viewer.pack(patient, shown, site=gathered.site),
-            histograms=study_files.curves(patient, shown, gathered.site),
+            scores=_patient_scores(split_results, patient_id),
+            slices=packed_volumes.pack(patient, predictions, site=split_results.site),
+            histograms=study_files.dvh_curves(patient, predictions, split_results.site),
         )
 
 
-def _scores(gathered: study_results.Gathered, patient: str) -> content.Table:
-    """A patient's errors and agreement, by role."""
+def _patient_scores(
+    split_results: study_results.SplitResults, patient: str
+) -> content.Table:
+    """A patient's dose errors and contour metrics by role."""
     rows = []
-    for structure, metric, words in _measures(gathered):
+    for structure, metric, label in _patient_metrics(split_results):
         values = [
-            gathered.value(role, patient, structure, metric) for role in gathered.rows
+            split_results.value(role, patient, structure, metric)
+            for role in split_results.rows
         ]
         if not all(math.isnan(value) for value in values):
             texts = ["–" if math.isnan(v) else f"{v:.2f}" for v in values]
-            rows.append([words, *texts])
+            rows.append([label, *texts])
     return content.Table(
         f"Patient {patient}",
-        "Doses: absolute error. Contours: the value.",
-        ["", *(study_results.label(role) for role in gathered.rows)],
+        "Doses: the absolute error. Contours: the metric's value.",
+        ["", *(study_results.label(role) for role in split_results.rows)],
         rows,
     )
 
 
-def _measures(gathered: study_results.Gathered) -> Iterator[tuple[str, str, str]]:
-    """Structure, metric, and both in words."""
-    rules = gathered.rules
-    words = {
+def _patient_metrics(
+    split_results: study_results.SplitResults,
+) -> Iterator[tuple[str, str, str]]:
+    """Structure, metric, and the label of their row."""
+    rules = split_results.rules
+    labels = {
         "dose_error": "dose error, Gy",
         "dose_mae_body": "dose error in the body, Gy",
         "dose_mae_5gy": "dose error inside 5 Gy, Gy",
     }
     for metric in rules.template.patient:
-        yield "", metric, words.get(metric, metric)
-    for structure in gathered.structures:
+        yield "", metric, labels.get(metric, metric)
+    for structure in split_results.structures:
         for metric in rules.template.contours.get(structure, ()):
             if metric in ("dice", "hd95"):
                 unit = {"dice": "Dice", "hd95": "HD95, mm"}[metric]
@@ -205,20 +221,20 @@ def _measures(gathered: study_results.Gathered) -> Iterator[tuple[str, str, str]
             yield structure, metric, f"{structure}: {metric}, {unit}"
 
 
-def _provenance(gathered: study_results.Gathered) -> Iterator[content.Fact]:
+def _provenance(split_results: study_results.SplitResults) -> Iterator[content.Fact]:
     yield content.Fact("mtl_jax", mtl_jax.__version__)
-    first: dict[str, Any] = {}
-    for role, job in gathered.first.items():
-        first = workdir.read_json(job.workdir / "provenance.json")["starts"][0]
-        seeds = [j.config.seed for j in gathered.jobs if j.role.name == role]
+    first_start: dict[str, Any] = {}
+    for role, job in split_results.first_jobs.items():
+        first_start = workdir.read_json(job.workdir / "provenance.json")["starts"][0]
+        seeds = [j.config.seed for j in split_results.jobs if j.role.name == role]
         network = roles.get(role).network
         text = (
             f"{network}, width {job.config.model.width}; {plan.state(job)}; seeds "
-            f"{', '.join(map(str, seeds))}; {first['devices']}; initial "
-            f"weights: {first['pretrained']}; model card: "
+            f"{', '.join(map(str, seeds))}; {first_start['devices']}; initial "
+            f"weights: {first_start['pretrained']}; model card: "
             f"{job.workdir.name}/{model_card.NAME}"
         )
         yield content.Fact(study_results.label(role), text)
-    if first:
-        versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
-        yield content.Fact("versions", f"Python {first['python']}, {versions}")
+    if first_start:
+        versions = ", ".join(f"{k} {v}" for k, v in first_start["versions"].items())
+        yield content.Fact("versions", f"Python {first_start['python']}, {versions}")

@@ -1,7 +1,7 @@
-"""Who is in a data set, and whether its splits are what a comparison needs.
+"""Counts the patients of a data set, and checks that its splits are disjoint.
 
-In: a prepared data set. Out: counts to read, and checks; nobody may be in two splits,
-under whatever name.
+Input: a prepared data set. Output: counts and checks for the report. No patient may be
+in two splits, under the same or another name.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from mtl_jax.report import content
 
 
 @dataclasses.dataclass(frozen=True)
-class Cohort:
-    """A data set in numbers."""
+class DatasetSummary:
+    """The counts of a data set, and the results of its checks."""
 
     counts: dict[str, dict[str, int]]  # by split: patients, slices, each structure, ...
     checks: tuple[content.Check, ...]
 
-    def require(self) -> "Cohort":
-        """Itself; a DatasetError if a check failed."""
+    def require(self) -> "DatasetSummary":
+        """Return this summary; DatasetError if a check failed."""
         if failed := [check for check in self.checks if check.passed is False]:
             raise errors.DatasetError(
                 "the data set is not fit for a study: "
@@ -33,18 +33,18 @@ class Cohort:
         return self
 
 
-def inspect(data: prepared.Prepared) -> Cohort:
+def inspect(data: prepared.Prepared) -> DatasetSummary:
     """Count patients and structures, and compare the splits by name and by CT."""
     names = {
         name: {entry.patient_id for entry in split.patients}
         for name, split in data.splits.items()
     }
     images = {name: _digests(split) for name, split in data.splits.items()}
-    return Cohort(
+    return DatasetSummary(
         {name: _counts(split) for name, split in data.splits.items()},
         (
-            _disjoint("no patient is in two splits", names),
-            _disjoint("no CT is in two splits", images),
+            _check_disjoint("no patient is in two splits", names),
+            _check_disjoint("no CT is in two splits", images),
         ),
     )
 
@@ -73,10 +73,11 @@ def _digests(split: prepared.Split) -> set[str]:
     return digests
 
 
-def _disjoint(name: str, members: dict[str, set[str]]) -> content.Check:
+def _check_disjoint(name: str, ids_by_split: dict[str, set[str]]) -> content.Check:
     shared: dict[str, int] = defaultdict(int)
-    for one, other in itertools.combinations(members, 2):
-        shared[f"{one} and {other}"] += len(members[one] & members[other])
-    found = [f"{count} in {pair}" for pair, count in shared.items() if count]
-    sizes = ", ".join(f"{split} {len(who)}" for split, who in members.items())
-    return content.Check(name, not found, "; ".join(found) or sizes)
+    for first, second in itertools.combinations(ids_by_split, 2):
+        count = len(ids_by_split[first] & ids_by_split[second])
+        shared[f"{first} and {second}"] += count
+    overlaps = [f"{count} in {pair}" for pair, count in shared.items() if count]
+    sizes = ", ".join(f"{split} {len(ids)}" for split, ids in ids_by_split.items())
+    return content.Check(name, not overlaps, "; ".join(overlaps) or sizes)

@@ -1,6 +1,7 @@
-"""The files of a study: tables, figures, all rows, submissions.
+"""The figures, DVH plots and submissions of a study.
 
-In: what `gather` read. Out: files in the study's folder, the same for the same runs.
+Input: the results of a split. Output: files in the study's folder; equal runs give
+equal files.
 """
 
 import logging
@@ -11,44 +12,28 @@ import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.core import errors, records, roles, sites
-from mtl_jax.evaluation import yardsticks
 from mtl_jax.export import openkbp_csv
 from mtl_jax.figures import dvh_plot, role_comparison, training_curves
 from mtl_jax.metrics import dvh, openkbp
-from mtl_jax.report import content, render
+from mtl_jax.report import content
 from mtl_jax.study import study_results
-from mtl_jax.study.tables import catalogue
 from mtl_jax.train import writers
 
 logger = logging.getLogger(__name__)
 
-# The paper's figures of doses and of contours.
+# The numbers of the paper's figures of doses and of contours, by site.
 PAPER_FIGURES = {"prostate": (2, 3), "openkbp": (4, 5)}
 Curves = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
 
 
-def build_tables(
-    gathered: study_results.Gathered, cohort: str, seed: int
-) -> list[render.Table]:
-    """All tables that the roles give."""
-    return catalogue.build(
-        gathered.rows,
-        {yardsticks.TABLE[n].label: rows for n, rows in gathered.yardsticks.items()},
-        site=gathered.site,
-        cohort=cohort,
-        seed=seed,
-        dose_table=gathered.rules.template.dose_table,
-    )  # fmt: skip
-
-
 def draw_figures(
-    gathered: study_results.Gathered, folder: Path
+    split_results: study_results.SplitResults, folder: Path
 ) -> list[content.Picture]:
-    """The paper's comparisons and the training curves."""
-    drawn = []
-    numbers = PAPER_FIGURES.get(gathered.site.name)
+    """Draw the paper's comparisons and the training curves."""
+    figures = []
+    numbers = PAPER_FIGURES.get(split_results.site.name)
     for task, number in zip(("dose", "contours"), numbers or (0, 0), strict=True):
-        cases = _cases(gathered, task)
+        cases = _cases(split_results, task)
         if not cases:
             continue
         head = f"Figure {number}: " if number else ""
@@ -56,16 +41,18 @@ def draw_figures(
         path = folder / name
         if task == "dose":
             title = f"{head}best, median and worst dose by mean absolute error"
-            alt = "CT, reference dose, each role's dose and its error, a patient a row"
-            role_comparison.draw_doses(path, cases, site=gathered.site, title=title)
+            alt = "CT, reference dose, and each role's dose and error, by patient"
+            role_comparison.draw_doses(
+                path, cases, site=split_results.site, title=title
+            )
         else:
             title = f"{head}best, median and worst contours by mean Dice"
             alt = "CT with reference contours and each role's contours as outlines"
-            names = gathered.structures
+            names = split_results.structures
             role_comparison.draw_contours(
-                path, cases, site=gathered.site, names=names, title=title
+                path, cases, site=split_results.site, names=names, title=title
             )
-        drawn.append(content.Picture(title, "", alt, path))
+        figures.append(content.Picture(title, "", alt, path))
     path = folder / "training.png"
     training_curves.draw_comparison(
         path,
@@ -73,105 +60,122 @@ def draw_figures(
             study_results.label(role): writers.read_json_lines(
                 job.workdir / "metrics.jsonl"
             )
-            for role, job in gathered.first.items()
+            for role, job in split_results.first_jobs.items()
         },
     )
-    title = "Losses, weights of the tasks (DWA) and gammas"
-    alt = "Curves over the steps of training, for each role"
-    return [*drawn, content.Picture(title, "", alt, path)]
+    title = "Losses, task weights (DWA) and gammas"
+    alt = "Curves over the training steps, for each role"
+    return [*figures, content.Picture(title, "", alt, path)]
 
 
 def _cases(
-    gathered: study_results.Gathered, task: roles.Task
+    split_results: study_results.SplitResults, task: roles.Task
 ) -> list[role_comparison.Case]:
-    """Best, median and worst patient; none where no role does `task`."""
-    ranking = gathered.ranking(task)
-    doing = [name for name in gathered.first if task in roles.get(name).tasks]
-    scores = {study_results.label(name): gathered.scores(name) for name in doing}
+    """The best, median and worst patient; empty if no role predicts `task`."""
+    ranking = split_results.ranking(task)
+    predicting = [
+        name for name in split_results.first_jobs if task in roles.get(name).tasks
+    ]
+    scores = {
+        study_results.label(name): split_results.scores(name) for name in predicting
+    }
     cases = []
-    for place, patient_id in role_comparison.choose_cases(
+    for rank, patient_id in role_comparison.choose_cases(
         ranking, lower_is_better=task == "dose"
     ):
-        patient = gathered.patient(patient_id)
-        own = {label: by_patient[patient_id] for label, by_patient in scores.items()}
+        patient = split_results.patient(patient_id)
+        case_scores = {
+            label: by_patient[patient_id] for label, by_patient in scores.items()
+        }
         cases.append(
             role_comparison.Case(
-                place,
+                rank,
                 patient,
                 {
-                    study_results.label(n): gathered.prediction(n, patient)
-                    for n in doing
+                    study_results.label(n): split_results.prediction(n, patient)
+                    for n in predicting
                 },
                 mae_gy={
                     label: score.dose_error_gy
-                    for label, score in own.items()
+                    for label, score in case_scores.items()
                     if score.dose_error_gy is not None
                 },
-                dice={label: score.dice for label, score in own.items()},
+                dice={label: score.dice for label, score in case_scores.items()},
             )
         )
     return cases
 
 
-def curves(
+def dvh_curves(
     patient: records.Patient,
     predictions: Mapping[str, records.PredictedVolumes],
     site: sites.Site,
 ) -> Curves:
-    """Histograms of the reference ("") and of each role's dose, by structure."""
+    """Histograms of the reference dose ("") and each role's dose, by structure."""
     doses = {"": patient.dose_gy}
-    doses |= {role: one.dose_gy for role, one in predictions.items()}
-    drawn = {n: mask for n, mask in patient.structures.items() if mask.any()}
+    doses |= {role: prediction.dose_gy for role, prediction in predictions.items()}
+    masks = {n: mask for n, mask in patient.structures.items() if mask.any()}
     return {
         role: {
-            name: dvh.curve(*dvh.inside(drawn[name], dose_gy))
+            name: dvh.curve(*dvh.inside(masks[name], dose_gy))
             for name in site.names
-            if name in drawn
+            if name in masks
         }
         for role, dose_gy in doses.items()
         if dose_gy is not None
     }
 
 
-def draw_histograms(gathered: study_results.Gathered, folder: Path) -> list[Path]:
-    """A DVH plot for each patient with a dose; where they are."""
+def draw_dvh_plots(
+    split_results: study_results.SplitResults, folder: Path
+) -> list[Path]:
+    """Draw a DVH plot for each patient with a dose; returns the paths."""
     paths = []
-    for patient_id in tqdm(gathered.patients, desc="DVH plots", unit="pt"):
-        patient = gathered.patient(patient_id)
-        found = curves(patient, gathered.predictions(patient), gathered.site)
-        if len(found) > 1 and "" in found:
-            reference = found.pop("")
+    for patient_id in tqdm(split_results.patient_ids, desc="DVH plots", unit="pt"):
+        patient = split_results.patient(patient_id)
+        curves = dvh_curves(
+            patient, split_results.predictions(patient), split_results.site
+        )
+        if len(curves) > 1 and "" in curves:
+            reference = curves.pop("")
             dvh_plot.draw(
                 folder / f"{patient_id}.png",
                 reference=reference,
-                predictions=found,
-                site=gathered.site,
+                predictions=curves,
+                site=split_results.site,
                 title=f"Patient {patient_id}",
             )
             paths.append(folder / f"{patient_id}.png")
     return paths
 
 
-def only(written: Collection[Path], folder: Path, parts: Sequence[str]) -> None:
-    """Remove files of earlier runs from the `parts` of `folder`."""
-    for part in parts:
-        for path in (folder / part).glob("*"):
+def remove_stale(
+    written: Collection[Path], folder: Path, subfolders: Sequence[str]
+) -> None:
+    """Remove files that are not among `written` from the `subfolders` of `folder`."""
+    for subfolder in subfolders:
+        for path in (folder / subfolder).glob("*"):
             if path not in written:
                 path.unlink()
 
 
-def write_submissions(gathered: study_results.Gathered, folder: Path) -> list[Path]:
-    """A submission to the OpenKBP challenge for each role that predicts the dose."""
-    if not openkbp.applies(gathered.site):
+def write_submissions(
+    split_results: study_results.SplitResults, folder: Path
+) -> list[Path]:
+    """Write an OpenKBP challenge submission for each role that predicts the dose.
+
+    Returns the paths; none for another site.
+    """
+    if not openkbp.applies(split_results.site):
         return []
     paths = []
-    for role in gathered.first:
+    for role in split_results.first_jobs:
         if "dose" not in roles.get(role).tasks:
             continue
         path = folder / f"{role}.zip"
         try:
-            openkbp_csv.write(_doses(gathered, role), path)
-        except errors.RecordError as error:  # not the challenge's patients
+            openkbp_csv.write(_doses(split_results, role), path)
+        except errors.RecordError as error:  # other patients than the challenge's
             logger.warning("no submission of %s: %s", role, error)
             continue
         paths.append(path)
@@ -179,10 +183,12 @@ def write_submissions(gathered: study_results.Gathered, folder: Path) -> list[Pa
 
 
 def _doses(
-    gathered: study_results.Gathered, role: str
+    split_results: study_results.SplitResults, role: str
 ) -> Iterator[tuple[str, np.ndarray]]:
-    for patient_id in tqdm(gathered.patients, desc=f"submission, {role}", unit="pt"):
-        patient = gathered.patient(patient_id)
-        dose_gy = gathered.prediction(role, patient).dose_gy
+    for patient_id in tqdm(
+        split_results.patient_ids, desc=f"submission, {role}", unit="pt"
+    ):
+        patient = split_results.patient(patient_id)
+        dose_gy = split_results.prediction(role, patient).dose_gy
         assert dose_gy is not None
         yield patient_id, dose_gy

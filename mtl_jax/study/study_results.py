@@ -1,7 +1,7 @@
-"""What the runs of a study have left behind, read for tables, figures and report.
+"""The results of a study's runs, read for tables, figures and report.
 
-In: jobs that are finished. Out: rows by role and seed, and patients with what each role
-predicts for them, as it was scored.
+Input: finished jobs. Output: evaluation rows by role and seed, and patients with each
+role's predictions as they were scored.
 """
 
 import dataclasses
@@ -20,30 +20,31 @@ from mtl_jax.study import plan
 
 
 @dataclasses.dataclass(frozen=True)
-class Gathered:
-    """A split's results, of all roles and seeds; the first seed is shown."""
+class SplitResults:
+    """One split's results of all roles and seeds; figures show the first seed."""
 
-    name: str
+    name: str  # of the split
     split: prepared.Split
-    jobs: tuple[plan.Job, ...]  # without those that only draw contours
+    jobs: tuple[plan.Job, ...]  # without those that only predict contours
     yardsticks: results.Yardsticks
     rules: scoring.Rules
     fingerprint: str  # of the data
 
     @property
     def site(self) -> sites.Site:
+        """The site of the split's patients."""
         return self.split.site
 
     @functools.cached_property
     def rows(self) -> dict[str, list[list[scoring.Row]]]:
         """Evaluation rows by role, a list for each seed."""
-        found: dict[str, list[list[scoring.Row]]] = {}
-        for job, rows in self.results:
-            found.setdefault(job.role.name, []).append(rows)
-        return found
+        by_role: dict[str, list[list[scoring.Row]]] = {}
+        for job, rows in self.rows_by_job:
+            by_role.setdefault(job.role.name, []).append(rows)
+        return by_role
 
     @functools.cached_property
-    def results(self) -> list[tuple[plan.Job, list[scoring.Row]]]:
+    def rows_by_job(self) -> list[tuple[plan.Job, list[scoring.Row]]]:
         """Evaluation rows of each job."""
         return [
             (job, scoring.read_csv(results.rows_path(job.workdir, self.name)))
@@ -51,47 +52,54 @@ class Gathered:
         ]
 
     @functools.cached_property
-    def first(self) -> dict[str, plan.Job]:
-        """The job of each role whose predictions are shown."""
-        found: dict[str, plan.Job] = {}
+    def first_jobs(self) -> dict[str, plan.Job]:
+        """The job of the first seed, by role; figures and findings show it."""
+        by_role: dict[str, plan.Job] = {}
         for job in self.jobs:
-            found.setdefault(job.role.name, job)
-        return found
+            by_role.setdefault(job.role.name, job)
+        return by_role
+
+    @property
+    def labelled_yardsticks(self) -> results.Yardsticks:
+        """Evaluation rows by the yardstick's label in tables."""
+        return {yardsticks.TABLE[n].label: rows for n, rows in self.yardsticks.items()}
 
     @property
     def structures(self) -> tuple[str, ...]:
-        """What the networks contour."""
+        """The structures that the networks contour."""
         return tuple(self.jobs[0].config.data.structures)
 
     @functools.cached_property
-    def patients(self) -> tuple[str, ...]:
+    def patient_ids(self) -> tuple[str, ...]:
+        """All patients of the split, in its order."""
         return tuple(entry.patient_id for entry in self.split.patients)
 
     def patient(self, patient_id: str) -> records.Patient:
-        return self.split.volume(self.patients.index(patient_id))
+        """The volumes of a patient of the split."""
+        return self.split.volume(self.patient_ids.index(patient_id))
 
     def prediction(
         self, role: str, patient: records.Patient
     ) -> records.PredictedVolumes:
-        """What a role predicts for a patient, as it was scored."""
-        home = self.first[role].workdir
-        path = results.prediction_path(home, self.name, patient.patient_id)
+        """A role's prediction for a patient, as it was scored."""
+        folder = self.first_jobs[role].workdir
+        path = results.prediction_path(folder, self.name, patient.patient_id)
         return self.rules.shown(patient, volumes.read(path))
 
     def predictions(
         self, patient: records.Patient
     ) -> dict[str, records.PredictedVolumes]:
-        """What each role predicts for a patient, by its label in tables."""
-        return {label(role): self.prediction(role, patient) for role in self.first}
+        """Each role's prediction for a patient, by the role's label in tables."""
+        return {label(role): self.prediction(role, patient) for role in self.first_jobs}
 
     def scores(self, role: str) -> dict[str, scoring.PatientScore]:
-        """The headline numbers of each patient, of the first seed."""
+        """Each patient's headline numbers with the first seed."""
         return scoring.scores(self.rows[role][0])
 
     def ranking(self, task: roles.Task) -> dict[str, float]:
-        """Dose error in Gy, or mean Dice, of each patient, of the role that ranks.
+        """Each patient's dose error in Gy or mean Dice, by which patients are ranked.
 
-        That is Multi-Automated if it was run, else the first that does `task`.
+        The role is Multi-Automated if it was run, else the first that predicts `task`.
         """
         doing = [name for name in self.rows if task in roles.get(name).tasks]
         if not doing:
@@ -99,13 +107,13 @@ class Gathered:
         scores = self.scores("multi" if "multi" in doing else doing[0])
         if task == "dose":
             return {
-                who: math.nan if one.dose_error_gy is None else one.dose_error_gy
-                for who, one in scores.items()
+                name: math.nan if score.dose_error_gy is None else score.dose_error_gy
+                for name, score in scores.items()
             }
-        return {who: one.mean_dice for who, one in scores.items()}
+        return {name: score.mean_dice for name, score in scores.items()}
 
     def value(self, role: str, patient: str, structure: str, metric: str) -> float:
-        """A predicted contour metric, or the error of a dose metric; NaN if none."""
+        """A contour metric's value or a dose metric's error; NaN if there is none."""
         row = self._by_key[role].get((patient, structure, metric))
         return math.nan if row is None else row.value
 
@@ -122,13 +130,16 @@ class Gathered:
 
 
 def label(role: str) -> str:
-    """A role as figures and report call it."""
+    """The role's name in figures and report."""
     return roles.get(role).paper_name or role
 
 
-def write_rows(gathered: Gathered, path: Path) -> None:
-    """All rows of all roles and seeds in one CSV, whole or not at all."""
-    runs = (((job.role.name, job.config.seed), rows) for job, rows in gathered.results)
+def write_rows(split_results: SplitResults, path: Path) -> None:
+    """Write the rows of all roles and seeds to one CSV, completely or not at all."""
+    runs = (
+        ((job.role.name, job.config.seed), rows)
+        for job, rows in split_results.rows_by_job
+    )
     scoring.write_runs_csv(runs, path, ("role", "seed"))
 
 
@@ -138,9 +149,9 @@ def yardsticks_of(
     config: ml_collections.ConfigDict,
     folder: Path,
 ) -> results.Yardsticks:
-    """Rows of all yardsticks on split `name`: from `folder`, or scored and kept there.
+    """Rows of all yardsticks on split `name`, cached in `folder`.
 
-    They are scored again where the data or the rules are others than they were.
+    They are scored again if the data or the rules have changed.
     """
     rules = scoring.Rules.of(config)
     basis = {
@@ -157,7 +168,7 @@ def yardsticks_of(
     paths = {each: folder / f"{each}.csv" for each in found.get("names", ())}
     if found.get("basis") == basis and all(path.exists() for path in paths.values()):
         return {each: scoring.read_csv(path) for each, path in paths.items()}
-    kept.unlink(missing_ok=True)  # a stop on the way leaves none of it
+    kept.unlink(missing_ok=True)  # an interrupted run must not look complete
     rows = results.score_yardsticks(
         data.splits["train"],
         data.splits[name],
@@ -165,7 +176,7 @@ def yardsticks_of(
         config.data.structures,
         roles.BOTH,
     )
-    for each, theirs in rows.items():
-        scoring.write_csv(theirs, folder / f"{each}.csv")
+    for each, yardstick_rows in rows.items():
+        scoring.write_csv(yardstick_rows, folder / f"{each}.csv")
     workdir.write_json({"basis": basis, "names": list(rows)}, kept)
     return rows

@@ -92,7 +92,7 @@ def test_a_build_that_finds_no_room_leaves_nothing_behind(size):
 
 
 def test_a_report_that_finds_no_room_leaves_the_one_before():
-    study = content.Study(title="A study", site=sites.OPENKBP)
+    study = content.Report(title="A study", site=sites.OPENKBP)
     size = len(page.html(study))
     with disks.small(4 * size) as folder:
         path = folder / "report.html"

@@ -1,4 +1,4 @@
-"""Pictures are written, the right way round, with what they should say."""
+"""Figures are written, correctly oriented, with the right labels."""
 
 import dataclasses
 
@@ -10,9 +10,9 @@ from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.figures import (
     colours,
     dvh_plot,
+    panel_grid,
     prediction_figure,
     role_comparison,
-    sheet,
     training_curves,
 )
 
@@ -64,9 +64,11 @@ def test_all_roles_have_a_picture(tmp_path, patient):
 
 def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patient):
     picture = draw(tmp_path / "p.png", patient, dose_gy=None, mae_gy=None, rows=1)
-    per_inch = picture.shape[1] / (2 * (sheet.PANEL + sheet.GAP) + sheet.GAP)
-    top = round((sheet.TITLE + sheet.COLUMN_TITLE) * per_inch)
-    size = round(sheet.PANEL * per_inch)
+    per_inch = picture.shape[1] / (
+        2 * (panel_grid.PANEL_WIDTH + panel_grid.GAP) + panel_grid.GAP
+    )
+    top = round((panel_grid.TITLE + panel_grid.COLUMN_TITLE) * per_inch)
+    size = round(panel_grid.PANEL_WIDTH * per_inch)
     panel = picture[top : top + size, :size, :3].mean(-1)
     # Away from the labels at the edges.
     panel = panel[size // 6 : -size // 6, size // 6 : -size // 6]
@@ -75,24 +77,24 @@ def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patien
 
 
 def test_what_the_figure_says(tmp_path, patient, monkeypatch):
-    kept = []
-    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
+    captured = []
+    monkeypatch.setattr(panel_grid, "write_png", lambda fig, path: captured.append(fig))
     prediction_figure.draw(
         tmp_path / "p.png", patient, site=SITE,
         contours={n: np.zeros(SHAPE, bool) for n in ("SpinalCord", "Brainstem")},
         dose_gy=patient.dose_gy, dice={"SpinalCord": 0.5, "LeftParotid": float("nan")},
         mae_gy=1.5, title="pt_1 multi", rows=2,
     )  # fmt: skip
-    (drawing,) = kept
-    title = drawing.texts[0].get_text()
+    (fig,) = captured
+    title = fig.texts[0].get_text()
     assert "pt_1 multi" in title
     assert "mean Dice 0.500" in title and "dose MAE 1.50 Gy" in title
-    legend = [text.get_text() for text in drawing.legends[0].get_texts()]
+    legend = [text.get_text() for text in fig.legends[0].get_texts()]
     assert legend == [
         "SpinalCord 0.50", "Brainstem (not contoured)",
         "reference", "predicted", "targets",
     ]  # fmt: skip
-    columns = [a.get_title() for a in drawing.axes if a.get_title()]
+    columns = [a.get_title() for a in fig.axes if a.get_title()]
     assert columns == [
         "CT and contours", "Reference dose", "Predicted dose", "Predicted - reference",
     ]  # fmt: skip
@@ -113,15 +115,15 @@ def test_a_perfect_prediction(tmp_path, patient):
 
 
 def test_training_curves(tmp_path, monkeypatch):
-    kept = []
-    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
+    captured = []
+    monkeypatch.setattr(panel_grid, "write_png", lambda fig, path: captured.append(fig))
     rows = [
         {"step": s, "loss/dose": 1 / s, "loss/contours": 2 / s,
          "weight/dose": 1.1, "weight/contours": 0.9}
         for s in (10, 20, 30)
     ] + [{"step": 20, "validation/loss/dose": 0.5}]  # fmt: skip
     training_curves.draw(tmp_path / "curves.png", rows)
-    losses, weights = kept[0].axes
+    losses, weights = captured[0].axes
     by_label = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
     assert by_label["contours"] == [[10, 0.2], [20, 0.1], [30, 2 / 30]]
     assert by_label["dose, validation"] == [[20, 0.5]]
@@ -149,18 +151,18 @@ def case(label, patient, *, dose=0.9, moved=1) -> role_comparison.Case:
     )
 
 
-def kept_drawing(monkeypatch):
-    kept = []
-    monkeypatch.setattr(sheet, "write", lambda drawing, path: kept.append(drawing))
-    return kept
+def capture_figures(monkeypatch):
+    captured = []
+    monkeypatch.setattr(panel_grid, "write_png", lambda fig, path: captured.append(fig))
+    return captured
 
 
-def words(drawing) -> list[str]:
-    return [text.get_text() for axis in drawing.axes for text in axis.texts]
+def texts(fig) -> list[str]:
+    return [text.get_text() for axis in fig.axes for text in axis.texts]
 
 
-def titles(drawing) -> list[str]:
-    return [axis.get_title() for axis in drawing.axes if axis.get_title()]
+def titles(fig) -> list[str]:
+    return [axis.get_title() for axis in fig.axes if axis.get_title()]
 
 
 def test_best_median_and_worst():
@@ -183,41 +185,41 @@ def test_best_median_and_worst():
 
 
 def test_doses_of_the_roles(tmp_path, patient, monkeypatch):
-    kept = kept_drawing(monkeypatch)
+    captured = capture_figures(monkeypatch)
     cases = [case("best", patient), case("worst", patient, dose=0.5)]
     role_comparison.draw_doses(tmp_path / "d.png", cases, site=SITE, title="Doses")
-    (drawing,) = kept
+    (fig,) = captured
     # A role without a dose has no column.
-    assert titles(drawing) == ["CT", "Reference dose", "Multi"]
-    assert words(drawing).count("MAE 1.25 Gy") == 2
-    assert "Best: pt_1" in words(drawing) and "Worst: pt_1" in words(drawing)
+    assert titles(fig) == ["CT", "Reference dose", "Multi"]
+    assert texts(fig).count("MAE 1.25 Gy") == 2
+    assert "Best: pt_1" in texts(fig) and "Worst: pt_1" in texts(fig)
     errors_gy = [
         axis.images[0].get_array()
-        for axis in drawing.axes
+        for axis in fig.axes
         if axis.images and axis.images[0].cmap.name == "berlin"
     ]
     lowest = [float(error_gy.min()) for error_gy in errors_gy]
     assert lowest == pytest.approx([-7.0, -35.0])
-    limits = {a.images[0].norm.vmax for a in drawing.axes if a.images and
+    limits = {a.images[0].norm.vmax for a in fig.axes if a.images and
               a.images[0].cmap.name == "berlin"}  # fmt: skip
     assert limits == {35.0}  # one scale for all
 
 
 def test_contours_of_the_roles(tmp_path, patient, monkeypatch):
-    kept = kept_drawing(monkeypatch)
+    captured = capture_figures(monkeypatch)
     names = ("SpinalCord", "Brainstem")
     role_comparison.draw_contours(
         tmp_path / "c.png", [case("best", patient)], site=SITE, names=names,
         title="Contours", rows=2,
     )  # fmt: skip
-    (drawing,) = kept
-    assert titles(drawing) == ["CT", "Reference", "DL-Baseline", "Multi"]
-    assert len(drawing.axes) == 8
-    said = words(drawing)
-    assert "Dice 0.500\nSpinalCord 0.50\nBrainstem -" in said
-    assert "Dice 0.750\nSpinalCord 0.75\nBrainstem -" in said
+    (fig,) = captured
+    assert titles(fig) == ["CT", "Reference", "DL-Baseline", "Multi"]
+    assert len(fig.axes) == 8
+    shown_texts = texts(fig)
+    assert "Dice 0.500\nSpinalCord 0.50\nBrainstem -" in shown_texts
+    assert "Dice 0.750\nSpinalCord 0.75\nBrainstem -" in shown_texts
     # Reference: its outline; predictions: the reference's and their own.
-    drawn = [len(axis.collections) for axis in drawing.axes]
+    drawn = [len(axis.collections) for axis in fig.axes]
     assert drawn == [0, 1, 2, 2] * 2
 
 
@@ -238,7 +240,7 @@ def test_comparisons_are_written_or_refused(tmp_path, patient):
 
 
 def test_histograms_have_a_panel_a_role(tmp_path, monkeypatch):
-    kept = kept_drawing(monkeypatch)
+    captured = capture_figures(monkeypatch)
     dose = np.array([0.0, 30.0, 60.0])
     curves = {"PTV70": (dose, np.array([100.0, 90.0, 0.0])),
               "SpinalCord": (dose, np.array([100.0, 10.0, 0.0]))}  # fmt: skip
@@ -248,14 +250,14 @@ def test_histograms_have_a_panel_a_role(tmp_path, monkeypatch):
         predictions={"Baseline": curves, "Multi": less, "Third": {}},
         site=SITE, title="pt_1",
     )  # fmt: skip
-    (drawing,) = kept
-    assert titles(drawing) == ["Baseline", "Multi", "Third"]
-    assert [len(axis.lines) for axis in drawing.axes] == [4, 3, 2, 0]
-    cord, dashed, _ = drawing.axes[1].lines
+    (fig,) = captured
+    assert titles(fig) == ["Baseline", "Multi", "Third"]
+    assert [len(axis.lines) for axis in fig.axes] == [4, 3, 2, 0]
+    cord, dashed, _ = fig.axes[1].lines
     assert cord.get_linestyle() == "-" and dashed.get_linestyle() == "--"
     assert cord.get_color() == dashed.get_color()
     assert dashed.get_xydata().tolist() == [[0, 100], [15, 10], [30, 0]]
-    legend = [text.get_text() for text in drawing.legends[0].get_texts()]
+    legend = [text.get_text() for text in fig.legends[0].get_texts()]
     assert legend == ["SpinalCord", "PTV70", "reference", "predicted"]
     with pytest.raises(errors.RecordError, match="pt_1: no histogram to draw"):
         dvh_plot.draw(tmp_path / "no.png", reference={}, predictions={},
@@ -263,7 +265,7 @@ def test_histograms_have_a_panel_a_role(tmp_path, monkeypatch):
 
 
 def test_runs_over_each_other(tmp_path, monkeypatch):
-    kept = kept_drawing(monkeypatch)
+    captured = capture_figures(monkeypatch)
     single = [{"step": s, "loss/dose": 1 / s, "weight/dose": 1.0} for s in (10, 20)]
     both = [
         {"step": s, "loss/dose": 2 / s, "weight/dose": 1.1, "loss/contours": 3 / s,
@@ -273,14 +275,14 @@ def test_runs_over_each_other(tmp_path, monkeypatch):
     training_curves.draw_comparison(
         tmp_path / "t.png", {"Baseline": single, "Multi": both}
     )
-    contours, dose, weight, gamma = kept[0].axes
+    contours, dose, weight, gamma = captured[0].axes
     labels = [[text.get_text() for text in axis.legend_.get_texts()]
               for axis in (contours, dose, weight, gamma)]  # fmt: skip
     tasks = ["Multi, contours", "Multi, dose"]
     assert labels == [["Multi"], ["Baseline", "Multi"], tasks, tasks]
     assert gamma.lines[1].get_xydata().tolist() == [[10, 0.1], [20, 0.2]]
     training_curves.draw(tmp_path / "one.png", both)
-    assert [axis.get_title() for axis in kept[1].axes] == [
+    assert [axis.get_title() for axis in captured[1].axes] == [
         "Loss", "Weight of the task", "Gamma",
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Slices and boxes of patients made of blocks."""
+"""The chosen slices and views of patients made of blocks."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The report's own geometry, run in the browser, against contourpy and closed forms."""
+"""The report's JavaScript geometry against contourpy and closed forms."""
 
 import json
 from importlib import resources

@@ -1,4 +1,4 @@
-"""A reader's browser opens the report, moves the sliders, and reads what is right."""
+"""The report in a browser: controls work, and readings are right."""
 
 import base64
 import dataclasses
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import records, sites
-from mtl_jax.report import content, page, render, slice_viewer
+from mtl_jax.report import content, packed_volumes, page, render
 from mtl_jax.sources.phantom import head_and_neck
 
 SITE = sites.OPENKBP
@@ -26,7 +26,7 @@ def curve(dose_gy, mask):
 
 @pytest.fixture(scope="module")
 def path(patient, tmp_path_factory):
-    """A report of two patients; Multi gives 0.9 of the dose, and moved contours."""
+    """A report of two patients; Multi predicts 0.9 of the dose and shifted contours."""
     less = patient.dose_gy * np.float32(0.9)
     moved = {n: np.roll(m, 3, 2) for n, m in patient.structures.items()}
     predictions = {"DL-Baseline": records.PredictedVolumes(None, moved),
@@ -37,14 +37,14 @@ def path(patient, tmp_path_factory):
     }
     pages = [
         content.PatientPage(
-            name, slices=slice_viewer.pack(patient, predictions, site=SITE),
+            name, slices=packed_volumes.pack(patient, predictions, site=SITE),
             histograms=histograms,
         )
         for name in ("pt_1", "pt_2")
     ]  # fmt: skip
     no_plan = dataclasses.replace(patient, dose_gy=None)
     pages.append(
-        content.PatientPage("pt_3", slices=slice_viewer.pack(no_plan, {}, site=SITE))
+        content.PatientPage("pt_3", slices=packed_volumes.pack(no_plan, {}, site=SITE))
     )
     path = tmp_path_factory.mktemp("report") / "report.html"
     values = {"pt_1": 10.0, "pt_3": 9.0, "pt_2": 2.0, "pt_4": None}
@@ -53,7 +53,7 @@ def path(patient, tmp_path_factory):
     table = render.Table("scores", "Scores", (), columns, rows)
     finding = content.Finding("failure", "missed", "pt_2")
     page.write(
-        content.Study(
+        content.Report(
             "A study", SITE, findings=[finding], tables=[table], patients=pages
         ),
         path,
@@ -98,7 +98,7 @@ def test_arrow_keys_move_the_slices(tab, patient):
     tab.wait(f"{DRAWN}.startsWith('axial {int(start.split()[1]) + 1} ')")
     after = tab.run(PICTURES)
     assert all(a != b for a, b in zip(before, after, strict=True))
-    header = slice_viewer.pack(patient, {}, site=SITE).header
+    header = packed_volumes.pack(patient, {}, site=SITE).header
     z = header["first"] + int(start.split()[1]) + 1
     words = tab.run("document.querySelector('#slice-1').getAttribute('aria-valuetext')")
     assert words.startswith(f"slice {z} (0 to 127)")
@@ -129,7 +129,7 @@ def test_the_pointer_reads_ct_and_doses(tab, patient, plane, zoom):
     choose(tab, "zoom", zoom)
     choose(tab, "plane", plane)
     tab.wait(f"/^{plane} [0-9]+ {zoom}/.test({DRAWN})")
-    packed = slice_viewer.pack(
+    packed = packed_volumes.pack(
         patient, {"Multi": records.PredictedVolumes(patient.dose_gy)}, site=SITE
     )
     size, first = packed.header["shape"], packed.header["first"]

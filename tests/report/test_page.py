@@ -1,4 +1,4 @@
-"""The report is one sound HTML file that says what it was given, and only that."""
+"""The report is one valid HTML file with the given content and nothing else."""
 
 import base64
 import dataclasses
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mtl_jax.core import errors, geometry, records, sites
-from mtl_jax.report import content, markup, page, render, slice_viewer
+from mtl_jax.report import content, markup, packed_volumes, page, render
 from mtl_jax.sources.phantom import head_and_neck
 
 SITE = sites.OPENKBP
@@ -47,8 +47,8 @@ def predictions(patient: records.Patient) -> dict[str, records.PredictedVolumes]
     }
 
 
-def study(patient, tmp_path, text="plain") -> content.Study:
-    """A report with all that it can hold, and `text` wherever a text can stand."""
+def study(patient, tmp_path, text="plain") -> content.Report:
+    """A report with every kind of content, and `text` as each text in it."""
     path = tmp_path / "figure.png"
     Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(30, 40)).save(path)
     columns = (
@@ -69,12 +69,12 @@ def study(patient, tmp_path, text="plain") -> content.Study:
             name,
             note=text,
             scores=table,
-            slices=slice_viewer.pack(patient, predictions(patient), site=SITE),
+            slices=packed_volumes.pack(patient, predictions(patient), site=SITE),
             histograms={"": curves, "Multi": curves, text: curves},
         )
         for name in ("pt_1", "pt_2")
     ]
-    return content.Study(
+    return content.Report(
         title=text,
         site=SITE,
         summary=text,
@@ -181,15 +181,15 @@ def test_failures_come_first(patient, tmp_path):
 
 
 def test_a_report_of_next_to_nothing():
-    read = Reader(page.html(content.Study("Empty", SITE)))
+    read = Reader(page.html(content.Report("Empty", SITE)))
     assert not read.open and len(read.every("section")) == 6
     assert "Nothing failed" in "".join(read.texts)
 
 
 def unpack(
-    packed: slice_viewer.Viewer,
+    packed: packed_volumes.PackedVolumes,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """CT codes, doses in Gy and masks: written again, as report.js reads them."""
+    """CT codes, doses in Gy and masks, unpacked as volume.js does."""
     header = packed.header
     content = gzip.decompress(base64.b64decode(packed.data))
     volumes = np.frombuffer(content, np.uint8).reshape(-1, *header["shape"])
@@ -206,7 +206,7 @@ def unpack(
 
 def test_what_is_packed_comes_out_again(patient):
     predicted = predictions(patient)
-    packed = slice_viewer.pack(patient, predicted, site=SITE)
+    packed = packed_volumes.pack(patient, predicted, site=SITE)
     header = packed.header
     assert header["doses"] == ["", "Multi"]
     assert header["first"] == 0 and header["slices"] == 7 and header["skip"] == 1
@@ -214,9 +214,9 @@ def test_what_is_packed_comes_out_again(patient):
     codes, doses, masks = unpack(packed)
     hu = patient.ct[cut] - 1024
     assert codes.shape == hu.shape
-    assert np.abs(slice_viewer.HU_CODES[codes] - hu).max() <= 15
+    assert np.abs(packed_volumes.HU_CODES[codes] - hu).max() <= 15
     soft = np.abs(hu) < 180
-    assert np.abs(slice_viewer.HU_CODES[codes] - hu)[soft].max() <= 2
+    assert np.abs(packed_volumes.HU_CODES[codes] - hu)[soft].max() <= 2
     assert header["step"] == 0.3
     expected = [patient.dose_gy[cut], predicted["Multi"].dose_gy[cut]]
     assert np.abs(doses - expected).max() <= 0.1501
@@ -226,7 +226,7 @@ def test_what_is_packed_comes_out_again(patient):
 
 
 def test_the_error_of_a_slice_is_where_dose_is_possible(patient):
-    header = slice_viewer.pack(patient, predictions(patient), site=SITE).header
+    header = packed_volumes.pack(patient, predictions(patient), site=SITE).header
     inside = patient.dose_gy[3][patient.possible_dose_mask[3]]
     assert header["error"]["Multi"][3] == pytest.approx(0.1 * inside.mean(), abs=0.006)
     assert header["error"]["Multi"][0] == 0
@@ -240,7 +240,7 @@ def test_large_volumes_are_thinned_out():
     patient = records.Patient(
         "big", geometry.Grid(shape, (1.0, 1.0, 1.0)), ct, {}, None, None
     )
-    header = slice_viewer.pack(patient, {}, site=SITE).header
+    header = packed_volumes.pack(patient, {}, site=SITE).header
     assert header["shape"] == [110, 134, 70]
     assert header["spacing"] == [3.0, 3.0, 3.0]
     assert header["skip"] == 3 and header["error"] == {}
@@ -252,7 +252,7 @@ def test_fourteen_patients_of_five_roles_stay_below_30_megabytes(rng):
     dose = np.where(patient.possible_dose_mask, patient.dose_gy + noise, 0).clip(0)
     contours = {name: patient.structures[name] for name in patient.structures}
     roles = {str(i): records.PredictedVolumes(dose, contours) for i in range(5)}
-    packed = slice_viewer.pack(patient, roles, site=SITE)
+    packed = packed_volumes.pack(patient, roles, site=SITE)
     assert 14 * len(packed.data) < 25e6
 
 
@@ -278,7 +278,7 @@ def test_a_report_is_written_whole_or_not_at_all(patient, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "report.html"]
     odd = content.Table("Odd", "", ["a", "b"], [["1"]])
     with pytest.raises(errors.RecordError, match="'Odd': a row has 1 cells, but"):
-        page.write(content.Study("Odd", SITE, tables=[odd]), path)
+        page.write(content.Report("Odd", SITE, tables=[odd]), path)
     assert path.read_bytes() == before
 
 
@@ -307,7 +307,7 @@ def test_a_table_as_people_read_it():
 
 def test_many_findings_are_folded():
     many = [content.Finding("failure", f"number {i}") for i in range(30)]
-    source = page.html(content.Study("Many", SITE, findings=many))
+    source = page.html(content.Report("Many", SITE, findings=many))
     assert Reader(source).open == []
     before, _, after = source.partition("18 more")
     assert before.count("</strong> number") == 12

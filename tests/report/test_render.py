@@ -1,4 +1,4 @@
-"""A tiny table in Markdown, CSV and LaTeX, against the text that it should be."""
+"""A small table in Markdown, CSV and LaTeX, against the expected text."""
 
 import math
 

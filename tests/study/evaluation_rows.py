@@ -1,4 +1,4 @@
-"""Small cohorts of evaluation rows, for tests of tables, and ways to look at these."""
+"""Small cohorts of evaluation rows, and access to the cells of their tables."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Which runs a study has, in which order, and who is left out of which."""
+"""The runs of a study, their order, and the patients that folds leave out."""
 
 import pathlib
 
@@ -64,7 +64,7 @@ def test_contours_of_another_study_are_taken_as_they_are():
 
 
 def test_a_study_needs_roles_and_leaves_nobody_out():
-    with pytest.raises(errors.ConfigError, match="no roles; there are contour"):
+    with pytest.raises(errors.ConfigError, match="no roles given; choose from contour"):
         jobs()
     with pytest.raises(errors.ConfigError, match="for single runs"):
         jobs("multi", left_out_fold=(0, 2))

@@ -1,4 +1,4 @@
-"""The paper's arithmetic, from its own tables as they are kept here."""
+"""The paper's arithmetic, checked with its own tables."""
 
 import pytest
 

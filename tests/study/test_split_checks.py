@@ -1,4 +1,4 @@
-"""Nobody is in two splits: asserted on phantoms, and on mistakes.
+"""No patient is in two splits: checked on phantoms and on planted mistakes.
 
 On the real patients: tests/datasets/test_real_patients.py.
 """

@@ -1,4 +1,4 @@
-"""The comparison as a user types it: its files, its restarts, what reaches a role."""
+"""The study command: its files, its restarts, and the input of each role."""
 
 import dataclasses
 import random
@@ -20,7 +20,7 @@ ROLES = ("contour", "baseline", "seq_human", "seq_auto", "multi")
 
 
 def outcome(home):
-    """What has to be the same whatever happened on the way."""
+    """The files that must be equal after any interruption."""
     folder = home / "study" / "test"
     paths = [*(folder / "tables").iterdir(), folder / "rows.csv"]
     return {path.name: path.read_bytes() for path in paths}
@@ -120,7 +120,7 @@ def run_in(home, role, data, drawn=None):
 
 
 def drawn_and_predicted(finished, data, home):
-    """What seq_auto takes in, by split and patient, and the doses that it predicts."""
+    """The input contours of seq_auto by split and patient, and its predicted doses."""
     for role in ("contour", "seq_auto"):
         shutil.copytree(finished / role, home / role)
     shutil.rmtree(home / "contour" / "contours")
@@ -136,7 +136,7 @@ def drawn_and_predicted(finished, data, home):
 
 
 def test_reference_contours_cannot_reach_seq_auto(command, study, tmp_path):
-    """Without any reference contour the same contours are drawn, and the same dose."""
+    """Without reference contours, predicted contours and dose are the same."""
     (path,) = command.data_dir.glob("openkbp/phantom/*")
     data = prepared.open_directory(path)
     splits = {

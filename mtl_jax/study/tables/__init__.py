@@ -1,1 +1,1 @@
-"""The tables of a study: numbers gathered, tables as data, and their files."""
+"""The tables of a study, from evaluation rows to render.Tables."""

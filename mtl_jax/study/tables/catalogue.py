@@ -1,7 +1,7 @@
-"""All tables of a study, in the paper's form, from the rows of its evaluations.
+"""Builds all tables of a study, in the form of the paper's tables.
 
-In: rows by role and seed, and by yardstick. Out: tables as data, which `render` writes.
-docs/reference/tables.md explains every column.
+Input: evaluation rows by role and seed, and by yardstick. Output: tables as data, which
+report/render writes. docs/reference/tables.md explains every column.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,19 +28,19 @@ def build(
     seed: int,
     dose_table: Mapping[str, Sequence[str]] | None = None,
 ) -> list[render.Table]:
-    """The tables that the data have something for; roles may be missing.
+    """Build the tables that the rows have values for; roles may be missing.
 
     Args:
-        results: by role, the evaluation rows of each seed.
-        yardsticks: evaluation rows by the yardstick's name, in the order to show.
-        site: structures, their order, and which of the paper's tables is beside.
-        cohort: whose patients these are, in words: every caption starts with it.
-        seed: of the bootstrap.
-        dose_table: metrics by structure that make Table 2 or 3; None: the site's.
+        results: the evaluation rows of each seed, by role.
+        yardsticks: evaluation rows by the yardstick's name, in column order.
+        site: defines the structures, their order, and the paper's tables to show.
+        cohort: describes the patients; every caption starts with it.
+        seed: seed of the bootstrap.
+        dose_table: the rows of Table 2 or 3 as metrics by structure; None: the site's.
 
     Raises:
-        ConfigError: a role that does not exist.
-        RecordError: a patient twice in one seed.
+        ConfigError: an unknown role.
+        RecordError: a patient is in one seed's rows twice.
     """
     study = measures.Study.of(
         results, yardsticks, site=site, cohort=cohort, dose_table=dose_table
@@ -93,7 +93,7 @@ def _dose(study: measures.Study, seed: int) -> list[render.Table]:
                 study,
                 others,
                 name=f"{name}-others",
-                title="Error of the other dose-volume metrics (not in the paper)",
+                title="Errors of the other dose-volume metrics (not in the paper)",
                 family=None,
                 paper=None,
                 averages=False,
@@ -136,19 +136,19 @@ def _contours(study: measures.Study, seed: int) -> list[render.Table]:
     main = [metric for metric in metrics if metric in contour_tables.PAPER_METRICS]
     others = [metric for metric in metrics if metric not in main]
     made = []
-    for which, chosen, title in (
+    for suffix, chosen, title in (
         ("", main, f"{number}agreement of contours"),
-        ("-others", others, "Other measures of contours (not in the paper)"),
+        ("-others", others, "Other contour metrics (not in the paper)"),
     ):
         if chosen:
             made.append(
                 contour_tables.table(
                     study,
                     chosen,
-                    name=name + which,
+                    name=name + suffix,
                     title=title,
                     families=families,
-                    paper=not which,
+                    paper=not suffix,
                 )
             )
     if families:
@@ -176,7 +176,7 @@ def _contour_tests(
     labels = {
         key: (key.structure, contour_tables.metric_title(key.metric))
         for family in families
-        for key in family.found
+        for key in family.results
     }
     error = "the error (1 - Dice, or the distance)"
     return significance.table(
@@ -186,7 +186,7 @@ def _contour_tests(
         labels,
         [
             f"{study.cohort}.",
-            "Each metric is corrected for its own rows.",
+            "The p-values of each metric are corrected for the rows of that metric.",
             *significance.definitions(families[0], of=error),
         ],
     )

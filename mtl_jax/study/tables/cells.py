@@ -1,4 +1,7 @@
-"""Measures as cells and sentences that several tables share."""
+"""The cells and caption sentences that several tables share.
+
+Input: measures and published values. Output: render.Cells and sentences.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,15 +23,15 @@ def cell(
     mark: str = "",
     note: str = "no patient has it",
 ) -> render.Cell:
-    """Mean and spread, or `note` where no patient has a value."""
+    """The mean and its spread, or `note` if no patient has a value."""
     if not measure.n:
         return render.Cell(note=note)
     return render.Cell(measure.mean, measure.spread, best=best, mark=mark)
 
 
-def patients(found: Mapping[measures.Method, measures.Measure]) -> render.Cell:
-    """How many patients the measures are over: one number if all agree."""
-    counts = {method: measure.n for method, measure in found.items()}
+def patients(by_method: Mapping[measures.Method, measures.Measure]) -> render.Cell:
+    """The number of patients: one number if all methods agree, else one for each."""
+    counts = {method: measure.n for method, measure in by_method.items()}
     if len(set(counts.values())) == 1:
         return render.Cell(next(iter(counts.values())), form="d")
     each = (f"{method.label} {n}" for method, n in counts.items())
@@ -36,7 +39,7 @@ def patients(found: Mapping[measures.Method, measures.Measure]) -> render.Cell:
 
 
 def printed(value: published.Value | None) -> render.Cell:
-    """A published number, with as many decimals as were printed."""
+    """A published number with its printed decimals."""
     if value is None:
         return render.Cell(note="not in the paper")
     decimals = len(value.printed.partition(".")[2])
@@ -45,7 +48,7 @@ def printed(value: published.Value | None) -> render.Cell:
 
 
 def missing_roles(study: measures.Study, task: roles.Task) -> list[str]:
-    """A sentence on the paper's roles for `task` that were not run, if any."""
+    """A sentence with the paper's roles for `task` that were not run, if any."""
     absent = [
         measures.label(name)
         for name, role in roles.ROLES.items()
@@ -55,24 +58,24 @@ def missing_roles(study: measures.Study, task: roles.Task) -> list[str]:
 
 
 def spreads(methods: Sequence[measures.Method]) -> list[str]:
-    """Sentences on what stands before and after the ±."""
+    """Sentences that define the numbers before and after ±."""
     several = [m for m in methods if len(m.seeds) > 1]
     if not several:
         return ["± is the standard deviation over the patients."]
     seeds = ", ".join(f"{m.label} {len(m.seeds)}" for m in several)
     return [
-        f"Several seeds ({seeds}): the mean of the seeds' means ± the standard "
-        "deviation of these means; for one seed ± is the standard deviation over the "
+        f"With several seeds ({seeds}): the mean of the seeds' means ± the standard "
+        "deviation of these means. With one seed, ± is the standard deviation over the "
         "patients."
     ]
 
 
 def paper_columns(table: published.Table | None) -> list[str]:
-    """A sentence on where the paper's columns come from, if there are any."""
+    """A sentence with the source of the paper's columns, if there are any."""
     if table is None:
         return []
     return [
-        f"The paper's columns are printed in arXiv:{published.load().arxiv}, Table "
-        f"{table.number} ({table.patients} patients, its own training): another "
-        "cohort, never merged with ours; a dagger there is the paper's."
+        f"The paper's columns are copied from arXiv:{published.load().arxiv}, Table "
+        f"{table.number} ({table.patients} patients). Its cohort and training are not "
+        "ours, so its numbers are never merged with ours; its daggers are the paper's."
     ]

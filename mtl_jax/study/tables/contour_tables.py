@@ -1,7 +1,8 @@
-"""Tables 4 and 5: how well contours agree with the reference's, by structure.
+"""Tables 4 and 5: agreement of predicted contours with the reference, by structure.
 
-A row is a structure; a group of columns is a metric. A structure that was missed has
-Dice 0 and the distance that evaluation sets as a penalty: it is never left out.
+Input: the measures of a study. Output: a table with a row for each structure and a
+group of columns for each metric. A missed structure counts with Dice 0 and the penalty
+distance that the evaluation sets; it is never left out.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from mtl_jax.report import render
 from mtl_jax.study import published
 from mtl_jax.study.tables import cells, measures, significance
 
-# Ours by the paper's: it does not say which Hausdorff distance it means.
+# Our metric and the paper's; the paper does not define its Hausdorff distance.
 PAPER_METRICS = {"dice": "dice", "hd100": "hausdorff"}
 TITLES = {
     "dice": "Dice",
@@ -28,7 +29,7 @@ HIGHER_IS_BETTER = ("dice", "surface_dice")
 
 
 def metrics_of(study: measures.Study, variant: str = "") -> list[str]:
-    """Contour metrics that some model has, Dice and the Hausdorff distance first."""
+    """Contour metrics of all models, Dice and the Hausdorff distance first."""
     found = {
         key.metric
         for method in study.doing("contours")
@@ -40,7 +41,7 @@ def metrics_of(study: measures.Study, variant: str = "") -> list[str]:
 
 
 def variants_of(study: measures.Study) -> list[str]:
-    """Variants of the contours that some model has, such as `largest_component`."""
+    """Variants of the contours of all models, such as `largest_component`."""
     keys = {key for method in study.doing("contours") for key in method.keys}
     return sorted({key.variant for key in keys if key.variant and _is_contour(key)})
 
@@ -48,7 +49,7 @@ def variants_of(study: measures.Study) -> list[str]:
 def keys_of(
     study: measures.Study, metric: str, variant: str = ""
 ) -> list[measures.Key]:
-    """The rows of a metric: the structures for which some model has it."""
+    """The rows of a metric: the structures for which some model has a value."""
     return [
         key
         for key in study.keys(study.doing("contours"))
@@ -66,7 +67,7 @@ def _up(metric: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Grid:
-    """What the table is made of."""
+    """The measures of a table, by structure, metric and method."""
 
     study: measures.Study
     metrics: Sequence[str]
@@ -76,7 +77,7 @@ class _Grid:
 
     @functools.cached_property
     def keys(self) -> dict[tuple[str, str], measures.Key]:
-        """By structure and metric."""
+        """Keys by structure and metric."""
         return {
             (key.structure, metric): key
             for metric in self.metrics
@@ -122,9 +123,9 @@ def table(
     paper: bool = False,
     variant: str = "",
 ) -> render.Table:
-    """Structures by `metrics` of one `variant`, with the paper's columns if asked for.
+    """The table of `metrics` of one `variant`; `paper` adds the paper's columns.
 
-    `families` are the tests of Multi-Automated that its cells show, one a metric.
+    `families` are the tests that mark Multi-Automated's cells, one for each metric.
     """
     beside = published.load().table(study.site.name, "dice") if paper else None
     grid = _Grid(study, metrics, variant, families, beside)
@@ -177,7 +178,7 @@ def _roles(grid: _Grid) -> tuple[str, ...]:
 
 
 def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
-    made = []
+    row_cells = []
     for metric in grid.metrics:
         found = {m: grid.found[structure, metric, m] for m in grid.methods}
         best, multi = _best(grid, metric, found), grid.study.models.get("multi")
@@ -189,13 +190,13 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
                 ahead = measure.mean - found[multi].mean
                 beaten = ahead > 0 if _up(metric) else ahead < 0
                 mark = cells.BEATEN if beaten else ""
-            made.append(cells.cell(measure, best=measure.mean == best, mark=mark))
+            row_cells.append(cells.cell(measure, best=measure.mean == best, mark=mark))
     first = {m: grid.found[structure, grid.metrics[0], m] for m in grid.methods}
     missed = [render.Cell(first[method].missed, form="d") for method in grid.models]
     return (
         render.Cell(structure),
         cells.patients(first),
-        *made,
+        *row_cells,
         *missed,
         *_paper_cells(grid, structure),
     )
@@ -204,7 +205,7 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
 def _best(
     grid: _Grid, metric: str, found: dict[measures.Method, measures.Measure]
 ) -> float:
-    """The best value among the paper's roles, which is printed bold."""
+    """The best mean among the paper's roles, which is bold."""
     means = [
         found[method].mean
         for method in grid.models
@@ -216,31 +217,31 @@ def _best(
 
 
 def _paper_cells(grid: _Grid, structure: str) -> list[render.Cell]:
-    made = []
+    row_cells = []
     for metric in _paper_metrics(grid):
         assert grid.paper is not None
         row = None
         if structure in grid.study.site.names:
             name = grid.study.site.structure(structure).tg263
             row = grid.paper.row(name, PAPER_METRICS[metric])
-        made += [
+        row_cells += [
             cells.printed(row.values[role] if row else None) for role in _roles(grid)
         ]
-    return made
+    return row_cells
 
 
 def _average(grid: _Grid) -> tuple[render.Cell, ...]:
-    """Plain mean of the rows, seed by seed; none where a row has no value."""
-    made = []
+    """The mean of the rows, seed by seed; no value if a row has none."""
+    row_cells = []
     for metric in grid.metrics:
         for method in grid.methods:
             rows = [grid.found[s, metric, method].seed_means for s in grid.structures]
             if not rows or any(len(row) != len(method.seeds) for row in rows):
-                made.append(cells.NO_AVERAGE)
+                row_cells.append(cells.NO_AVERAGE)
                 continue
             means = tuple(float(mean) for mean in np.mean(rows, axis=0))
             average = measures.Measure({}, means)
-            made.append(render.Cell(average.mean, average.spread))
+            row_cells.append(render.Cell(average.mean, average.spread))
     missed = [
         sum(grid.found[s, grid.metrics[0], m].missed for s in grid.structures)
         for m in grid.models
@@ -254,7 +255,7 @@ def _average(grid: _Grid) -> tuple[render.Cell, ...]:
     return (
         render.Cell("Average (missed: sum)"),
         cells.BLANK,
-        *made,
+        *row_cells,
         *(render.Cell(count, form="d") for count in missed),
         *printed,
     )
@@ -268,34 +269,36 @@ def _caption(grid: _Grid) -> list[str]:
     )
     sentences = [
         f"{grid.study.cohort}.",
-        "Mean over the n patients in whom the structure was contoured; ↑ higher is "
-        "better, ↓ lower is better. Distances in mm are of the volume, in px of its "
-        "slices.",
+        "Each value is the mean over the n patients with this structure contoured; "
+        "↑ higher is better, ↓ lower is better. Distances in mm are computed in the "
+        "volume, distances in px in its slices.",
         "Contours: "
         + (f"variant {grid.variant}." if grid.variant else "as configured."),
-        "Missed: how often the structure was not drawn at all, over all seeds; it "
-        "counts with Dice 0 and, as its distance, the diagonal of the image. Drawn "
-        f"where the reference is empty: {false}.",
+        "Missed: number of predictions without any contour of the structure, over all "
+        "seeds; each counts with Dice 0 and the diagonal of the image as its distance. "
+        f"Predicted although the reference is empty: {false}.",
         *cells.spreads(grid.methods),
         *cells.missing_roles(grid.study, "contours"),
-        "Bold: best of the paper's roles. Average: plain mean of the rows.",
+        "Bold: the best of the paper's roles. Average: the mean of the rows.",
     ]
     for family in grid.families[:1]:
         sentences.append(
-            f"{cells.BETTER} Multi-Automated significantly better than "
-            f"{family.against.label}, {cells.WORSE} significantly worse: one-sided "
-            "paired t-tests, p < 0.05 after Bonferroni over the "
-            f"{family.comparisons} rows of each metric; details in the table of tests."
+            f"{cells.BETTER} Multi-Automated is significantly better than "
+            f"{family.against.label}, {cells.WORSE} significantly worse (one-sided "
+            "paired t-tests, p < 0.05 after Bonferroni correction for the "
+            f"{family.comparisons} rows of each metric); the table of tests has the "
+            "details."
         )
     if len(grid.methods) > len(grid.models):
         sentences.append(
-            "Yardsticks look at no image of the patient (the mean shape is told the "
-            f"true centroid); {cells.BEATEN} one that is better than Multi-Automated."
+            "Yardsticks do not use the patient's image (the mean shape is placed at "
+            f"the true centroid); {cells.BEATEN} marks those that are better than "
+            "Multi-Automated."
         )
     sentences += cells.paper_columns(grid.paper)
     if grid.paper and "hd100" in grid.metrics:
         sentences.append(
-            "The paper says neither the unit of its Hausdorff distance nor whether it "
-            "is of volumes or of slices."
+            "The paper states neither the unit of its Hausdorff distance nor whether "
+            "it is computed in volumes or in slices."
         )
     return sentences

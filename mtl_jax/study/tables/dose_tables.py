@@ -1,7 +1,8 @@
-"""Tables 2 and 3: errors of DVH metrics by structure, beside yardsticks and the paper.
+"""Tables 2 and 3: errors of DVH metrics, with yardsticks and the paper's values.
 
-A row is a DVH metric of a structure, its number the mean over the patients of
-|predicted - reference|, both doses inside the reference's structure.
+Input: the measures of a study. Output: a table with a row for each DVH metric of a
+structure. A value is the mean over the patients of |predicted - reference|, with both
+doses evaluated in the reference structure.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ MULTI, SEQUENTIAL, BASELINE = "multi", "seq_auto", "baseline"
 
 @dataclasses.dataclass(frozen=True)
 class _Grid:
-    """What the table is made of: the measure of each row's key and column's method."""
+    """The measures of a table: one for each row's key and column's method."""
 
     study: measures.Study
     keys: Sequence[measures.Key]
@@ -38,7 +39,9 @@ class _Grid:
         return [*self.models, *self.yardsticks]
 
     @functools.cached_property
-    def found(self) -> dict[tuple[measures.Key, measures.Method], measures.Measure]:
+    def measures_of(
+        self,
+    ) -> dict[tuple[measures.Key, measures.Method], measures.Measure]:
         return {
             (key, method): method.measure(key)
             for key in self.keys
@@ -49,13 +52,13 @@ class _Grid:
         return next(filter(None, (m.unit(key) for m in self.methods)), "")
 
     def average(self, method: measures.Method, unit: str = "") -> measures.Measure:
-        """Plain mean over the rows (of `unit`, else all), seed by seed.
+        """The mean of the rows (those with `unit`, or all), seed by seed.
 
-        Without a value where a row has none for some seed: other rows' mean would not
-        compare.
+        It has no value if a row lacks one for some seed: the mean of the other rows
+        would not be comparable.
         """
         rows = [
-            self.found[key, method].seed_means
+            self.measures_of[key, method].seed_means
             for key in self.keys
             if not unit or self.unit(key) == unit
         ]
@@ -65,9 +68,9 @@ class _Grid:
 
 
 def keys_of_table(study: measures.Study) -> list[measures.Key]:
-    """The rows of Table 2 or 3: as the site lists them, where some model has a value.
+    """The rows of Table 2 or 3: those of the site for which some model has a value.
 
-    A site that lists none has all DVH metrics of its contoured structures.
+    If the site lists none: all DVH metrics of its contoured structures.
     """
     known = study.keys(study.doing("dose"))
     if not study.dose_table:
@@ -81,7 +84,7 @@ def keys_of_table(study: measures.Study) -> list[measures.Key]:
 
 
 def keys_of_others(study: measures.Study) -> list[measures.Key]:
-    """All other DVH metrics that some model has: targets, the other dialect."""
+    """All other DVH metrics of the models, such as those of targets."""
     main = keys_of_table(study)
     known = study.keys(study.doing("dose"))
     return [key for key in known if _is_dvh(key) and key not in main]
@@ -101,7 +104,7 @@ def table(
     paper: published.Table | None,
     averages: bool = True,
 ) -> render.Table:
-    """The table of `keys`; `paper` adds its columns, `family` the signs."""
+    """The table of `keys`; `paper` adds its columns, `family` marks significance."""
     grid = _Grid(study, keys, study.doing("dose"), family, paper)
     rows = [_row(grid, key) for key in keys]
     summary = [*_averages(grid), *_relative(grid)] if averages else []
@@ -127,32 +130,32 @@ def _columns(grid: _Grid) -> list[render.Column]:
 
 
 def _row(grid: _Grid, key: measures.Key) -> tuple[render.Cell, ...]:
-    found = {method: grid.found[key, method] for method in grid.methods}
-    best = _best(grid, found)
+    row_measures = {method: grid.measures_of[key, method] for method in grid.methods}
+    best = _best(grid, row_measures)
     multi = grid.study.models.get(MULTI)
-    reached = found[multi].mean if multi else math.nan
-    made = []
+    multi_mean = row_measures[multi].mean if multi else math.nan
+    row_cells = []
     for method in grid.methods:
         mark = ""
         if method.name == MULTI and grid.family:
             mark = grid.family.mark(key)
-        elif method not in grid.models and found[method].mean < reached:
+        elif method not in grid.models and row_measures[method].mean < multi_mean:
             mark = cells.BEATEN
-        measure = found[method]
-        made.append(cells.cell(measure, best=measure.mean == best, mark=mark))
+        measure = row_measures[method]
+        row_cells.append(cells.cell(measure, best=measure.mean == best, mark=mark))
     head = (key.structure, key.metric, grid.unit(key))
     return (
         *(render.Cell(text) for text in head),
-        cells.patients(found),
-        *made,
+        cells.patients(row_measures),
+        *row_cells,
         *_paper_cells(grid, key),
     )
 
 
-def _best(grid: _Grid, found: dict[measures.Method, measures.Measure]) -> float:
-    """The least error among the paper's roles, which is printed bold."""
+def _best(grid: _Grid, row_measures: dict[measures.Method, measures.Measure]) -> float:
+    """The lowest mean error among the paper's roles, which is bold."""
     means = [
-        found[method].mean
+        row_measures[method].mean
         for method in grid.models
         if roles.ROLES[method.name].paper_name
     ]
@@ -172,23 +175,23 @@ def _paper_cells(grid: _Grid, key: measures.Key) -> list[render.Cell]:
 
 
 def _averages(grid: _Grid) -> list[tuple[render.Cell, ...]]:
-    """The paper's average, and where units are mixed one for each unit."""
+    """The paper's average and, if units are mixed, one for each unit."""
     units = list(dict.fromkeys(grid.unit(key) for key in grid.keys))
     kinds = [("Average", "", " and ".join(units))] if units else []
     if len(units) > 1:
         kinds += [(f"Average of the {unit} rows", unit, unit) for unit in units]
     rows = []
     for title, unit, shown in kinds:
-        made = []
+        row_cells = []
         for method in grid.methods:
             average = grid.average(method, unit)
-            made.append(
+            row_cells.append(
                 render.Cell(average.mean, average.spread)
                 if average.seed_means
                 else cells.NO_AVERAGE
             )
         printed = [_paper_average(grid.paper, unit, role) for role in _roles(grid)]
-        rows.append((*_head(title, shown), *made, *printed))
+        rows.append((*_head(title, shown), *row_cells, *printed))
     return rows
 
 
@@ -218,7 +221,7 @@ def _head(title: str, unit: str) -> tuple[render.Cell, ...]:
 
 
 def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
-    """Relative differences of the averages, in the paper's definition and another."""
+    """Relative differences of the averages: the paper's definition, and two others."""
     ours = {m.name: grid.average(m).mean for m in grid.methods}
     paper: dict[str, float] = {}
     relative: dict[str, published.Value] = {}
@@ -228,7 +231,7 @@ def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
         relative = grid.paper.relative_difference_percent
     rows = []
     if BASELINE in ours or paper:
-        made = [
+        row_cells = [
             _percent(ours.get(BASELINE), ours[m.name], ours.get(BASELINE))
             for m in grid.methods
         ]
@@ -236,12 +239,12 @@ def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
             cells.printed(relative[role]) if role in relative else cells.BLANK
             for role in paper
         ]
-        rows.append((*_head("(Baseline - it) / Baseline", "%"), *made, *printed))
+        rows.append((*_head("(Baseline - role) / Baseline", "%"), *row_cells, *printed))
     for title, over in (
         ("(Seq-Automated - Multi) / Baseline", BASELINE),
         ("(Seq-Automated - Multi) / Seq-Automated", SEQUENTIAL),
     ):
-        made = [
+        row_cells = [
             _percent(ours.get(SEQUENTIAL), ours[MULTI], ours.get(over))
             if m.name == MULTI
             else cells.BLANK
@@ -254,7 +257,7 @@ def _relative(grid: _Grid) -> list[tuple[render.Cell, ...]]:
             for role in paper
         ]
         if MULTI in ours or printed:
-            rows.append((*_head(title, "%"), *made, *printed))
+            rows.append((*_head(title, "%"), *row_cells, *printed))
     return rows
 
 
@@ -270,31 +273,31 @@ def _caption(grid: _Grid, averages: bool) -> list[str]:
     study = grid.study
     sentences = [
         f"{study.cohort}.",
-        "Mean over the n patients of |predicted - reference| of each DVH metric, both "
-        "doses inside the reference's contours; lower is better. A metric's name "
-        "starts with its dialect (docs/reference/metrics.md).",
+        "Each value is the mean over the n patients of |predicted - reference| of a "
+        "DVH metric, with both doses evaluated in the reference contours; lower is "
+        "better. A metric's name starts with its dialect (docs/reference/metrics.md).",
         *cells.spreads(grid.methods),
         *cells.missing_roles(study, "dose"),
-        "Bold: least among the paper's roles.",
+        "Bold: the lowest of the paper's roles.",
     ]
     if grid.family:
         sentences.append(
-            f"{cells.BETTER} significantly better than {grid.family.against.label}, "
-            f"{cells.WORSE} significantly worse: one-sided paired t-tests, p < 0.05 "
-            f"after Bonferroni over the {grid.family.comparisons} rows; details in "
-            "the table of tests."
+            f"{cells.BETTER} Multi-Automated is significantly better than "
+            f"{grid.family.against.label}, {cells.WORSE} significantly worse "
+            "(one-sided paired t-tests, p < 0.05 after Bonferroni correction for the "
+            f"{grid.family.comparisons} rows); the table of tests has the details."
         )
     if grid.yardsticks:
         sentences.append(
-            "Yardsticks look at no image of the patient; "
-            f"{cells.BEATEN} one whose error is less than Multi-Automated's."
+            f"Yardsticks do not use the patient's image; {cells.BEATEN} marks those "
+            "with a lower error than Multi-Automated."
         )
     if averages:
         units = {grid.unit(key) for key in grid.keys}
-        mixed = ", though their units differ" if len(units) > 1 else ""
+        mixed = ", although their units differ" if len(units) > 1 else ""
         sentences.append(
-            f"Average: plain mean of the rows, as in the paper{mixed}. Relative "
-            "differences are of the averages; the paper's claim of an improvement is "
-            "the one over Baseline."
+            f"Average: the mean of the rows, as in the paper{mixed}. Relative "
+            "differences are between averages; the improvement that the paper claims "
+            "is the one divided by Baseline."
         )
     return sentences + cells.paper_columns(grid.paper)

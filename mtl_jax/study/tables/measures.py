@@ -1,7 +1,7 @@
-"""The rows of several methods, gathered for tables: means, spreads, errors by patient.
+"""The numbers in tables: means, spreads, and errors by patient.
 
-In: evaluation rows by role (several seeds each) and by yardstick. Out: a Measure for
-each method and quantity. Patients are the unit; nothing depends on their order.
+Input: evaluation rows by role (several seeds each) and by yardstick. Output: a Measure
+for each method and quantity. Means are over patients; their order has no effect.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ Rows = Sequence[scoring.Row]
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What is measured: a metric of a structure ("" for the whole patient)."""
+    """A quantity: a metric of a structure ("" for the whole patient)."""
 
     structure: str
     metric: str
@@ -35,15 +35,15 @@ class Key:
 class Measure:
     """One quantity of one method.
 
-    `by_patient` averages a patient over the seeds; patients without a value are not in
-    it. `seed_means` are means over the patients, a seed each.
+    `by_patient` has each patient's mean over the seeds, without patients that have no
+    value. `seed_means` has the mean over the patients for each seed.
     """
 
     by_patient: dict[str, float]
     seed_means: tuple[float, ...]
-    missed: int = 0  # structures not drawn, over all seeds
-    false_positive: int = 0  # drawn where the reference is empty, over all seeds
-    cells: int = 0  # values pooled, in one seed
+    missed: int = 0  # structures without a predicted contour, over all seeds
+    false_positive: int = 0  # predicted but empty in the reference, over all seeds
+    cells: int = 0  # number of pooled values in one seed
 
     @property
     def n(self) -> int:
@@ -52,15 +52,15 @@ class Measure:
 
     @property
     def mean(self) -> float:
-        """Mean of the seeds' means; NaN without a patient."""
+        """The mean of the seeds' means; NaN without patients."""
         return float(np.mean(self.seed_means)) if self.seed_means else math.nan
 
     @property
     def spread(self) -> float:
-        """Standard deviation over the seeds, or over the patients of a single seed."""
+        """Standard deviation over the seeds; with one seed, over its patients."""
         values = self.seed_means
         if len(values) == 1:
-            values = [self.by_patient[who] for who in sorted(self.by_patient)]
+            values = [self.by_patient[name] for name in sorted(self.by_patient)]
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
@@ -74,11 +74,12 @@ class Method:
 
     @classmethod
     def of(cls, name: str, label: str, seeds: Sequence[Rows]) -> "Method":
+        """A method from the evaluation rows of each seed."""
         return cls(name, label, tuple(_by_key(name, rows) for rows in seeds))
 
     @functools.cached_property
     def keys(self) -> frozenset[Key]:
-        """What has a value in some patient."""
+        """The quantities with a value in some patient."""
         return frozenset(
             key
             for seed in self.seeds
@@ -87,13 +88,13 @@ class Method:
         )
 
     def unit(self, key: Key) -> str:
-        """The unit of `key`; "" where the method has none of it."""
+        """The unit of `key`; "" if the method has no such quantity."""
         return next((seed[key][0].unit for seed in self.seeds if key in seed), "")
 
     def measure(
         self, key: Key, of: Literal["error", "prediction"] = "error"
     ) -> Measure:
-        """`key`'s errors, or its predicted values (Dice, distances)."""
+        """The errors of `key`, or its predicted values (Dice, distances)."""
         notes = [row.note for seed in self.seeds for row in seed.get(key, ())]
         by_seed = [
             {row.patient: getattr(row, of) for row in seed.get(key, ())}
@@ -106,9 +107,9 @@ class Method:
         )
 
     def official_dvh(self, site: sites.Site, variant: str = "") -> Measure:
-        """The challenge's DVH score; by patient, the mean of the patient's cells.
+        """The challenge's DVH score; `by_patient` has the mean of a patient's cells.
 
-        A metric that was added to the report does not enter the score.
+        Metrics that the challenge does not have do not enter the score.
         """
         by_seed, means, cells = [], [], 0
         for seed in self.seeds:
@@ -118,8 +119,8 @@ class Method:
                     for row in seed[key]:
                         if not math.isnan(row.error):
                             values[row.patient].append(row.error)
-            pooled = [error for who in sorted(values) for error in values[who]]
-            by_seed.append({who: float(np.mean(each)) for who, each in values.items()})
+            pooled = [error for name in sorted(values) for error in values[name]]
+            by_seed.append({n: float(np.mean(each)) for n, each in values.items()})
             if pooled:
                 means.append(openkbp.dvh_score(pooled))
                 cells = max(cells, len(pooled))
@@ -134,41 +135,42 @@ def _official(key: Key, site: sites.Site) -> bool:
 
 
 def _by_key(name: str, rows: Rows) -> dict[Key, tuple[scoring.Row, ...]]:
-    """`rows` by key, each in the order of the patients."""
-    found: dict[Key, list[scoring.Row]] = defaultdict(list)
+    """`rows` by key, each sorted by patient."""
+    by_key: dict[Key, list[scoring.Row]] = defaultdict(list)
     for row in rows:
-        found[Key(row.structure, row.metric, row.variant)].append(row)
-    for key, several in found.items():
-        several.sort(key=lambda row: row.patient)
-        for row, following in itertools.pairwise(several):
+        by_key[Key(row.structure, row.metric, row.variant)].append(row)
+    for key, rows_of_key in by_key.items():
+        rows_of_key.sort(key=lambda row: row.patient)
+        for row, following in itertools.pairwise(rows_of_key):
             if row.patient == following.patient:
                 raise errors.RecordError(
                     f"{name}: patient {row.patient} has {key.metric} of "
-                    f"{key.structure or 'the whole patient'} twice; hand in each "
-                    "seed's rows on their own"
+                    f"{key.structure or 'the whole patient'} twice; give "
+                    "each seed's rows separately"
                 )
-    return {key: tuple(several) for key, several in found.items()}
+    return {key: tuple(rows_of_key) for key, rows_of_key in by_key.items()}
 
 
 def _measure(by_seed: Iterable[Mapping[str, float]]) -> Measure:
     values: dict[str, list[float]] = defaultdict(list)
     means = []
     for seed in by_seed:
-        known = {who: seed[who] for who in sorted(seed) if not math.isnan(seed[who])}
-        for who, value in known.items():
-            values[who].append(value)
+        known = {name: seed[name] for name in sorted(seed)}
+        known = {name: v for name, v in known.items() if not math.isnan(v)}
+        for name, value in known.items():
+            values[name].append(value)
         if known:
             means.append(float(np.mean(list(known.values()))))
-    by_patient = {who: float(np.mean(values[who])) for who in sorted(values)}
+    by_patient = {name: float(np.mean(values[name])) for name in sorted(values)}
     return Measure(by_patient, tuple(means))
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """All that tables are made of."""
+    """The rows of all methods, from which the tables are made."""
 
     site: sites.Site
-    cohort: str  # whose patients, in words, for captions
+    cohort: str  # describes the patients, for captions
     dose_table: tuple[tuple[str, str], ...]  # its rows: structure and metric
     models: dict[str, Method]  # by role, in the order of core/roles
     yardsticks: tuple[Method, ...]
@@ -183,19 +185,19 @@ class Study:
         cohort: str,
         dose_table: Mapping[str, Sequence[str]] | None = None,
     ) -> "Study":
-        """Gather rows by role (a list of seeds each) and by yardstick.
+        """Collect rows by role (a list of seeds each) and by yardstick.
 
         Args:
-            results: evaluation rows by role, each seed's on their own.
+            results: the evaluation rows of each seed, by role.
             yardsticks: evaluation rows by the yardstick's name.
-            site: where structures, their order and their TG-263 names come from.
-            cohort: whose patients these are, in words, for captions.
-            dose_table: metrics by structure that make the rows of the dose table, in
-                this order (core/reported_metrics); None: the site's own.
+            site: defines the structures, their order and their TG-263 names.
+            cohort: describes the patients, for captions.
+            dose_table: the rows of the dose table as metrics by structure, in this
+                order (core/reported_metrics); None: the site's.
 
         Raises:
-            ConfigError: a role that does not exist.
-            RecordError: a patient twice in one seed.
+            ConfigError: an unknown role.
+            RecordError: a patient is in one seed's rows twice.
         """
         for name in results:
             if name not in roles.ROLES:
@@ -230,16 +232,16 @@ class Study:
     def yardsticks_with(self, keys: Iterable[Key]) -> list[Method]:
         """The yardsticks that have some of `keys`."""
         wanted = set(keys)
-        return [one for one in self.yardsticks if wanted & one.keys]
+        return [method for method in self.yardsticks if wanted & method.keys]
 
     def keys(self, methods: Iterable[Method]) -> list[Key]:
-        """What has a value in some of `methods`, in the order of the paper's rows."""
-        order = {name: at for at, name in enumerate(("", *self.site.contoured))}
+        """The keys with a value in some of `methods`, in the paper's order."""
+        order = {name: i for i, name in enumerate(("", *self.site.contoured))}
         for name in self.site.names:
             order.setdefault(name, len(order))
-        found = {key for method in methods for key in method.keys}
+        known = {key for method in methods for key in method.keys}
         return sorted(
-            found,
+            known,
             key=lambda key: (
                 order.get(key.structure, len(order)),
                 key.structure,
@@ -250,7 +252,7 @@ class Study:
 
 
 def label(role: str) -> str:
-    """A role as tables call it."""
+    """The role's name in tables."""
     return roles.ROLES[role].paper_name or f"{role} (not in the paper)"
 
 
@@ -260,10 +262,10 @@ def shown_metric(metric: str) -> str:
 
 
 def _metric_order(metric: str) -> tuple[int, float, str]:
-    """Doses to volumes, doses to percentages, volumes, mean dose; then the name."""
-    found = re.fullmatch(r"([DV])_([\d.]+)(\w*)", shown_metric(metric))
-    if not found:
+    """Sort key: doses to cc, doses to percentages, volumes; then other metrics."""
+    match = re.fullmatch(r"([DV])_([\d.]+)(\w*)", shown_metric(metric))
+    if not match:
         return (3, 0.0, metric)
-    kind, number, unit = found.groups()
+    kind, number, unit = match.groups()
     rank = 2 if kind == "V" else int(unit != "cc")
     return (rank, float(number), metric)

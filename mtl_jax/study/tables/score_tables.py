@@ -1,4 +1,4 @@
-"""The error of the dose in the whole patient, of roles and yardsticks, in Gy.
+"""The table of dose errors in the whole patient, of roles and yardsticks, in Gy.
 
 For OpenKBP these are the challenge's official scores; another site has no DVH score.
 Published scores stand under the role `informed` alone: like it, those networks are
@@ -24,20 +24,21 @@ INPUTS = {
 }
 
 OFFICIAL = (
-    "As the OpenKBP challenge scores (Babier et al. 2021); lower is better. Dose "
-    "score: mean over the n patients of the absolute error summed over all voxels, per "
-    "voxel of the possible-dose mask. DVH score: mean absolute difference over all "
-    "cells (patient, structure, metric) pooled; its ± is of the patients' mean cells."
+    "The scores of the OpenKBP challenge (Babier et al. 2021); lower is better. Dose "
+    "score: the absolute error summed over all voxels, divided by the number of voxels "
+    "in the possible-dose mask; mean over the n patients. DVH score: mean absolute "
+    "difference over all cells (patient, structure, metric); its ± is over the "
+    "patients' means."
 )
 PLAIN = (
-    "Dose error: mean over the n patients of the absolute error summed over all "
-    "voxels, per voxel of the possible-dose mask, or of the grid where no mask is "
-    "known; lower is better."
+    "Dose error: the absolute error summed over all voxels, divided by the number of "
+    "voxels in the possible-dose mask (in the grid for patients without a mask); mean "
+    "over the n patients; lower is better."
 )
 
 
 def table(study: measures.Study, *, name: str, title: str) -> render.Table:
-    """A row for each role that predicts a dose, each yardstick, and the published."""
+    """The table of roles that predict a dose, yardsticks and published networks."""
     models = [method for method in study.doing("dose") if DOSE in method.keys]
     yardsticks = study.yardsticks_with([DOSE])
     known = {key for method in (*models, *yardsticks) for key in method.keys}
@@ -73,7 +74,7 @@ def _columns(
     site: sites.Site, variants: Sequence[str], more: Sequence[measures.Key]
 ) -> list[render.Column]:
     official = openkbp.applies(site)
-    columns = [render.Column(name) for name in ("method", "it is given", "n")]
+    columns = [render.Column(name) for name in ("method", "input", "n")]
     for variant in variants:
         group = variant.replace("_", " ") or "as configured"
         names = ("dose score", "DVH score") if official else ("dose error",)
@@ -127,16 +128,16 @@ def _caption(
     variants: Sequence[str],
     more: Sequence[measures.Key],
 ) -> list[str]:
-    what = OFFICIAL if openkbp.applies(study.site) else PLAIN
-    sentences = [f"{study.cohort}.", what, *cells.spreads(methods)]
+    definition = OFFICIAL if openkbp.applies(study.site) else PLAIN
+    sentences = [f"{study.cohort}.", definition, *cells.spreads(methods)]
     if len(variants) > 1:
         sentences.append(
-            "With the possible-dose mask, dose predicted outside it is removed before "
-            "scoring; without, it is kept, and punished."
+            "With the possible-dose mask, predicted dose outside it is removed before "
+            "scoring; without the mask, it is kept and counts as error."
         )
     if more:
         names = ", ".join(key.metric for key in more)
-        sentences.append(f"{names}: see docs/reference/metrics.md.")
+        sentences.append(f"docs/reference/metrics.md defines {names}.")
     beside = _published_beside(study)
     if beside:
         sources = "; ".join(f"{score.name}: {score.source}" for score in beside)
@@ -147,7 +148,7 @@ def _caption(
         )
     if openkbp.applies(study.site):
         sentences.append(
-            "A network that sees the CT alone knows neither the prescription nor which "
-            "targets there are: its scores do not compare with published ones."
+            "A network that sees only the CT knows neither the prescription nor the "
+            "targets, so its scores are not comparable with published ones."
         )
     return sentences

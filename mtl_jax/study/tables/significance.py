@@ -1,7 +1,8 @@
-"""Tests of one method against another, a row for each quantity.
+"""Significance tests of one method against another, and their tables.
 
-Direction is always said: the paper's daggers also mark rows in which its method is
-worse, which a single one-sided test in its favour cannot do.
+Input: the measures of two methods. Output: a Family of comparisons, and a table with a
+row for each. Both directions are tested: the paper's daggers also mark rows in which
+its method is worse, which a one-sided test in its favour cannot show.
 """
 
 import dataclasses
@@ -23,14 +24,14 @@ class Family:
 
     method: measures.Method
     against: measures.Method
-    comparisons: int  # that a p-value is corrected for
-    found: dict[measures.Key, paired_tests.Comparison]
+    comparisons: int  # number of comparisons that p-values are corrected for
+    results: dict[measures.Key, paired_tests.Comparison]
 
     def mark(self, key: measures.Key) -> str:
-        """† where the method is significantly better, ‡ where it is worse."""
-        if key not in self.found:
+        """† if the method is significantly better, ‡ if it is significantly worse."""
+        if key not in self.results:
             return ""
-        return MARKS.get(self.found[key].verdict(self.comparisons), "")
+        return MARKS.get(self.results[key].verdict(self.comparisons), "")
 
 
 def family(
@@ -43,10 +44,10 @@ def family(
 ) -> Family:
     """Compare the errors of two methods for each of `keys`.
 
-    `comparisons` None corrects for as many as there are keys. Every key resamples with
-    the same `seed`, so that a row does not depend on which other rows a table has.
+    `comparisons` is the number that p-values are corrected for; None: the number of
+    keys. Each key resamples with the same `seed`, so a row does not depend on others.
     """
-    found = {
+    results = {
         key: paired_tests.compare(
             method.measure(key).by_patient,
             against.measure(key).by_patient,
@@ -54,7 +55,7 @@ def family(
         )
         for key in keys
     }
-    return Family(method, against, comparisons or len(keys), found)
+    return Family(method, against, comparisons or len(keys), results)
 
 
 COLUMNS = (
@@ -79,23 +80,23 @@ COLUMNS = (
 )
 
 
-def definitions(one: Family, *, of: str) -> list[str]:
-    """Sentences that a reader of `table` needs; `of` says what is compared."""
+def definitions(tested: Family, *, of: str) -> list[str]:
+    """Sentences that define the columns of `table`; `of` is the compared quantity."""
     sentences = [
-        "Paired over the n patients that both have; left out: those that only one "
-        f"has. Difference: {of} of what it is tested against minus the method's, so "
-        "positive is in favour of the method.",
-        "p: one-sided paired t-test for the hypothesis that the method is better, and "
-        "for the hypothesis that it is worse; corrected: times the "
-        f"{one.comparisons} comparisons (Bonferroni), at most 1, each direction on its "
-        "own.",
-        f"Result: by the corrected p, below {paired_tests.ALPHA}. Interval: percentile "
-        f"bootstrap over the patients, {paired_tests.RESAMPLES} resamples; with few "
-        "patients it is too narrow. Wilcoxon: signed-rank test, one-sided, not "
-        "corrected.",
+        "Tests are paired over the n patients that both methods have; left out: "
+        f"patients that only one has. Difference: {of} of the column 'against' minus "
+        "that of the method, so positive values favour the method.",
+        "p: one-sided paired t-tests, one for the hypothesis that the method is better "
+        "and one that it is worse. Corrected p: p times the "
+        f"{tested.comparisons} comparisons (Bonferroni), at most 1, separately for "
+        "each direction.",
+        f"Result: significant if the corrected p is below {paired_tests.ALPHA}. "
+        f"Interval: percentile bootstrap over the patients, {paired_tests.RESAMPLES} "
+        "resamples; with few patients it is too narrow. Wilcoxon: one-sided "
+        "signed-rank test, not corrected.",
     ]
-    if len(one.method.seeds) > 1 or len(one.against.seeds) > 1:
-        sentences.append("A patient's error is averaged over the seeds first.")
+    if len(tested.method.seeds) > 1 or len(tested.against.seeds) > 1:
+        sentences.append("First, each patient's error is averaged over the seeds.")
     return sentences
 
 
@@ -106,14 +107,14 @@ def table(
     labels: Mapping[measures.Key, tuple[str, str]],
     caption: Sequence[str],
 ) -> render.Table:
-    """A row for each comparison of `families`; `labels` name its ROI and metric."""
+    """The table of all comparisons; `labels` has the ROI and metric of each key."""
     rows, rules = [], []
-    for one in families:
+    for tested in families:
         if rows:
             rules.append(len(rows))
-        for key, result in one.found.items():
-            unit = one.method.unit(key) or one.against.unit(key)
-            rows.append(_row(labels[key], unit, one, result))
+        for key, result in tested.results.items():
+            unit = tested.method.unit(key) or tested.against.unit(key)
+            rows.append(_row(labels[key], unit, tested, result))
     return render.Table(
         name=name,
         title=title,
@@ -125,10 +126,10 @@ def table(
 
 
 def _row(
-    label: tuple[str, str], unit: str, one: Family, result: paired_tests.Comparison
+    label: tuple[str, str], unit: str, tested: Family, result: paired_tests.Comparison
 ) -> tuple[render.Cell, ...]:
-    verdict = result.verdict(one.comparisons)
-    shown = f"{verdict}: {result.note}" if result.note else verdict
+    verdict = result.verdict(tested.comparisons)
+    text = f"{verdict}: {result.note}" if result.note else verdict
 
     def p(value: float) -> render.Cell:
         return render.Cell(value, form=".3g", note="" if value >= 0 else "no test")
@@ -138,16 +139,16 @@ def _row(
         return render.Cell(value, note="none" if missing else "")
 
     corrected = (
-        paired_tests.bonferroni(value, one.comparisons)
+        paired_tests.bonferroni(value, tested.comparisons)
         for value in (result.p_better, result.p_worse)
     )
     return (
-        render.Cell(one.method.label),
-        render.Cell(one.against.label),
+        render.Cell(tested.method.label),
+        render.Cell(tested.against.label),
         render.Cell(label[0]),
         render.Cell(label[1]),
         render.Cell(unit),
-        render.Cell(shown, mark=MARKS.get(verdict, "")),
+        render.Cell(text, mark=MARKS.get(verdict, "")),
         render.Cell(result.n, form="d"),
         render.Cell(result.left_out, form="d"),
         number(result.mean_difference),
@@ -155,7 +156,7 @@ def _row(
         p(result.p_better),
         p(result.p_worse),
         *(p(value) for value in corrected),
-        render.Cell(one.comparisons, form="d"),
+        render.Cell(tested.comparisons, form="d"),
         p(result.wilcoxon_better),
         p(result.wilcoxon_worse),
     )

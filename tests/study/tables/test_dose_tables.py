@@ -54,7 +54,7 @@ def test_relative_differences_in_both_definitions():
     }
     table = evaluation_rows.build(results)["table3"]
     assert [row[0].value for row in table.rows[-3:]] == [
-        "(Baseline - it) / Baseline",
+        "(Baseline - role) / Baseline",
         "(Seq-Automated - Multi) / Baseline",
         "(Seq-Automated - Multi) / Seq-Automated",
     ]
@@ -243,7 +243,7 @@ def test_several_seeds_give_the_mean_and_spread_over_seeds():
     assert (first.value, first.spread) == (5.0, 2.5)  # of 2.5, 5 and 7.5
     average = evaluation_rows.column(table, "model: Multi-Automated")[8]
     assert (average.value, average.spread) == (7.5, 3.75)
-    assert any("Several seeds (Multi-Automated 3)" in s for s in table.caption)
+    assert any("With several seeds (Multi-Automated 3)" in s for s in table.caption)
 
 
 def test_the_order_of_patients_and_rows_does_not_matter(rng):
@@ -350,7 +350,7 @@ def test_a_users_rows_make_the_table():
 def test_what_cannot_be_tables():
     with pytest.raises(errors.ConfigError, match="did you mean 'multi'"):
         evaluation_rows.build({"mutli": [[]]})
-    with pytest.raises(errors.RecordError, match="twice; hand in each seed"):
+    with pytest.raises(errors.RecordError, match="twice; give each seed"):
         evaluation_rows.build(
             {"multi": [evaluation_rows.dose_rows(1) + evaluation_rows.dose_rows(1)]}
         )
