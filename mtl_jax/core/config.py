@@ -244,7 +244,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"train.batch_size {config.train.batch_size} cannot be split into "
             f"train.accumulate = {config.train.accumulate} equal parts"
         )
-    contoured = "contours" in role.tasks or role.beside_ct in ("reference", "predicted")
+    contoured = "contours" in role.tasks or role.input.by_structure
     if config.evaluate.mirror and contoured:
         site.mirrored(tuple(config.data.structures))
     fold, folds = config.data.left_out_fold

@@ -7,7 +7,7 @@ onto the CT's grid. Training, evaluation and prediction all go through here.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ class Preprocess:
 
     site: sites.Site
     structures: tuple[str, ...]  # channels of the contours, in this order
-    beside_ct: roles.Contours
+    beside_ct: str  # a key of roles.INPUTS and of CHANNELS
     ct_values: CtValues
     ct_window: tuple[float, float]
     ct_mean: float
@@ -60,25 +60,8 @@ class Preprocess:
 
     @functools.cached_property
     def beside(self) -> np.ndarray:
-        """[65536, C - 1] float32: the channels beside the CT of every pattern of bits.
-
-        "painted": the site's organs at risk, then the highest prescription of the
-        targets there, as a part of `prescription_gy`.
-        """
-        if self.beside_ct == "none":
-            return np.empty((1 << MASK_BITS, 0), np.float32)
-        if self.beside_ct != "painted":
-            return self.unpacked.astype(np.float32)
-        patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)
-        organs, painted = [], np.zeros(len(patterns), np.float32)
-        for bit, structure in enumerate(self.site.structures):
-            inside = patterns >> bit & 1
-            if structure.target_gy is None:
-                organs.append(inside)
-            else:
-                part = np.float32(structure.target_gy / self.prescription_gy)
-                np.maximum(painted, part * inside.astype(np.float32), out=painted)
-        return np.stack([*organs, painted], axis=-1).astype(np.float32)
+        """[65536, C - 1] float32: the channels beside the CT, by pattern of bits."""
+        return CHANNELS[self.beside_ct].values(self)
 
     @property
     def channels(self) -> int:
@@ -97,13 +80,7 @@ class Preprocess:
     @functools.cached_property
     def mirrored_channels(self) -> np.ndarray:
         """[C] the image's channel that each one becomes when left and right swap."""
-        beside = np.arange(self.channels - 1)
-        if self.beside_ct == "painted":
-            organs = tuple(s.name for s in self.site.structures if s.target_gy is None)
-            beside[: len(organs)] = self.site.mirrored(organs)
-        elif self.beside_ct != "none":
-            beside = self.mirrored_structures
-        return np.concatenate([[0], 1 + beside])
+        return np.concatenate([[0], 1 + CHANNELS[self.beside_ct].mirrored(self)])
 
     def empty(self, rows: int) -> records.Batch:
         """A batch for `write` to fill; its values are whatever was in the memory."""
@@ -131,13 +108,12 @@ class Preprocess:
         window(example["ct"], self.site, self.ct_values, self.ct_window, out=ct)
         ct -= np.float32(self.ct_mean)
         ct /= np.float32(self.ct_std)
-        if self.beside_ct == "predicted":
-            # Never the reference's contours in their place.
-            if "predicted" not in example:
+        if key := roles.INPUTS[self.beside_ct].masks:
+            # Never the reference's contours in place of predicted ones.
+            masks = example.get(key)
+            if masks is None:
                 raise errors.RecordError("no contours were drawn for this slice")
-            image[..., 1:] = self.beside[example["predicted"]]
-        elif self.beside_ct != "none":
-            image[..., 1:] = self.beside[example["masks"]]
+            image[..., 1:] = self.beside[masks]
         prescription = np.float32(self.prescription_gy)
         np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
         batch["present"][row] = np.asarray(example["present"])[self.structure_indices]
@@ -197,6 +173,65 @@ class Preprocess:
                 channels[..., channel], seen, grid, 1, 0.0
             )
         return restored.reshape(*grid.shape, *predicted.shape[3:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+    """How one of `roles.INPUTS` becomes the channels beside the CT."""
+
+    # [65536, C - 1] float32: their values for every pattern of mask bits.
+    values: Callable[[Preprocess], np.ndarray]
+    # [C - 1]: the channel that each becomes when left and right swap.
+    mirrored: Callable[[Preprocess], np.ndarray]
+
+
+def _no_values(_: Preprocess) -> np.ndarray:
+    return np.empty((1 << MASK_BITS, 0), np.float32)
+
+
+def _none_mirrored(_: Preprocess) -> np.ndarray:
+    return np.arange(0)
+
+
+def _structures(preprocess: Preprocess) -> np.ndarray:
+    """A channel for each configured structure."""
+    return preprocess.unpacked.astype(np.float32)
+
+
+def _structures_mirrored(preprocess: Preprocess) -> np.ndarray:
+    return preprocess.mirrored_structures
+
+
+def _painted(preprocess: Preprocess) -> np.ndarray:
+    """The site's organs at risk, then the targets filled with their prescription.
+
+    The highest prescription counts where targets overlap, divided by `prescription_gy`.
+    """
+    patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)
+    organs, painted = [], np.zeros(len(patterns), np.float32)
+    for bit, structure in enumerate(preprocess.site.structures):
+        inside = patterns >> bit & 1
+        if structure.target_gy is None:
+            organs.append(inside)
+        else:
+            part = np.float32(structure.target_gy / preprocess.prescription_gy)
+            np.maximum(painted, part * inside.astype(np.float32), out=painted)
+    return np.stack([*organs, painted], axis=-1).astype(np.float32)
+
+
+def _painted_mirrored(preprocess: Preprocess) -> np.ndarray:
+    site = preprocess.site
+    organs = tuple(s.name for s in site.structures if s.target_gy is None)
+    return np.array([*site.mirrored(organs), len(organs)], np.intp)
+
+
+# By the name of the input in core/roles.
+CHANNELS = {
+    "none": Channels(_no_values, _none_mirrored),
+    "reference": Channels(_structures, _structures_mirrored),
+    "predicted": Channels(_structures, _structures_mirrored),
+    "painted": Channels(_painted, _painted_mirrored),
+}
 
 
 def window(

@@ -121,7 +121,7 @@ def usage(
     flags: argparse.Namespace, role: roles.Role, patients: list[inputs.Input]
 ) -> str:
     """What of the flags does not fit the role or the patients; '' if all does."""
-    needs = role.beside_ct in cases.DRAWN_BY_HAND
+    needs = role.input.needs_rtstruct
     if needs and flags.rtstruct is None:
         return (
             f"the role {role.name} takes in contours: give --rtstruct=FILE, or "

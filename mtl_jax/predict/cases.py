@@ -20,8 +20,6 @@ from mtl_jax.sources.openkbp import patient_csv, storage
 
 AUTO: Literal["auto"] = "auto"  # what lies in the patient's own folder
 Place = Path | Literal["auto"] | None
-# Roles that take these in need them drawn by somebody.
-DRAWN_BY_HAND = ("reference", "painted")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +53,7 @@ def read(
             case = _openkbp(one, about, contours)
         else:
             case = _dicom(one, about, how, contours)
-    if about.role.beside_ct in DRAWN_BY_HAND:
+    if about.role.input.needs_rtstruct:
         _check_contours(case.patient, about)
     return case
 
@@ -95,7 +93,7 @@ def _dicom(
 ) -> Case:
     structures: dict[str, np.ndarray] = {}
     offset = np.float32(about.site.ct_offset_hu)
-    if about.role.beside_ct in DRAWN_BY_HAND:
+    if about.role.input.needs_rtstruct:
         found = reader.read(
             one.folder,
             patient_id=one.patient_id,
@@ -140,7 +138,7 @@ def _openkbp(
             "contours of an OpenKBP patient are in its own folder: give --rtstruct=auto"
         )
     names = [*_ABOUT_CT, patient_csv.MASK]
-    if about.role.beside_ct in DRAWN_BY_HAND:
+    if about.role.input.needs_rtstruct:
         names += patient_csv.SITE.names
     found = patient_csv.parse(_raw(one.folder, one.patient_id, names), _ABOUT_CT)
     patient = _as_site_stores(found, about)
@@ -192,7 +190,7 @@ def _as_site_stores(
 def _check_contours(patient: records.Patient, about: trained_model.Description) -> None:
     """SourceError unless there is something for the network to be told."""
     site, given = about.site, patient.structures
-    if about.role.beside_ct == "painted":
+    if about.role.input.shows_targets:
         known = [one.name for one in site.structures if one.target_gy is not None]
     else:
         known = list(about.config.data.structures)

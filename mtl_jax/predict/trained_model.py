@@ -141,7 +141,7 @@ def _described(
                 "of another version"
             )
     drawing = None
-    if roles.get(config.role).beside_ct == "predicted":
+    if roles.get(config.role).input.contoured_by:
         if "drawing" not in run:
             raise errors.CheckpointError(
                 f"checkpoint {folder.name} lacks the network whose contours the role "

@@ -82,7 +82,7 @@ def _finished(
     own.update({"evaluate": {"metrics": ""}})  # nothing is reported here
     run = wiring.Run(configs.check(own), data, folder)
     fingerprint = workdir.read_json(folder / "provenance.json")["data_fingerprint"]
-    if "contours" not in run.role.tasks or run.role.beside_ct != "none":
+    if not run.role.contours_ct_alone:
         what = f"is of role {run.role.name}"
     elif fingerprint != data.fingerprint:
         what = f"was trained on other data (fingerprint {fingerprint[:12]})"

@@ -91,7 +91,7 @@ class Run:
                 f"the data set has no {name} split, only "
                 f"{', '.join(self.data.splits)}; build it from a source that has one"
             )
-        if self.role.beside_ct == "predicted":
+        if self.role.input.contoured_by:
             return predicted_contours.attach(
                 self.data.splits[name], self.contours[name]
             )

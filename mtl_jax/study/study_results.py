@@ -96,7 +96,8 @@ class Gathered:
         doing = [name for name in self.rows if task in roles.get(name).tasks]
         if not doing:
             return {}
-        scores = self.scores("multi" if "multi" in doing else doing[0])
+        proposed = roles.playing("proposed", task)
+        scores = self.scores(proposed if proposed in doing else doing[0])
         if task == "dose":
             return {
                 who: math.nan if one.dose_error_gy is None else one.dose_error_gy

@@ -180,7 +180,7 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
     made = []
     for metric in grid.metrics:
         found = {m: grid.found[structure, metric, m] for m in grid.methods}
-        best, multi = _best(grid, metric, found), grid.study.models.get("multi")
+        best, multi = _best(grid, metric, found), grid.study.proposed
         for method, measure in found.items():
             mark = ""
             if method is multi:
