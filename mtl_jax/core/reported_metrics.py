@@ -5,6 +5,7 @@ template. Comes out: a Template, checked; or the TOML text that shows it.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,22 +35,21 @@ class Template:
     dose_table: dict[str, tuple[str, ...]]  # rows of the dose table; each is in `dvh`
 
 
-_ABOUT: dict[str, metric_names.About] = {
+_SCOPES: dict[str, metric_names.Scope] = {
     "patient": "patient", "dvh": "dvh", "contours": "contours", "dose_table": "dvh"
 }  # fmt: skip
 
+# {} stands for the names of the part's metrics.
 _COMMENTS = {
-    "patient": "Of the dose in the whole patient; dose_mae_20gy does as well.",
-    "dvh": """\
-Of the dose inside a structure: openkbp: or exact: (the dialect), and then D_mean,
-D_max, D_min, D_95 (the dose that the hottest 95 % of the volume get at least),
-D_0.1cc (that of the hottest 0.1 cubic centimetres) or V_20Gy (percent of the volume
-with at least 20 Gy). OpenKBP's DVH score is made of those with openkbp: that the site
-has.""",
-    "contours": """\
-Of a structure's contours, where a network predicts them: dice, hd100 and hd95 (mm),
-hd100_volumes (mm, as SimpleITK has it), hd100_slices (pixels), surface_dice_2mm.""",
-    "dose_table": "Rows of the dose table, in this order; each has to stand in [dvh].",
+    "patient": "Metrics of the dose in the whole patient: {}. Numbers in names may be "
+    "changed: dose_mae_20gy.",
+    "dvh": "Metrics of the dose inside a structure: the dialect, openkbp: or exact:, "
+    "then one of {}. D_95 is the minimum dose to the hottest 95 % of the volume, "
+    "D_0.1cc that to the hottest 0.1 cubic centimetres, V_20Gy the percentage of the "
+    "volume that gets at least 20 Gy. OpenKBP's DVH score always uses the site's own "
+    "openkbp: metrics.",
+    "contours": "Metrics of a structure's predicted contours: {}.",
+    "dose_table": "Rows of the dose table, in this order. Each must also be in [dvh].",
 }
 
 
@@ -86,7 +86,15 @@ def render(template: Template, site: sites.Site) -> str:
 
 
 def _comment(part: str) -> list[str]:
-    return [f"# {line}" for line in _COMMENTS[part].split("\n")]
+    text = _COMMENTS[part].format(metric_names.listing(_SCOPES[part]))
+    return textwrap.wrap(
+        text, 88, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
+
+
+def without_comments(rendered: str) -> str:
+    """A rendered template as it counts when two are compared."""
+    return "\n".join(x for x in rendered.splitlines() if not x.startswith("#"))
 
 
 def read(path: Path, site: sites.Site) -> Template:
@@ -97,7 +105,7 @@ def read(path: Path, site: sites.Site) -> Template:
             metric; it names the file and the nearest name.
     """
     try:
-        content = documents.read(path, documents.TOML_OR_YAML, ", ".join(_ABOUT))
+        content = documents.read(path, documents.TOML_OR_YAML, ", ".join(_SCOPES))
         return _replaced(default(site), content, site)
     except errors.ConfigError as error:
         raise errors.ConfigError(f"metrics file {path}: {error}") from None
@@ -107,10 +115,10 @@ def _replaced(
     template: Template, content: Mapping[str, Any], site: sites.Site
 ) -> Template:
     for part, value in content.items():
-        if part not in _ABOUT:
-            hint = errors.nearest(part, _ABOUT)
+        if part not in _SCOPES:
+            hint = errors.nearest(part, _SCOPES)
             raise errors.ConfigError(
-                f"unknown part {part!r}{hint}; there are {', '.join(_ABOUT)}"
+                f"unknown part {part!r}{hint}; there are {', '.join(_SCOPES)}"
             )
         if part == "patient":
             template = dataclasses.replace(template, patient=_names(value, part))
@@ -153,7 +161,7 @@ def _names(value: Any, part: str, structure: str = "") -> tuple[str, ...]:
         raise errors.ConfigError(f"{where} should be a list of names of metrics")
     for name in value:
         try:
-            metric_names.parse(name, _ABOUT[part])
+            metric_names.parse(name, _SCOPES[part])
         except errors.ConfigError as error:
             raise errors.ConfigError(f"{where}: {error}") from None
         if value.count(name) > 1:

@@ -15,12 +15,11 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from mtl_jax.core import files, records, reported_metrics, sites
+from mtl_jax.core import files, metric_names, records, reported_metrics, sites
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.metrics import contour_metrics, dose_metrics, openkbp
 
 WITH_MASK, WITHOUT_MASK = "with_possible_dose_mask", "without_possible_dose_mask"
-CONTOUR_UNITS = ("1", "mm", "px")
 LARGEST, ALL_PIECES = "largest_component", "all_components"
 
 
@@ -41,7 +40,8 @@ class Row:
     @property
     def value(self) -> float:
         """What is summarised: a contour metric itself, of a dose metric the error."""
-        return self.prediction if self.unit in CONTOUR_UNITS else self.error
+        of_contours = metric_names.is_of_contours(self.structure, self.metric)
+        return self.prediction if of_contours else self.error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,17 @@
-"""What is reported of a predicted dose: errors over the patient, and DVH metrics.
+"""Metrics of a predicted dose: errors in the whole patient, and DVH metrics.
 
-Goes in: both doses on the CT's own grid, and the patient, whose structures serve for
-both. Comes out: the values that a template asks for, in its order.
+Input: the reference and the predicted dose [Z, Y, X] in Gy on the CT's own grid, and
+the patient, whose structures are used for both doses. Output: the values that a
+template lists, in its order. A metric of the whole patient is a row of
+`core/metric_names.FORMS` and a rule in `RULES` under the same key; DVH metrics have
+theirs in `metrics/dvh`.
 """
 
+import dataclasses
+import functools
 import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -34,13 +41,8 @@ def score(
     """
     for what, dose_gy in (("reference", reference_gy), ("predicted", predicted_gy)):
         _check(what, dose_gy, patient)
-    values = []
-    if template.patient:
-        absolute = openkbp.absolute_error(reference_gy, predicted_gy)
-        values += [
-            _of_patient(name, absolute, reference_gy, patient, site)
-            for name in template.patient
-        ]
+    doses = Doses(reference_gy, predicted_gy, patient, site)
+    values = [_of_patient(name, doses) for name in template.patient]
     for structure, names in template.dvh.items():
         values += _of_structure(structure, names, reference_gy, predicted_gy, patient)
     return values
@@ -91,36 +93,71 @@ def _check(what: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
         )
 
 
-def _of_patient(
-    name: str,
-    absolute: np.ndarray,
-    reference_gy: np.ndarray,
-    patient: records.Patient,
-    site: sites.Site,
-) -> reported_metrics.Value:
-    """A mean of the absolute error; the reference's value, 0, is that of no error."""
-    metric = metric_names.parse(name, "patient")
-    note = ""
-    if metric.kind == "dose_error":
-        error = float(absolute.sum())
-        count, none = absolute.size, "the possible-dose mask is empty"
-        if patient.possible_dose_mask is None:
-            note = "possible-dose mask not known: per voxel of the grid"
-        else:
-            count = np.count_nonzero(patient.possible_dose_mask)
-    else:
-        if metric.kind == "dose_mae_body":
-            region, none = body(patient.ct - site.ct_offset_hu), "no body in the CT"
-        else:
-            region = reference_gy >= metric.amount
-            none = f"no reference dose of {metric.amount:g} Gy"
-        inside = absolute[region]
-        error, count = float(inside.sum()), inside.size
+@dataclasses.dataclass(frozen=True)
+class Doses:
+    """The doses of a patient on the CT's own grid, [Z, Y, X] in Gy."""
+
+    reference_gy: np.ndarray
+    predicted_gy: np.ndarray
+    patient: records.Patient
+    site: sites.Site
+
+    @functools.cached_property
+    def absolute_gy(self) -> np.ndarray:
+        """The absolute error of each voxel, float64, computed once."""
+        return openkbp.absolute_error(self.reference_gy, self.predicted_gy)
+
+
+class Result(NamedTuple):
+    """The value of a metric, and a note; a value of NaN needs one."""
+
+    value: float
+    note: str = ""
+
+
+def _mean_inside(doses: Doses, region: np.ndarray, if_none: str) -> Result:
+    """The mean absolute error in `region`, or NaN and `if_none` if it is empty."""
+    inside = doses.absolute_gy[region]
+    if not inside.size:
+        return Result(math.nan, if_none)
+    return Result(float(inside.sum()) / inside.size)
+
+
+def _dose_error(doses: Doses, _: float) -> Result:
+    total, mask = float(doses.absolute_gy.sum()), doses.patient.possible_dose_mask
+    if mask is None:
+        note = "possible-dose mask not known: per voxel of the grid"
+        return Result(total / doses.absolute_gy.size, note)
+    count = np.count_nonzero(mask)
     if not count:
-        nan = math.nan
-        return reported_metrics.Value("", name, metric.unit, nan, nan, nan, none)
-    mean = error / count
-    return reported_metrics.Value("", name, metric.unit, 0.0, mean, mean, note)
+        return Result(math.nan, "the possible-dose mask is empty")
+    return Result(total / count)
+
+
+def _in_body(doses: Doses, _: float) -> Result:
+    region = body(doses.patient.ct - doses.site.ct_offset_hu)
+    return _mean_inside(doses, region, "no body in the CT")
+
+
+def _in_isodose(doses: Doses, gy: float) -> Result:
+    region = doses.reference_gy >= gy
+    return _mean_inside(doses, region, f"no reference dose of {gy:g} Gy")
+
+
+# By kind: the doses and the number in the metric's name give its value.
+RULES: Mapping[str, Callable[[Doses, float], Result]] = {
+    "dose_error": _dose_error,
+    "dose_mae_body": _in_body,
+    "dose_mae_isodose": _in_isodose,
+}
+
+
+def _of_patient(name: str, doses: Doses) -> reported_metrics.Value:
+    """A metric of the whole patient: it is an error, so the reference has 0."""
+    metric = metric_names.parse(name, "patient")
+    value, note = RULES[metric.kind](doses, metric.amount)
+    perfect = math.nan if math.isnan(value) else 0.0
+    return reported_metrics.Value("", name, metric.unit, perfect, value, value, note)
 
 
 def _of_structure(

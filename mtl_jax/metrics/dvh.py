@@ -14,7 +14,7 @@ The dialects differ in what lies between the voxels' doses, d_1 <= ... <= d_n:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,13 +60,18 @@ def metrics(
     if not values_gy.size:
         return [math.nan] * len(parsed)
     ordered = _sorted(values_gy)
-    return [_value(one, ordered, voxel_mm3) for one in parsed]
+    return [
+        RULES[one.kind](Histogram(ordered, voxel_mm3, one.dialect), one.amount)
+        for one in parsed
+    ]
 
 
 def lacks_volume(name: str, voxels: int, voxel_mm3: float) -> bool:
     """Whether the metric asks for more volume than `voxels` have."""
     one = metric_names.parse(name, "dvh")
-    return one.kind == "D_cc" and _share(one, voxels, voxel_mm3) > 1
+    if one.kind != "D_cc":
+        return False
+    return _share(one.amount, voxels, voxel_mm3, one.dialect) > 1
 
 
 def curve(
@@ -93,25 +98,43 @@ def _sorted(values_gy: np.ndarray) -> np.ndarray:
     return ordered
 
 
-def _value(one: metric_names.Metric, ordered: np.ndarray, voxel_mm3: float) -> float:
-    match one.kind:
-        case "D_mean":
-            return float(ordered.mean(dtype=np.float64))
-        case "D_max":
-            return float(ordered[-1])
-        case "D_min":
-            return float(ordered[0])
-        case "D_percent":
-            return _dose(ordered, one.amount / 100, one.dialect)
-        case "D_cc":
-            share = _share(one, ordered.size, voxel_mm3)
-            return _dose(ordered, min(share, 1.0), one.dialect)
-        case "V_Gy" if one.dialect == "openkbp":
-            below = int(np.searchsorted(ordered, one.amount, side="left"))
-            return 100 * (ordered.size - below) / ordered.size
-        case "V_Gy":
-            return float(_volume_percent(ordered, np.array([one.amount]))[0])
-    raise AssertionError(f"no rule for {one.kind}")
+class Histogram(NamedTuple):
+    """The doses in a structure, as the rules read them."""
+
+    ordered: np.ndarray  # [V] Gy, ascending, at least one
+    voxel_mm3: float
+    dialect: str
+
+    def dose_gy(self, share: float) -> float:
+        """The least dose to the hottest `share` of the volume."""
+        size = self.ordered.size
+        if self.dialect == "openkbp":
+            return _at(self.ordered, (size - 1) * (1 - share))
+        return _at(self.ordered, size * (1 - share) - 0.5)
+
+
+def _dose_at_volume(doses: Histogram, cc: float) -> float:
+    share = _share(cc, doses.ordered.size, doses.voxel_mm3, doses.dialect)
+    return doses.dose_gy(min(share, 1.0))
+
+
+def _volume_at_dose(doses: Histogram, gy: float) -> float:
+    ordered = doses.ordered
+    if doses.dialect == "openkbp":
+        below = int(np.searchsorted(ordered, gy, side="left"))
+        return 100 * (ordered.size - below) / ordered.size
+    return float(_volume_percent(ordered, np.array([gy]))[0])
+
+
+# By kind: the doses and the number in the metric's name give its value.
+RULES: Mapping[str, Callable[[Histogram, float], float]] = {
+    "D_mean": lambda doses, _: float(doses.ordered.mean(dtype=np.float64)),
+    "D_max": lambda doses, _: float(doses.ordered[-1]),
+    "D_min": lambda doses, _: float(doses.ordered[0]),
+    "D_percent": lambda doses, percent: doses.dose_gy(percent / 100),
+    "D_cc": _dose_at_volume,
+    "V_Gy": _volume_at_dose,
+}
 
 
 def _at(ordered: np.ndarray, position: float) -> float:
@@ -124,23 +147,16 @@ def _at(ordered: np.ndarray, position: float) -> float:
     return low + (float(ordered[below + 1]) - low) * (position - below)
 
 
-def _dose(ordered: np.ndarray, share: float, dialect: str) -> float:
-    """The least dose to the hottest `share` of the volume."""
+def _share(cc: float, voxels: int, voxel_mm3: float, dialect: str) -> float:
+    """`cc` as a share of `voxels`; more than 1 where their volume is smaller."""
+    wanted = cc * 1000 / voxel_mm3
     if dialect == "openkbp":
-        return _at(ordered, (ordered.size - 1) * (1 - share))
-    return _at(ordered, ordered.size * (1 - share) - 0.5)
-
-
-def _share(one: metric_names.Metric, voxels: int, voxel_mm3: float) -> float:
-    """The volume asked for, of `voxels`; more than 1 where they are less than it."""
-    asked = one.amount * 1000 / voxel_mm3
-    if one.dialect == "openkbp":
-        asked = max(1.0, round(asked))  # half to even, as the challenge's np.round
-    return asked / voxels
+        wanted = max(1.0, round(wanted))  # half to even, as the challenge's np.round
+    return wanted / voxels
 
 
 def _volume_percent(ordered: np.ndarray, doses_gy: np.ndarray) -> np.ndarray:
-    """Volume that gets at least each of `doses_gy` [D], the inverse of `_dose`."""
+    """Volume that gets at least each of `doses_gy` [D], the inverse of `dose_gy`."""
     size = ordered.size
     # Voxels below the dose; the next one has at least the dose.
     below = np.searchsorted(ordered, doses_gy, side="left")

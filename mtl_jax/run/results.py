@@ -91,6 +91,10 @@ def is_current(run: wiring.Run, name: str) -> bool:
     if not all(each.exists() for each in needed):
         return False
     found, basis = workdir.read_json(path), _basis(run, name)
+    for settings in (found.get("settings", {}), basis["settings"]):
+        # The comments list all metrics there are, not those that were computed.
+        text = settings.get("metrics", "")
+        settings["metrics"] = reported_metrics.without_comments(text)
     return {key: found.get(key) for key in basis} == basis
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 
@@ -133,6 +134,11 @@ def write_rows(gathered: Gathered, path: Path) -> None:
     scoring.write_runs_csv(runs, path, ("role", "seed"))
 
 
+def _comparable(basis: dict[str, Any]) -> dict[str, Any]:
+    metrics = reported_metrics.without_comments(basis.get("metrics", ""))
+    return basis | {"metrics": metrics}
+
+
 def yardsticks_of(
     data: prepared.Prepared,
     name: str,
@@ -156,7 +162,9 @@ def yardsticks_of(
     kept = folder / "basis.json"
     found = workdir.read_json(kept) if kept.exists() else {}
     paths = {each: folder / f"{each}.csv" for each in found.get("names", ())}
-    if found.get("basis") == basis and all(path.exists() for path in paths.values()):
+    if _comparable(found.get("basis", {})) == _comparable(basis) and all(
+        path.exists() for path in paths.values()
+    ):
         return {each: scoring.read_csv(path) for each, path in paths.items()}
     kept.unlink(missing_ok=True)  # a stop on the way leaves none of it
     rows = results.score_yardsticks(
