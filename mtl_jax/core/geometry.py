@@ -129,3 +129,14 @@ def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) ->
         origin_mm=(x, y, z),
         direction=grid.direction,
     )
+
+
+def bounding_box(*masks: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box [Z, Y, X] around all masks; an empty one where all are empty."""
+    box = [slice(None)] * 3
+    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
+        # What is cut away along one axis need not be looked at for the next.
+        filled = [m[tuple(box)].any(axis=others) for m in masks]
+        hits = np.flatnonzero(np.logical_or.reduce(filled))
+        box[axis] = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)
+    return box[0], box[1], box[2]

@@ -14,13 +14,16 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
-from mtl_jax.core import errors, metric_names, records, reported_metrics, sites
-from mtl_jax.metrics import dvh, openkbp, surface
-
-# Air in and around a patient lies below, lung mostly too; fat and tissue above.
-BODY_HU = -400.0
+from mtl_jax.core import (
+    body_region,
+    errors,
+    metric_names,
+    records,
+    reported_metrics,
+    sites,
+)
+from mtl_jax.metrics import dvh, openkbp
 
 
 def score(
@@ -46,36 +49,6 @@ def score(
     for structure, names in template.dvh.items():
         values += _of_structure(structure, names, reference_gy, predicted_gy, patient)
     return values
-
-
-def body(ct_hu: np.ndarray) -> np.ndarray:
-    """Where the patient is in a CT [Z, Y, X] in Hounsfield units, bool.
-
-    The largest part above -400 HU that hangs together by voxels' faces in 3D, and the
-    holes in its slices (airways, bowel gas); False everywhere where nothing is above.
-    """
-    found = np.zeros(ct_hu.shape, bool)
-    above = ct_hu > BODY_HU
-    box = surface.bounding_box(above)
-    parts, _ = ndimage.label(above[box])
-    sizes = np.bincount(parts.ravel())
-    if sizes.size > 1:
-        found[box] = parts == 1 + sizes[1:].argmax()
-        box = surface.bounding_box(found)
-        found[box] = _filled(found[box])
-    return found
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """With what does not reach the edge in its slice, [Z, Y, X]."""
-    in_plane = np.zeros((3, 3, 3), bool)
-    in_plane[1] = ndimage.generate_binary_structure(2, 1)
-    rest, count = ndimage.label(~mask, in_plane)
-    filled = np.ones(count + 1, bool)
-    for edge in (rest[:, 0], rest[:, -1], rest[:, :, 0], rest[:, :, -1]):
-        filled[edge.ravel()] = False
-    filled[0] = True  # the mask itself
-    return filled[rest]
 
 
 def _check(what: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
@@ -135,7 +108,8 @@ def _dose_error(doses: Doses, _: float) -> Result:
 
 
 def _in_body(doses: Doses, _: float) -> Result:
-    region = body(doses.patient.ct - doses.site.ct_offset_hu)
+    hu = doses.patient.ct - doses.site.ct_offset_hu
+    region = body_region.largest(hu, body_region.METRICS_HU)
     return _mean_inside(doses, region, "no body in the CT")
 
 

@@ -68,7 +68,7 @@ def compare(
     """
     _check(predicted, reference)
     penalty = math.dist((0, 0, 0), np.multiply(predicted.shape, spacing_mm))
-    box = bounding_box(predicted, reference)
+    box = geometry.bounding_box(predicted, reference)
     a, b = predicted[box], reference[box]
     borders = border(a), border(b)
     if a.any() and b.any():
@@ -91,7 +91,7 @@ def compare_volumes(
     the largest distance is that of a border inside the other mask, such as a hole's.
     """
     _check(predicted, reference)
-    box = bounding_box(predicted, reference)
+    box = geometry.bounding_box(predicted, reference)
     a, b = predicted[box], reference[box]
     if not (a.any() and b.any()):
         return compare(predicted, reference, spacing_mm).hd100
@@ -107,7 +107,7 @@ def compare_slices(predicted: np.ndarray, reference: np.ndarray) -> SliceAgreeme
     """Hausdorff distances slice by slice; borders are those in the plane."""
     _check(predicted, reference)
     penalty = math.dist((0, 0), predicted.shape[1:])
-    box = bounding_box(predicted, reference)
+    box = geometry.bounding_box(predicted, reference)
     a, b = border(predicted[box], axes=(1, 2)), border(reference[box], axes=(1, 2))
     in_a, in_b = a.any(axis=(1, 2)), b.any(axis=(1, 2))
     both, one_only = in_a & in_b, int(np.count_nonzero(in_a ^ in_b))
@@ -140,17 +140,6 @@ def border(mask: np.ndarray, axes: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
         along[:-1] &= here[1:]
         along[:1] = along[-1:] = False
     return mask & ~inner
-
-
-def bounding_box(*masks: np.ndarray) -> tuple[slice, slice, slice]:
-    """The smallest box [Z, Y, X] around all masks; an empty one where all are empty."""
-    box = [slice(None)] * 3
-    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
-        # What is cut away along one axis need not be looked at for the next.
-        filled = [m[tuple(box)].any(axis=others) for m in masks]
-        hits = np.flatnonzero(np.logical_or.reduce(filled))
-        box[axis] = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)
-    return box[0], box[1], box[2]
 
 
 def _check(predicted: np.ndarray, reference: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import files, records, sites
+from mtl_jax.core import body_region, files, records, sites
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import multitask, operation_count
 from mtl_jax.report import render
@@ -163,7 +163,7 @@ def _data(run: wiring.Run, about: Mapping[str, Any] | None) -> Iterator[str]:
     yield (
         f"\nCT values in HU, of {values['slices']} slices of {values['patients']} "
         "patients: of each percentile the lowest, median and highest over patients. "
-        "The body is what is above -500 HU.\n"
+        f"The body is what is above {body_region.DATA_HU:g} HU.\n"
     )
     yield _percentiles(values)
 

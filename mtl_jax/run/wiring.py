@@ -299,7 +299,12 @@ class Run:
             validation=lambda: self.evaluation_batches("validation"),
             checkpoints=checkpoints,
             run=self.in_checkpoint if distributed.is_first() else {},
-            picture=functools.partial(writers.picture, colours=colours, slices=4),
+            picture=functools.partial(
+                writers.picture,
+                colours=colours,
+                slices=4,
+                threshold=self.config.evaluate.contour_threshold,
+            ),
             stop=stop,
         )
 
