@@ -102,6 +102,16 @@ def to_mask(
 
     Raises:
         GeometryError: a contour is not in an axial plane, or far from the image.
+
+    A square with a smaller one inside it is a ring, 4 x 4 voxels less 2 x 2:
+
+    >>> grid = geometry.Grid((1, 6, 6), spacing_mm=(3.0, 1.0, 1.0))
+    >>> def square(low, high):
+    ...     corners = [(low, low), (high, low), (high, high), (low, high)]
+    ...     return Contour(np.array([(x, y, 0.0) for x, y in corners]))
+    >>> mask, notes = to_mask([square(0.5, 4.5), square(1.5, 3.5)], grid)
+    >>> mask[0].sum(axis=1).tolist(), notes
+    ([0, 4, 2, 2, 4, 0], ())
     """
     slices: dict[int, list[_Outline]] = {}
     for contour in contours:
@@ -136,6 +146,15 @@ def from_mask(mask: np.ndarray, grid: geometry.Grid) -> tuple[Contour, ...]:
 
     Traced half way between the centres inside and outside, across the image's border
     too. The area inside is a little smaller than that of the voxels: corners are cut.
+
+    >>> grid = geometry.Grid((1, 5, 5), spacing_mm=(3.0, 2.0, 2.0))
+    >>> mask = np.zeros(grid.shape, bool)
+    >>> mask[0, 1:3, 1:4] = True
+    >>> (contour,) = from_mask(mask, grid)
+    >>> contour.points_mm.max(axis=0).tolist()  # x, y, z: half a voxel further
+    [7.0, 5.0, 0.0]
+    >>> bool((to_mask([contour], grid)[0] == mask).all())
+    True
     """
     contours = []
     for z in np.flatnonzero(mask.any((1, 2))):

@@ -94,7 +94,12 @@ class Metric:
 
 @functools.cache
 def parse(name: str, scope: Scope) -> Metric:
-    """What `name` means; a ConfigError says what such names look like."""
+    """The metric called `name`; a ConfigError says what such names look like.
+
+    >>> metric = parse("exact:V_20Gy", "dvh")
+    >>> metric.kind, metric.amount, metric.unit, metric.dialect
+    ('V_Gy', 20.0, '%', 'exact')
+    """
     dialect, _, bare = name.rpartition(":")
     if (dialect in DIALECTS) if scope == "dvh" else not dialect:
         for kind, form in FORMS.items():

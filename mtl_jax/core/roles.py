@@ -108,7 +108,12 @@ ROLES = {
 
 
 def get(name: str) -> Role:
-    """The role called `name`; a ConfigError names the nearest one."""
+    """The role called `name`; a ConfigError names the nearest one.
+
+    >>> role = get("seq_auto")
+    >>> role.tasks, role.input.in_tables, role.input.contoured_by
+    (('dose',), 'CT, predicted contours', 'contour')
+    """
     if name not in ROLES:
         raise errors.ConfigError(
             f"unknown role {name!r}{errors.nearest(name, ROLES)}; "

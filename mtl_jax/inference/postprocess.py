@@ -12,6 +12,13 @@ def masks(prediction: volumes.Prediction, *, threshold: float) -> dict[str, np.n
     """Masks [Z, Y, X] bool by structure: where the probability is `threshold` or more.
 
     A role that predicts no contours has none.
+
+    >>> from mtl_jax.core import geometry
+    >>> grid = geometry.Grid((1, 1, 3), (1.0, 1.0, 1.0))
+    >>> contours = np.array([[[[0.2, 0.5, 0.9]]]], np.float16)
+    >>> prediction = volumes.Prediction(grid, None, contours, ("Rectum",))
+    >>> masks(prediction, threshold=0.5)["Rectum"].tolist()
+    [[[False, True, True]]]
     """
     if prediction.contours is None:
         return {}
@@ -27,8 +34,12 @@ def largest_of(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def largest(mask: np.ndarray) -> np.ndarray:
     """The largest piece of `mask` [Z, Y, X] bool that hangs together by voxels' faces.
 
-    Not in the paper. Of several equally large ones it is the first in the array's
+    Not in the paper. If several are equally large, it is the first in the array's
     order; an empty mask stays empty.
+
+    >>> mask = np.array([[[True, False, True, True]]])
+    >>> largest(mask).tolist()
+    [[[False, False, True, True]]]
     """
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes:

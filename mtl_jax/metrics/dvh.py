@@ -30,7 +30,13 @@ class Curve(NamedTuple):
 
 
 def inside(mask: np.ndarray, *doses_gy: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The values of each dose [Z, Y, X] where `mask` is, [V], by one look at it."""
+    """The values [V] of each dose [Z, Y, X] inside `mask`, looked up once.
+
+    >>> dose_gy = np.arange(8.0).reshape(2, 2, 2)
+    >>> (values_gy,) = inside(dose_gy > 5, dose_gy)
+    >>> values_gy.tolist()
+    [6.0, 7.0]
+    """
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     if not slices.size:
         return tuple(dose_gy[mask] for dose_gy in doses_gy)
@@ -40,7 +46,17 @@ def inside(mask: np.ndarray, *doses_gy: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def metric(name: str, values_gy: np.ndarray, voxel_mm3: float) -> float:
-    """The metric called `name` of dose values [V]; see `metrics`."""
+    """The metric called `name` of dose values [V] in Gy; see `metrics`.
+
+    Four voxels of 40 mm3: 0.1 cm3 is 2.5 voxels, which OpenKBP rounds to 2.
+
+    >>> doses_gy = np.array([10.0, 20.0, 30.0, 40.0])
+    >>> names = ("D_75", "D_0.1cc", "V_30Gy")
+    >>> [metric(f"exact:{name}", doses_gy, 40.0) for name in names]
+    [15.0, 20.0, 37.5]
+    >>> [metric(f"openkbp:{name}", doses_gy, 40.0) for name in names]
+    [17.5, 25.0, 50.0]
+    """
     return metrics((name,), values_gy, voxel_mm3)[0]
 
 
@@ -79,7 +95,12 @@ def curve(
 ) -> Curve:
     """The whole histogram of dose values [V], in dialect `exact`, at equal steps.
 
-    `upto_gy` None goes one step beyond the largest dose, where it has come to 0 %.
+    `upto_gy` None goes one step beyond the largest dose, where the volume is 0 %.
+
+    Half of the hotter voxel gets at least 2 Gy:
+
+    >>> curve(np.array([1.0, 2.0]), step_gy=1.0).volumes_percent.tolist()
+    [100.0, 100.0, 25.0, 0.0]
     """
     ordered = _sorted(values_gy)
     end = ordered[-1] if upto_gy is None else upto_gy

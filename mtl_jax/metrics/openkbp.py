@@ -31,7 +31,12 @@ def dose_error(
 ) -> float:
     """Absolute error over all voxels, per voxel of the possible-dose mask, in Gy.
 
-    Dose outside the mask counts: whoever predicts it is punished for it.
+    Doses are [Z, Y, X] in Gy, the mask [Z, Y, X] bool. Dose predicted outside the mask
+    counts too, so it makes the score worse.
+
+    >>> mask = np.array([True, True, False, False])
+    >>> dose_error(np.array([50.0, 60.0, 0, 0]), np.array([51.0, 57.0, 2, 0]), mask)
+    3.0
     """
     total = absolute_error(reference_gy, predicted_gy).sum()
     return float(total / np.count_nonzero(possible_dose_mask))
@@ -89,10 +94,18 @@ def dvh_errors(values: Iterable[Cell], site: sites.Site) -> list[float]:
 
 
 def dose_score(errors_gy: Iterable[float]) -> float:
-    """Mean of the patients' dose errors, in Gy."""
+    """Mean of the patients' dose errors, in Gy.
+
+    >>> dose_score([2.0, 3.0])
+    2.5
+    """
     return float(np.mean(list(errors_gy)))
 
 
 def dvh_score(differences_gy: Iterable[float]) -> float:
-    """Mean absolute difference over all cells (patient, structure, metric), in Gy."""
+    """Mean absolute difference over all cells (patient, structure, metric), in Gy.
+
+    >>> dvh_score([1.0, -2.0, 3.0])
+    2.0
+    """
     return float(np.mean(np.abs(list(differences_gy))))

@@ -44,7 +44,7 @@ class Agreement:
         sides = (self.from_predicted, self.from_reference)
         size = sum(side.size for side in sides)
         near = sum(np.count_nonzero(s <= tolerance + _ROUNDING) for s in sides)
-        return near / size if size else math.nan
+        return float(near / size) if size else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,21 @@ def compare(
 ) -> Agreement:
     """Dice and the distances between the borders of two masks, in one pass.
 
+    Args:
+        predicted: [Z, Y, X] bool.
+        reference: [Z, Y, X] bool, on the same grid.
+        spacing_mm: of that grid (z, y, x).
+
     Raises:
         GeometryError: the masks have different shapes.
+
+    Two rows of three voxels, 1 and 2 slices of 2.5 mm apart:
+
+    >>> predicted, reference = np.zeros((2, 4, 4, 4), bool)
+    >>> predicted[1, 1, :3] = reference[2:4, 1, :3] = True
+    >>> agreement = compare(predicted, reference, (2.5, 1.0, 1.0))
+    >>> agreement.hd100, agreement.surface_dice(2.5)  # 6 of 9 voxels within 2.5 mm
+    (5.0, 0.6666666666666666)
     """
     _check(predicted, reference)
     penalty = math.dist((0, 0, 0), np.multiply(predicted.shape, spacing_mm))
@@ -173,6 +186,13 @@ def _largest_by_slice(mask: np.ndarray, distances: np.ndarray) -> np.ndarray:
 
 
 def dice(predicted: np.ndarray, reference: np.ndarray) -> float:
-    """Volumetric Dice, 2 |A and B| / (|A| + |B|); NaN when both are empty."""
+    """Volumetric Dice, 2 |A and B| / (|A| + |B|); NaN when both are empty.
+
+    Dice, Ecology 26, 297 (1945). Masks are bool, of any shape.
+
+    >>> dice(np.array([True, True, False, False]), np.array([False, True, True, False]))
+    0.5
+    """
     size = np.count_nonzero(predicted) + np.count_nonzero(reference)
-    return 2 * np.count_nonzero(predicted & reference) / size if size else float("nan")
+    shared = np.count_nonzero(predicted & reference)
+    return float(2 * shared / size) if size else math.nan
