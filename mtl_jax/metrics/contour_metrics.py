@@ -8,7 +8,7 @@ values that a template lists, with a note where a value needs one. A metric is a
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def _hd100_volumes(masks: Masks, _: float) -> float:
 
 
 # By kind: the masks and the number in the metric's name give its value.
-RULES: Mapping[str, Callable[[Masks, float], float]] = {
+RULES: dict[str, Callable[[Masks, float], float]] = {
     "dice": lambda masks, _: masks.agreement.dice,
     "hd100": lambda masks, _: masks.agreement.hd100,
     "hd95": lambda masks, _: masks.agreement.hd95,
@@ -79,7 +79,7 @@ def _slices_note(masks: Masks) -> str:
 
 
 # By kind: a remark on the value, if neither mask is empty.
-NOTES: Mapping[str, Callable[[Masks], str]] = {"hd100_slices": _slices_note}
+NOTES: dict[str, Callable[[Masks], str]] = {"hd100_slices": _slices_note}
 
 
 def score(

@@ -10,7 +10,7 @@ theirs in `metrics/dvh`.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +119,7 @@ def _in_isodose(doses: Doses, gy: float) -> Result:
 
 
 # By kind: the doses and the number in the metric's name give its value.
-RULES: Mapping[str, Callable[[Doses, float], Result]] = {
+RULES: dict[str, Callable[[Doses, float], Result]] = {
     "dose_error": _dose_error,
     "dose_mae_body": _in_body,
     "dose_mae_isodose": _in_isodose,

@@ -14,7 +14,7 @@ The dialects differ in what lies between the voxels' doses, d_1 <= ... <= d_n:
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -148,7 +148,7 @@ def _volume_at_dose(doses: Histogram, gy: float) -> float:
 
 
 # By kind: the doses and the number in the metric's name give its value.
-RULES: Mapping[str, Callable[[Histogram, float], float]] = {
+RULES: dict[str, Callable[[Histogram, float], float]] = {
     "D_mean": lambda doses, _: float(doses.ordered.mean(dtype=np.float64)),
     "D_max": lambda doses, _: float(doses.ordered[-1]),
     "D_min": lambda doses, _: float(doses.ordered[0]),
