@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all, and digests of plain values."""
 
 import contextlib
 import hashlib
@@ -11,9 +11,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end; folders are made.
+    """A temporary path to write to, which is renamed to `path` at the end.
 
-    After an error `path` is what it was, and nothing is left beside it.
+    Missing folders are made. After an error `path` is unchanged, and the temporary file
+    is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.tmp")
@@ -25,5 +26,5 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def json_digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of values as JSON has them, names sorted."""
+    """SHA-256 of `values` as JSON with sorted names."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,7 @@ from mtl_jax.core import errors
 
 Spacing = tuple[float, float, float]
 
-# What part of a voxel a centre may lie beyond the last one and still be at its place.
+# A centre so many voxels beyond the outermost one still counts as on it.
 EDGE = 1e-3
 
 # Columns: the patient-space direction (x, y, z) of the array's axes (z, y, x).
@@ -113,13 +113,13 @@ def resample(
     step = np.linalg.inv(grid.affine) @ onto.affine
     scale = np.diag(step[:3, :3])
     parallel = np.allclose(step[:3, :3], np.diag(scale), rtol=0, atol=1e-9)
-    found = ndimage.affine_transform(
+    resampled = ndimage.affine_transform(
         volume.astype(np.float32, copy=False),
         step[:3, :3],
         offset=step[:3, 3],
         output_shape=onto.shape,
         order=order,
-        # What a rounding error puts outside is at the edge: told apart below.
+        # A rounding error must not put edge voxels outside; see below.
         mode="nearest" if parallel else "constant",
         cval=outside,
     ).astype(volume.dtype, copy=False)
@@ -127,8 +127,8 @@ def resample(
         for axis, size in enumerate(grid.shape):
             index = step[axis, 3] + scale[axis] * np.arange(onto.shape[axis])
             beyond = (index < -EDGE) | (index > size - 1 + EDGE)
-            np.moveaxis(found, axis, 0)[beyond] = outside
-    return found
+            np.moveaxis(resampled, axis, 0)[beyond] = outside
+    return resampled
 
 
 def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) -> Grid:
@@ -161,7 +161,7 @@ def bounding_box(*masks: np.ndarray) -> tuple[slice, slice, slice]:
     """
     box = [slice(None)] * 3
     for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
-        # What is cut away along one axis need not be looked at for the next.
+        # Each axis is searched only inside the box found so far.
         filled = [m[tuple(box)].any(axis=others) for m in masks]
         hits = np.flatnonzero(np.logical_or.reduce(filled))
         box[axis] = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)

@@ -1,7 +1,7 @@
-"""Which metrics are reported: a site's own template, or the file that a user edits.
+"""Which metrics are reported: a site's own template, or a file that a user edits.
 
-Goes in: a site (core/sites), and perhaps a TOML or YAML file that replaces parts of its
-template. Comes out: a Template, checked; or the TOML text that shows it.
+Input: a site (core/sites), and optionally a TOML or YAML file that replaces parts of
+its template. Output: a checked Template, or the template as TOML text.
 """
 
 import dataclasses
@@ -29,10 +29,10 @@ class Value(NamedTuple):
 class Template:
     """Names of the metrics that are reported, in the order of the report."""
 
-    patient: tuple[str, ...]  # of the dose in the whole patient
-    dvh: dict[str, tuple[str, ...]]  # of the dose in a structure
-    contours: dict[str, tuple[str, ...]]  # of a structure's contours
-    dose_table: dict[str, tuple[str, ...]]  # rows of the dose table; each is in `dvh`
+    patient: tuple[str, ...]  # for the dose in the whole patient
+    dvh: dict[str, tuple[str, ...]]  # for the dose in a structure, by structure
+    contours: dict[str, tuple[str, ...]]  # for contours, by structure
+    dose_table: dict[str, tuple[str, ...]]  # rows of the dose table, each also in `dvh`
 
 
 _SCOPES: dict[str, metric_names.Scope] = {
@@ -54,7 +54,7 @@ _COMMENTS = {
 
 
 def default(site: sites.Site) -> Template:
-    """What `site` reports unless a file says otherwise."""
+    """The metrics that `site` reports without a file."""
     table: dict[str, tuple[str, ...]] = {}
     for structure, metric in site.dose_table:
         table[structure] = (*table.get(structure, ()), metric)
@@ -67,14 +67,14 @@ def default(site: sites.Site) -> Template:
 
 
 def render(template: Template, site: sites.Site) -> str:
-    """The template as a TOML file to edit, which `read` takes."""
+    """The template as a TOML file to edit, which `read` accepts."""
 
     def quoted(names: tuple[str, ...]) -> str:
         return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
     lines = [
         f"# Metrics that are reported for the site {site.name}.",
-        "# What is left out stays as the site has it; an empty list, [], reports none.",
+        "# Parts left out keep the site's metrics; an empty list, [], reports none.",
         "",
         *_comment("patient"),
         f"patient = {quoted(template.patient)}",
@@ -140,14 +140,14 @@ def _replaced(
         for metric in metrics:
             if metric not in template.dvh[structure]:
                 raise errors.ConfigError(
-                    f"[dose_table] {structure} has {metric!r}, [dvh] {structure} has "
-                    "not: add it there, or take it out of the table"
+                    f"[dose_table] {structure} has {metric!r}, but [dvh] {structure} "
+                    "does not: add it there, or remove it from the table"
                 )
     return template
 
 
 def _still_reported(template: Template) -> dict[str, tuple[str, ...]]:
-    """The site's table without what the file has taken out of [dvh]."""
+    """The site's table without the metrics that the file removed from [dvh]."""
     rows = {
         structure: tuple(m for m in metrics if m in template.dvh[structure])
         for structure, metrics in template.dose_table.items()
@@ -156,14 +156,14 @@ def _still_reported(template: Template) -> dict[str, tuple[str, ...]]:
 
 
 def _names(value: Any, part: str, structure: str = "") -> tuple[str, ...]:
-    where = f"[{part}] {structure}" if structure else part
+    key = f"[{part}] {structure}" if structure else part
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise errors.ConfigError(f"{where} should be a list of names of metrics")
+        raise errors.ConfigError(f"{key} should be a list of names of metrics")
     for name in value:
         try:
             metric_names.parse(name, _SCOPES[part])
         except errors.ConfigError as error:
-            raise errors.ConfigError(f"{where}: {error}") from None
+            raise errors.ConfigError(f"{key}: {error}") from None
         if value.count(name) > 1:
-            raise errors.ConfigError(f"{where} has {name!r} more than once")
+            raise errors.ConfigError(f"{key} has {name!r} more than once")
     return tuple(value)

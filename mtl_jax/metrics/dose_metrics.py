@@ -35,15 +35,15 @@ def score(
 ) -> list[reported_metrics.Value]:
     """The template's metrics of a predicted dose [Z, Y, X].
 
-    Errors are |prediction - reference|, in the metric's unit. A structure that the
-    patient lacks has a NaN, and the note says why.
+    Errors are |prediction - reference|, in the metric's unit. If the patient lacks a
+    structure, the value is NaN and the note says why.
 
     Raises:
         GeometryError: a dose is not on the patient's grid.
         RecordError: a dose has NaN or infinite values.
     """
-    for what, dose_gy in (("reference", reference_gy), ("predicted", predicted_gy)):
-        _check(what, dose_gy, patient)
+    for name, dose_gy in (("reference", reference_gy), ("predicted", predicted_gy)):
+        _check(name, dose_gy, patient)
     doses = Doses(reference_gy, predicted_gy, patient, site)
     values = [_of_patient(name, doses) for name in template.patient]
     for structure, names in template.dvh.items():
@@ -51,17 +51,17 @@ def score(
     return values
 
 
-def _check(what: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
-    who = f"patient {patient.patient_id}: the {what} dose"
+def _check(name: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
+    label = f"patient {patient.patient_id}: the {name} dose"
     if dose_gy.shape != patient.grid.shape:
         raise errors.GeometryError(
-            f"{who} has shape {dose_gy.shape}, the grid {patient.grid.shape}; resample "
-            "it first with geometry.resample(dose, grid, onto=patient.grid)"
+            f"{label} has shape {dose_gy.shape}, the grid {patient.grid.shape}; "
+            "resample it first with geometry.resample(dose, grid, onto=patient.grid)"
         )
     finite = np.isfinite(dose_gy)
     if not finite.all():
         raise errors.RecordError(
-            f"{who} has {np.count_nonzero(~finite)} NaN or infinite values of "
+            f"{label} has {np.count_nonzero(~finite)} NaN or infinite values of "
             f"{dose_gy.size}; a score needs a number in every voxel"
         )
 

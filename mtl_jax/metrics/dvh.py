@@ -1,10 +1,10 @@
 """Dose-volume histograms of the dose values inside a structure, and metrics of them.
 
-Goes in: the dose of a structure's voxels (`inside`), the names of metrics
-(core/metric_names) and the volume of a voxel. Comes out: numbers in Gy, or in percent
-of the structure's volume for V.
+Input: the doses in a structure's voxels (`inside`), names of metrics and the volume of
+a voxel. Output: numbers in Gy, or for V in percent of the structure's volume. A metric
+is a row of `core/metric_names.FORMS` and a rule in `RULES` under the same key.
 
-The dialects differ in what lies between the voxels' doses, d_1 <= ... <= d_n:
+The dialects interpolate differently between the voxels' doses, d_1 <= ... <= d_n:
 - `openkbp`: percentiles as the challenge takes them (Babier et al., Med. Phys. 48,
   5549, 2021), linear between d_1 at 0 % and d_n at 100 %; volumes in whole voxels; V
   counts voxels.
@@ -65,29 +65,29 @@ def metrics(
 ) -> list[float]:
     """The metrics called `names` of dose values [V], by sorting them once.
 
-    A structure smaller than the volume that a metric asks for gives its minimum dose
-    (the challenge's own code fails there); without voxels all are NaN.
+    If a structure is smaller than the volume in a metric's name, the value is its
+    minimum dose (the challenge's own code fails there). Without voxels all are NaN.
 
     Raises:
         ConfigError: a name is not one of a DVH metric.
         RecordError: a value is NaN or infinite.
     """
-    parsed = [metric_names.parse(name, "dvh") for name in names]
+    wanted = [metric_names.parse(name, "dvh") for name in names]
     if not values_gy.size:
-        return [math.nan] * len(parsed)
+        return [math.nan] * len(wanted)
     ordered = _sorted(values_gy)
     return [
-        RULES[one.kind](Histogram(ordered, voxel_mm3, one.dialect), one.amount)
-        for one in parsed
+        RULES[m.kind](Histogram(ordered, voxel_mm3, m.dialect), m.amount)
+        for m in wanted
     ]
 
 
 def lacks_volume(name: str, voxels: int, voxel_mm3: float) -> bool:
-    """Whether the metric asks for more volume than `voxels` have."""
-    one = metric_names.parse(name, "dvh")
-    if one.kind != "D_cc":
+    """Whether the metric's volume is larger than that of `voxels`."""
+    wanted = metric_names.parse(name, "dvh")
+    if wanted.kind != "D_cc":
         return False
-    return _share(one.amount, voxels, voxel_mm3, one.dialect) > 1
+    return _share(wanted.amount, voxels, voxel_mm3, wanted.dialect) > 1
 
 
 def curve(
@@ -109,7 +109,7 @@ def curve(
 
 
 def _sorted(values_gy: np.ndarray) -> np.ndarray:
-    """Ascending; NaN would come last."""
+    """`values_gy` in ascending order; NaN would come last."""
     ordered = np.sort(values_gy)
     if not (math.isfinite(ordered[0]) and math.isfinite(ordered[-1])):
         bad = np.count_nonzero(~np.isfinite(values_gy))
@@ -183,7 +183,7 @@ def _volume_percent(ordered: np.ndarray, doses_gy: np.ndarray) -> np.ndarray:
     below = np.searchsorted(ordered, doses_gy, side="left")
     high = ordered[np.minimum(below, size - 1)].astype(np.float64)
     low = ordered[np.maximum(below - 1, 0)].astype(np.float64)
-    # Of the way from the voxel below to the next one, what lies under the dose.
+    # The fraction of the way from the voxel below to the next one.
     part = np.divide(
         doses_gy - low, high - low, out=np.ones_like(high), where=high > low
     )

@@ -1,7 +1,10 @@
 """The OpenKBP challenge's two scores, as its own evaluation computes them.
 
-Babier et al., Med. Phys. 48, 5549 (2021). The structures are always the reference's,
-for both doses; a patient counts only the structures that were contoured.
+Input: doses in Gy, or errors of reported metrics. Output: scores in Gy; lower is
+better.
+
+Babier et al., Med. Phys. 48, 5549 (2021). Both doses are read inside the reference's
+structures; only structures that were contoured in a patient count.
 """
 
 from collections.abc import Iterable
@@ -49,7 +52,7 @@ def absolute_error(reference_gy: np.ndarray, predicted_gy: np.ndarray) -> np.nda
 
 
 def applies(site: sites.Site) -> bool:
-    """Whether the DVH score is defined: it is of the challenge's own structures."""
+    """Whether the DVH score is defined: only for the challenge's own structures."""
     return site.name == sites.OPENKBP.name
 
 
@@ -70,17 +73,17 @@ def dvh_metrics(
         if not values.size:
             continue
         names = dvh_names(site.structure(name))
-        found = dvh.metrics(names, values, patient.grid.voxel_mm3)
-        for metric, value in zip(names, found, strict=True):
+        results = dvh.metrics(names, values, patient.grid.voxel_mm3)
+        for metric, value in zip(names, results, strict=True):
             metrics[name, metric.removeprefix("openkbp:")] = value
     return metrics
 
 
 def dvh_errors(values: Iterable[Cell], site: sites.Site) -> list[float]:
-    """The errors among reported `values` that the DVH score is made of, in Gy.
+    """The errors among reported `values` that enter the DVH score, in Gy.
 
-    A metric that a user has added to the report does not enter the score; another site
-    has none.
+    Metrics that a user added to the report do not enter the score. Other sites have no
+    such errors.
     """
     if not applies(site):
         return []

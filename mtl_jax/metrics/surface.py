@@ -1,7 +1,7 @@
 """Agreement of two masks: overlap, and distances between their borders.
 
-Goes in: two masks [Z, Y, X] on one grid, and the spacing in the same order. Comes out:
-an Agreement, from which Dice, Hausdorff distances and surface Dice are read.
+Input: two masks [Z, Y, X] bool on one grid, and its spacing (z, y, x). Output: an
+Agreement, with Dice, Hausdorff distances and surface Dice.
 
 A border voxel is a voxel of the mask with one of its six neighbours outside; beyond the
 image's edge is outside. Distances are those of voxel centres, in millimetres.
@@ -15,7 +15,7 @@ from scipy import spatial
 
 from mtl_jax.core import errors, geometry
 
-# A distance that equals a tolerance but for rounding is within it.
+# A distance that exceeds a tolerance by rounding alone is within it.
 _ROUNDING = 1e-9
 
 
@@ -23,15 +23,15 @@ _ROUNDING = 1e-9
 class Agreement:
     """How a predicted mask agrees with a reference.
 
-    Where one of the two is empty, the other's border voxels are at the penalty; where
-    both are, there is nothing to agree on, and everything is NaN.
+    If one mask is empty, the distances of the other's border voxels are the penalty. If
+    both are empty, all values are NaN.
     """
 
     dice: float
-    from_predicted: np.ndarray  # [P] of each border voxel, to the reference's nearest
-    from_reference: np.ndarray  # [R] the other way
-    hd100: float  # the largest of both
-    penalty: float  # diagonal of the image
+    from_predicted: np.ndarray  # [P] mm from each border voxel to the nearest one
+    from_reference: np.ndarray  # [R] mm in the other direction
+    hd100: float  # mm, the largest of both
+    penalty: float  # mm, the diagonal of the image
 
     @property
     def hd95(self) -> float:
@@ -40,7 +40,7 @@ class Agreement:
         return max((float(np.percentile(d, 95)) for d in both), default=math.nan)
 
     def surface_dice(self, tolerance: float) -> float:
-        """Share of both borders' voxels that are within `tolerance` of the other's."""
+        """Share of both borders' voxels within `tolerance` mm of the other border."""
         sides = (self.from_predicted, self.from_reference)
         size = sum(side.size for side in sides)
         near = sum(np.count_nonzero(s <= tolerance + _ROUNDING) for s in sides)
@@ -49,10 +49,10 @@ class Agreement:
 
 @dataclasses.dataclass(frozen=True)
 class SliceAgreement:
-    """Hausdorff distances of 2D slices, in pixels; NaN where no slice counts."""
+    """Hausdorff distances of 2D slices, in pixels; NaN if no slice counts."""
 
-    mean_px: float  # over slices drawn in either; drawn in one only: the penalty
-    both_mean_px: float  # over the slices drawn in both
+    mean_px: float  # over slices with either mask; with one only: the penalty
+    both_mean_px: float  # over slices with both masks
     both: int  # slices
     one_only: int
     penalty_px: float  # diagonal of a slice
@@ -100,8 +100,9 @@ def compare_volumes(
 ) -> float:
     """Hausdorff distance between the masks as sets of voxels, in mm.
 
-    What lies inside the other mask is at 0, as SimpleITK has it. It is `hd100` unless
-    the largest distance is that of a border inside the other mask, such as a hole's.
+    Voxels inside the other mask have distance 0, as in SimpleITK. The result equals
+    `hd100` unless the largest distance is that of a border inside the other mask, such
+    as that of a hole. NaN if both masks are empty.
     """
     _check(predicted, reference)
     box = geometry.bounding_box(predicted, reference)
@@ -117,7 +118,7 @@ def compare_volumes(
 
 
 def compare_slices(predicted: np.ndarray, reference: np.ndarray) -> SliceAgreement:
-    """Hausdorff distances slice by slice; borders are those in the plane."""
+    """Hausdorff distances slice by slice in pixels, between borders in the plane."""
     _check(predicted, reference)
     penalty = math.dist((0, 0), predicted.shape[1:])
     box = geometry.bounding_box(predicted, reference)
@@ -148,9 +149,9 @@ def border(mask: np.ndarray, axes: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
     """Voxels of `mask` with a neighbour along `axes` that is outside."""
     inner = mask.copy()
     for axis in axes:
-        along, here = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
-        along[1:] &= here[:-1]
-        along[:-1] &= here[1:]
+        along, source = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
+        along[1:] &= source[:-1]
+        along[:-1] &= source[1:]
         along[:1] = along[-1:] = False
     return mask & ~inner
 

@@ -1,8 +1,8 @@
-"""One example of a data set -> one row of a batch, and predictions back.
+"""Turns examples of a data set into rows of a batch, and predictions back.
 
-In: a slice as it is stored (core/records.Example), on the CT's own grid. Out: a row of
-a core/records.Batch, on the network's grid; `restore` takes predicted volumes back
-onto the CT's grid. Training, evaluation and prediction all go through here.
+Input: a stored slice (core/records.Example) on the CT's own grid. Output: a row of a
+core/records.Batch on the network's grid. `restore` resamples predicted volumes onto the
+CT's grid. Training, evaluation and prediction all use this module.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from mtl_jax.datasets import prepared
 
 CtValues = Literal["stored", "hu"]
 
-# What a scanner stores where it did not look, and OpenKBP outside the patient.
+# Outside the field of view of a scanner, and in OpenKBP outside the patient.
 AIR_HU = -1024.0
 MASK_BITS = 16
 
@@ -44,7 +44,7 @@ class Preprocess:
                 f"ct_std {self.ct_std} and prescription_gy {self.prescription_gy}: "
                 "both must be greater than 0"
             )
-        self.structure_indices  # noqa: B018 - unknown names are an error at once
+        self.structure_indices  # noqa: B018 - raises for unknown names
 
     @functools.cached_property
     def structure_indices(self) -> np.ndarray:
@@ -83,7 +83,7 @@ class Preprocess:
         return np.concatenate([[0], 1 + CHANNELS[self.beside_ct].mirrored(self)])
 
     def empty(self, rows: int) -> records.Batch:
-        """A batch for `write` to fill; its values are whatever was in the memory."""
+        """An uninitialised batch for `write` to fill."""
         size, names = tuple(self.image_size), len(self.structures)
         return records.Batch(
             image=np.empty((rows, *size, self.channels), np.float32),
@@ -112,7 +112,7 @@ class Preprocess:
             # Never the reference's contours in place of predicted ones.
             masks = example.get(key)
             if masks is None:
-                raise errors.RecordError("no contours were drawn for this slice")
+                raise errors.RecordError("no contours were predicted for this slice")
             image[..., 1:] = self.beside[masks]
         prescription = np.float32(self.prescription_gy)
         np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
@@ -123,7 +123,7 @@ class Preprocess:
         batch["slice"][row] = example["slice"]
 
     def resample(self, example: records.Example) -> records.Example:
-        """`example` on the network's grid: the same one where nothing changes."""
+        """`example` on the network's grid; the same object if nothing changes."""
         if self._keeps(example["ct"].shape, tuple(example["spacing_mm"][1:])):
             return example
         grid = geometry.Grid((1, *example["ct"].shape), tuple(example["spacing_mm"]))
@@ -141,14 +141,14 @@ class Preprocess:
         }
 
     def _keeps(self, size: tuple[int, ...], spacing_mm: Sequence[float]) -> bool:
-        """Whether planes of `size` and `spacing_mm` are already as the network's."""
+        """Whether planes of `size` and `spacing_mm` already fit the network."""
         wanted = self.image_spacing_mm
         return tuple(size) == tuple(self.image_size) and (
             not wanted or (spacing_mm[0] == wanted and spacing_mm[1] == wanted)
         )
 
     def network_grid(self, grid: geometry.Grid) -> geometry.Grid:
-        """The grid on which the network sees a patient whose CT is on `grid`."""
+        """The network's grid for a patient whose CT is on `grid`."""
         return geometry.fit_in_plane(
             grid, self.image_size, self.image_spacing_mm or None
         )
@@ -156,21 +156,24 @@ class Preprocess:
     def restore(self, predicted: np.ndarray, grid: geometry.Grid) -> np.ndarray:
         """`predicted` [Z, H, W, ...] on the CT's own `grid` [Z, Y, X, ...].
 
-        Linear in plane; 0 where the network's image does not reach.
+        Linear in plane; 0 outside the network's image.
+
+        Raises:
+            GeometryError: slices are missing, or there are too many.
         """
-        seen = self.network_grid(grid)
-        if predicted.shape[:3] != seen.shape:
+        source = self.network_grid(grid)
+        if predicted.shape[:3] != source.shape:
             raise errors.GeometryError(
-                f"predictions {predicted.shape} of a patient whose network grid is "
-                f"{seen.shape}; give all slices of the patient, and no others"
+                f"predictions have shape {predicted.shape}, the patient's network grid "
+                f"{source.shape}; give all slices of this patient, and no others"
             )
         if self._keeps(grid.shape[1:], grid.spacing_mm[1:]):
             return predicted
-        channels = predicted.reshape(*seen.shape, -1).astype(np.float32, copy=False)
+        channels = predicted.reshape(*source.shape, -1).astype(np.float32, copy=False)
         restored = np.empty((*grid.shape, channels.shape[-1]), predicted.dtype)
         for channel in range(channels.shape[-1]):
             restored[..., channel] = resample_planes(
-                channels[..., channel], seen, grid, 1, 0.0
+                channels[..., channel], source, grid, 1, 0.0
             )
         return restored.reshape(*grid.shape, *predicted.shape[3:])
 
@@ -256,10 +259,10 @@ def resample_planes(
     order: int,
     outside: float,
 ) -> np.ndarray:
-    """`volume` [Z, ...] on `grid` read at `onto`: the same slices and centre.
+    """`volume` [Z, Y, X] on `grid`, read at the voxels of `onto`.
 
-    Rows, then columns: linear (`order` 1) or nearest (0); `outside` begins a voxel
-    beyond the border.
+    Both grids have the same slices and centre. Interpolation is linear (`order` 1) or
+    nearest (0); a voxel beyond the border the value is `outside`.
     """
     old, new = np.asarray(grid.shape[1:]), np.asarray(onto.shape[1:])
     step = np.asarray(onto.spacing_mm[1:]) / np.asarray(grid.spacing_mm[1:])
@@ -281,10 +284,10 @@ def resample_planes(
     return planes
 
 
-def _linear(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+def _linear(values: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
     """`values` [Y, X] at fractional indices along `axis`, linearly interpolated."""
-    below = np.minimum(places.astype(int), values.shape[axis] - 2)
-    share = (places - below).astype(values.dtype)
+    below = np.minimum(indices.astype(int), values.shape[axis] - 2)
+    share = (indices - below).astype(values.dtype)
     share = share[:, None] if axis == 0 else share
     low, high = values.take(below, axis), values.take(below + 1, axis)
     return low + share * (high - low)

@@ -48,7 +48,7 @@ def predict(network: trained_model.Network, patient: records.Patient) -> Predict
     feed = batches.evaluation(
         source.split(), preprocess=about.preprocess, batch_size=network.batch_size
     )
-    ((_, outputs),) = volumes.seen(feed, network.predict)
+    ((_, outputs),) = volumes.by_patient(feed, network.predict)
     dose_gy, masks = None, {}
     if "dose" in outputs:
         dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, about.preprocess)

@@ -165,4 +165,4 @@ def _draw_missing(
     ):
         if not distributed.is_first():
             continue
-        predicted_contours.save(rules.drawn(prediction), run.site, files[index])
+        predicted_contours.save(rules.masks(prediction), run.site, files[index])

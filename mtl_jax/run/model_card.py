@@ -352,7 +352,7 @@ def table(
         for key, label in summary.SCORES
         if key in found
     ]
-    for metric, label in summary.shown(site).items():
+    for metric, label in summary.displayed(site).items():
         for name, mine in found["metrics"].items():
             first, _, structure = name.partition("/")
             if first == metric:

@@ -151,7 +151,7 @@ def picture(run: wiring.Run, name: str) -> Path:
     ids = [entry.patient_id for entry in run.split(name).patients]
     patient = run.split(name).volume(ids.index(chosen))
     prediction = volumes.read(prediction_path(run.workdir, name, chosen))
-    shown = scoring.Rules.of(run.config).shown(patient, prediction)
+    shown = scoring.Rules.of(run.config).as_configured(patient, prediction)
     path = run.workdir / "evaluation" / f"{name}.png"
     prediction_figure.draw(
         path,

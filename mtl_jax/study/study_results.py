@@ -77,7 +77,7 @@ class Gathered:
         """What a role predicts for a patient, as it was scored."""
         home = self.first[role].workdir
         path = results.prediction_path(home, self.name, patient.patient_id)
-        return self.rules.shown(patient, volumes.read(path))
+        return self.rules.as_configured(patient, volumes.read(path))
 
     def predictions(
         self, patient: records.Patient

@@ -107,7 +107,7 @@ def test_yaml_does_as_well(write):
         ('dvh = ["exact:D_mean"]', r"\[dvh\] should be a table of structures"),
         ("[dhv]", "unknown part 'dhv'; did you mean 'dvh'"),
         ('[dvh]\nLarynx = ["exact:D_5", "exact:D_5"]', "'exact:D_5' more than once"),
-        ('[dose_table]\nLarynx = ["exact:D_5"]', r"\[dvh\] Larynx has not: add it"),
+        ('[dose_table]\nLarynx = ["exact:D_5"]', r"\[dvh\] Larynx does not: add it"),
         ("[dvh", "is not TOML"),
     ],
 )
