@@ -1,4 +1,4 @@
-"""What a treatment site is made of, and how names of structures are compared.
+"""Records of a treatment site and its structures, and how their names are compared.
 
 The sites themselves are in core/sites; core/site_files reads a user's own.
 """
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from mtl_jax.core import errors
 
-# Bits of core/records.Example.masks, less the one of the possible-dose mask.
+# Bits of core/records.Example.masks, without that of the possible-dose mask.
 MOST_STRUCTURES = 15
 
-# What every site reports; core/reported_metrics has the file that replaces it.
+# Reported for every site, unless a file says otherwise (core/reported_metrics).
 CONTOUR_METRICS = ("dice", "hd100", "hd95", "surface_dice_2mm", "hd100_slices")
 DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy")
 
@@ -24,9 +24,9 @@ class Structure:
     name: str
     tg263: str  # name after AAPM TG-263
     colour: tuple[int, int, int]  # RGB, 0 to 255, in pictures and RTSTRUCT
-    aliases: tuple[str, ...] = ()  # other names that mean it, compared as `key` says
+    aliases: tuple[str, ...] = ()  # other names, compared by `key`
     target_gy: float | None = None  # prescription of a target; None: an OAR
-    mirror: str | None = None  # the structure it becomes when left and right swap
+    mirror: str | None = None  # the structure on the other side, if any
     dvh: tuple[str, ...] = ()  # DVH metrics that are reported
     # Plausible volumes, low and high, in cubic centimetres; None: not known.
     volume_cc: tuple[float, float] | None = None
@@ -34,8 +34,8 @@ class Structure:
     @property
     def keys(self) -> frozenset["Key"]:
         """The keys of all its names."""
-        found = (key(name) for name in (self.name, self.tg263, *self.aliases))
-        return frozenset(one for one in found if one)
+        keys = (key(name) for name in (self.name, self.tg263, *self.aliases))
+        return frozenset(k for k in keys if k)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Site:
 
     name: str
     structures: tuple[Structure, ...]  # stored, in this order
-    contoured: tuple[str, ...]  # what the paper's networks contour, in this order
-    prescription_gy: float  # dose / prescription is what networks predict
+    contoured: tuple[str, ...]  # by the paper's networks, in this order
+    prescription_gy: float  # networks predict dose / prescription
     ct_offset_hu: float  # stored CT value = HU + offset
     dose_metrics: tuple[str, ...] = ()  # reported of the dose in the whole patient
     contour_metrics: tuple[str, ...] = ()  # reported of each contoured structure
@@ -57,7 +57,7 @@ class Site:
         return tuple(structure.name for structure in self.structures)
 
     def mirrored(self, names: tuple[str, ...]) -> list[int]:
-        """For each of `names` the position among them of its mirror, or its own.
+        """For each of `names`, the position of its mirror among them, or its own.
 
         Raises:
             ConfigError: a structure's mirror is not among them.
@@ -82,15 +82,15 @@ class Site:
 
 
 class Key(NamedTuple):
-    """What is compared of a name."""
+    """The part of a name that is compared."""
 
     letters: str  # and digits, without case
     side: str  # L, R or nothing
 
 
 _SIDES = {"l": "L", "lt": "L", "left": "L", "r": "R", "rt": "R", "right": "R"}
-# What may stand between words. Any other sign says that it is something else: after
-# TG-263 ~ is a part, a leading _ serves optimisation, ! and ^ are cuts and versions.
+# Separators of words. Names with other characters are other structures: in TG-263, ~
+# marks a part, a leading _ an optimisation structure, ! and ^ cuts and versions.
 _BETWEEN = re.compile(r"[\s_.,()/-]+")
 # A small letter before a capital, and the last of several capitals before a small one.
 _CAMEL = re.compile(
@@ -116,6 +116,6 @@ def key(name: str) -> Key | None:
 
 
 def opposite(tg263: str) -> str | None:
-    """The TG-263 name of the other side; None of what has no side."""
+    """The TG-263 name of the other side; None if the name has no side."""
     swapped = {"_L": "_R", "_R": "_L"}.get(tg263[-2:])
     return swapped and tg263[:-2] + swapped

@@ -1,7 +1,8 @@
-"""Checks a configuration and derives what follows from it.
+"""Checks a configuration, and derives its schedule.
 
-`KEYS` is the contract: every key of a run, what it may hold, and whether a training run
-that was started with one value may go on with another. Values live in `configs/` alone.
+Input: a ConfigDict. Output: the same one, checked and locked, or a ConfigError. `KEYS`
+lists every key, its valid values, and whether a run may continue with another value.
+The values are in `configs/` alone.
 """
 
 import dataclasses
@@ -16,11 +17,11 @@ from mtl_jax.core import errors, records, roles, sites
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What one key may hold."""
+    """The valid values of a key."""
 
-    expected: str  # in words, for the error
+    expected: str  # a description for the error
     accepts: Callable[[Any], bool]
-    shapes_training: bool = True  # False: a run may be continued with another value
+    shapes_training: bool = True  # False: a run may continue with another value
 
 
 def _is_number(value: Any) -> bool:
@@ -66,15 +67,15 @@ def _path(**kwargs) -> Key:
 
 
 def _several(
-    what: str, each: Callable[[Any], bool], *lengths: int, **kwargs: bool
+    expected: str, is_valid: Callable[[Any], bool], *lengths: int, **kwargs: bool
 ) -> Key:
     def accepts(value: Any) -> bool:
         fits = isinstance(value, tuple | list) and (
             not lengths or len(value) in lengths
         )
-        return fits and len(value) > 0 and all(each(item) for item in value)
+        return fits and len(value) > 0 and all(is_valid(item) for item in value)
 
-    return Key(what, accepts, **kwargs)
+    return Key(expected, accepts, **kwargs)
 
 
 def _is_positive_integer(value: Any) -> bool:
@@ -93,7 +94,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "data.phantom_seed": _integer(0),
     "data.workers": _integer(1, shapes_training=False),
-    # What these change is in the data set, whose fingerprint a run is bound to.
+    # These change the data set, and a run is bound to its fingerprint.
     "data.refused_patients": _choice("skip", "error", shapes_training=False),
     "data.roi_mapping": _path(shapes_training=False),
     "data.splits_csv": _path(shapes_training=False),
@@ -194,7 +195,7 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """The configuration whose values `flatten` gave."""
+    """The inverse of `flatten`."""
     config = ml_collections.ConfigDict()
     for dotted, value in flat.items():
         part = config
@@ -211,7 +212,7 @@ def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """Return `config`, locked, if every key is known and every value fits.
 
     Raises:
-        ConfigError: names the key, what it holds, what it may hold.
+        ConfigError: it names the key, its value and the expected values.
     """
     flat = flatten(config)
     for key, value in flat.items():
@@ -227,7 +228,7 @@ def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:
-    """What single keys cannot show."""
+    """Check the values that depend on each other."""
     role = roles.get(config.role)
     site = sites.get(config.site)
     for name in config.data.structures:
@@ -244,7 +245,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"train.batch_size {config.train.batch_size} cannot be split into "
             f"train.accumulate = {config.train.accumulate} equal parts"
         )
-    contoured = "contours" in role.tasks or role.beside_ct in ("reference", "predicted")
+    contoured = "contours" in role.tasks or role.input.by_structure
     if config.evaluate.mirror and contoured:
         site.mirrored(tuple(config.data.structures))
     fold, folds = config.data.left_out_fold
@@ -267,7 +268,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
 def differences(
     config: ml_collections.ConfigDict, earlier: Mapping[str, Any]
 ) -> list[str]:
-    """Keys that shape training and differ from those of an earlier run, in words."""
+    """Descriptions of the keys that shape training and differ from an earlier run."""
     now = flatten(config)
     changed = []
     for key in sorted(set(now) | set(earlier)):
@@ -279,7 +280,7 @@ def differences(
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When things happen, in steps; all of them at least 1."""
+    """Intervals and length of a run in steps, each at least 1."""
 
     steps: int
     epoch_steps: int
@@ -291,7 +292,7 @@ class Schedule:
 
     @classmethod
     def of(cls, config: ml_collections.ConfigDict, epoch_steps: int) -> "Schedule":
-        """The schedule of `config` where an epoch has `epoch_steps` batches."""
+        """The schedule of `config` if an epoch has `epoch_steps` batches."""
         train = config.train
         return cls(
             steps=train.steps or train.epochs * epoch_steps,

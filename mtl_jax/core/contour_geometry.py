@@ -1,9 +1,11 @@
 """Planar contours in patient millimetres to masks on a Grid, and back.
 
-The rule: a voxel belongs to a contour when its centre lies inside, by even and odd
-crossings. A centre on the outline belongs where the contour lies to its posterior or
-left side, so that two contours that share an edge share no voxel. Tracing at one half
-(see `from_mask`) keeps all centres off the outlines: mask to contours to mask is exact.
+Input: Contours in mm and a Grid, or a mask. Output: a mask with notes, or Contours.
+
+A voxel is inside a contour if its centre is inside, by the even-odd rule. A centre on
+the outline is inside if the contour lies to its posterior or left, so two contours that
+share an edge share no voxel. `from_mask` traces half way between voxel centres, so no
+centre is on an outline: mask to contours to mask is exact.
 """
 
 import dataclasses
@@ -16,13 +18,13 @@ from scipy import ndimage
 
 from mtl_jax.core import errors, geometry
 
-# The points of a contour lie within this of one plane.
+# The points of a contour lie within this distance of one plane.
 FLAT_MM = 0.1
-# Further from a slice than this part of the spacing, a contour lies between slices.
+# Beyond this fraction of the spacing, a contour lies between slices.
 ON_SLICE = 0.02
-# Contours further away than so many times the image's size are of another image.
+# Contours farther away than so many image sizes belong to another image.
 FAR = 3.0
-# Vertices drawn on voxel centres stay there: a rounding error is not half a voxel.
+# Decimals of an index: vertices on voxel centres stay there despite rounding.
 _DECIMALS = 6
 
 
@@ -31,8 +33,8 @@ class Contour:
     """A closed polygon in one plane; the last point joins the first."""
 
     points_mm: np.ndarray  # [P, 3] float64: x, y, z
-    # Whether it is combined with others by exclusive or, come what may (PS3.3
-    # C.8.8.6.3: CLOSEDPLANAR_XOR); else it is a part, or, inside another one, a hole.
+    # PS3.3 C.8.8.6.3, CLOSEDPLANAR_XOR: always combined with others by exclusive or.
+    # Otherwise it is a part, or, inside another contour, a hole.
     xor: bool = False
 
 
@@ -47,18 +49,18 @@ class _Outline:
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """What is inside some outlines, in the smallest box around them."""
+    """The area inside some outlines, in the smallest box around them."""
 
     corner: np.ndarray  # [2] row, column of mask[0, 0]
     mask: np.ndarray  # [Y, X] bool
 
     @property
     def end(self) -> np.ndarray:
-        """[2] the row and the column after the last ones."""
+        """[2] the row and the column after the last ones of the mask."""
         return self.corner + self.mask.shape
 
     def within(self, corner: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """The part of the mask that is in a box, which must touch it."""
+        """The part of the mask in a box that overlaps it."""
         low = np.maximum(corner, self.corner) - self.corner
         high = np.minimum(end, self.end) - self.corner
         return self.mask[low[0] : high[0], low[1] : high[1]]
@@ -94,14 +96,24 @@ def fill(
 def to_mask(
     contours: Iterable[Contour], grid: geometry.Grid
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Mask [Z, Y, X] of an ROI's `contours`, and what had to be decided on the way.
+    """Mask [Z, Y, X] bool of an ROI's `contours`, and notes on corrections.
 
-    A contour belongs to the nearest slice, at most half the spacing away. Among plain
-    ones, one inside another is a hole (or an island in it), copies count once, and
-    those that partly overlap are united.
+    A contour belongs to the nearest slice, at most half the spacing away. A contour
+    inside another is a hole (or an island in it), copies count once, and contours that
+    partly overlap are united.
 
     Raises:
         GeometryError: a contour is not in an axial plane, or far from the image.
+
+    A square with a smaller one inside it is a ring, 4 x 4 voxels less 2 x 2:
+
+    >>> grid = geometry.Grid((1, 6, 6), spacing_mm=(3.0, 1.0, 1.0))
+    >>> def square(low, high):
+    ...     corners = [(low, low), (high, low), (high, high), (low, high)]
+    ...     return Contour(np.array([(x, y, 0.0) for x, y in corners]))
+    >>> mask, notes = to_mask([square(0.5, 4.5), square(1.5, 3.5)], grid)
+    >>> mask[0].sum(axis=1).tolist(), notes
+    ([0, 4, 2, 2, 4, 0], ())
     """
     slices: dict[int, list[_Outline]] = {}
     for contour in contours:
@@ -118,24 +130,34 @@ def to_mask(
         copies += len(plane) - len(distinct)
         area, overlaps = _combine(distinct)
         united += overlaps
-        kept = _place(area, mask[z]) if 0 <= z < grid.shape[0] else 0
-        inside += kept
-        lost += np.count_nonzero(area.mask) - kept
-    told = {
+        placed = _place(area, mask[z]) if 0 <= z < grid.shape[0] else 0
+        inside += placed
+        lost += np.count_nonzero(area.mask) - placed
+    notes = {
         f"contours put on the nearest slice from between two: {between}": between,
         f"contours left out for nearer ones on their slice: {crowded}": crowded,
         f"contours left out as copies of others: {copies}": copies,
         f"slices on which contours overlap in part, and were united: {united}": united,
         f"part that lies outside the CT: {lost / max(inside + lost, 1):.1%}": lost,
     }
-    return mask, tuple(what for what, count in told.items() if count)
+    return mask, tuple(note for note, count in notes.items() if count)
 
 
 def from_mask(mask: np.ndarray, grid: geometry.Grid) -> tuple[Contour, ...]:
-    """Contours of `mask` [Z, Y, X] by slice, from the feet; holes are nested ones.
+    """Contours of `mask` [Z, Y, X] bool, slice by slice from the feet.
 
-    Traced half way between the centres inside and outside, across the image's border
-    too. The area inside is a little smaller than that of the voxels: corners are cut.
+    Holes are nested contours. Lines run half way between the centres inside and
+    outside, also at the image's border. Corners are cut, so the area inside is slightly
+    smaller than that of the voxels.
+
+    >>> grid = geometry.Grid((1, 5, 5), spacing_mm=(3.0, 2.0, 2.0))
+    >>> mask = np.zeros(grid.shape, bool)
+    >>> mask[0, 1:3, 1:4] = True
+    >>> (contour,) = from_mask(mask, grid)
+    >>> contour.points_mm.max(axis=0).tolist()  # x, y, z: half a voxel further
+    [7.0, 5.0, 0.0]
+    >>> bool((to_mask([contour], grid)[0] == mask).all())
+    True
     """
     contours = []
     for z in np.flatnonzero(mask.any((1, 2))):
@@ -211,33 +233,33 @@ def _outline(contour: Contour, grid: geometry.Grid) -> _Outline:
 def _distinct(outlines: Sequence[_Outline]) -> list[_Outline]:
     """`outlines` without plain ones that have the same points as another."""
     known: set[bytes] = set()
-    kept = []
+    distinct = []
     for outline in outlines:
         points = np.unique(np.round(outline.points, 3), axis=0).tobytes()
         if outline.xor or points not in known:
-            kept.append(outline)
+            distinct.append(outline)
         if not outline.xor:
             known.add(points)
-    return kept
+    return distinct
 
 
 def _combine(outlines: Sequence[_Outline]) -> tuple[_Part, bool]:
-    """What is inside the outlines of a plane, and whether any were united.
+    """The area inside the outlines of a plane, and whether any were united.
 
-    All of it, whether it is inside the image or not.
+    It includes the area outside the image.
     """
     parts: dict[int, _Part] = {}
     boxes = np.zeros((len(outlines), 2, 2), int)  # of the parts: corner, end
     exclusive, united = [], False
     for number, outline in enumerate(outlines):
         part = _filled(outline.points)
-        if outline.xor or not part.mask.any():  # nothing overlaps with nothing
+        if outline.xor or not part.mask.any():  # an empty part overlaps with none
             exclusive.append(part)
             continue
-        # A part that grows may come to overlap another: ask again until none does.
-        while (found := _overlapping(part, parts, boxes)) is not None:
-            part, united = _joined([part, parts.pop(found)], np.logical_or), True
-            boxes[found] = 0
+        # A united part may overlap further ones: repeat until none does.
+        while (other := _overlapping(part, parts, boxes)) is not None:
+            part, united = _joined([part, parts.pop(other)], np.logical_or), True
+            boxes[other] = 0
         parts[number], boxes[number] = part, (part.corner, part.end)
     return _joined([*exclusive, *parts.values()], np.logical_xor), united
 
@@ -249,13 +271,13 @@ def _filled(points: np.ndarray) -> _Part:
 
 
 def _joined(parts: Sequence[_Part], combine: np.ufunc) -> _Part:
-    """One part of all, each combined with those before."""
+    """All parts as one, combined in their order."""
     corner = np.min([part.corner for part in parts], axis=0)
     mask = np.zeros(np.max([part.end for part in parts], axis=0) - corner, bool)
     for part in parts:
         (y0, x0), (y1, x1) = part.corner - corner, part.end - corner
-        there = mask[y0:y1, x0:x1]
-        combine(there, part.mask, out=there)
+        target = mask[y0:y1, x0:x1]
+        combine(target, part.mask, out=target)
     return _Part(corner, mask)
 
 
@@ -264,7 +286,7 @@ def _overlapping(
 ) -> int | None:
     """The first of `others` that overlaps `part` without one being a hole in the other.
 
-    Two of the same voxels are one area drawn twice, but for less than a voxel.
+    Two parts with the same voxels are one area that was drawn twice.
     """
     corners = np.maximum(boxes[:, 0], part.corner)
     ends = np.minimum(boxes[:, 1], part.end)
@@ -279,7 +301,7 @@ def _overlapping(
 
 
 def _place(part: _Part, onto: np.ndarray) -> int:
-    """Write `part` on the slice `onto`; the number of voxels that are there."""
+    """Write `part` onto the slice `onto`; returns the number of voxels written."""
     low, high = np.maximum(part.corner, 0), np.minimum(part.end, onto.shape)
     if np.any(low >= high):
         return 0

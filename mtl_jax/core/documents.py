@@ -1,7 +1,7 @@
 """Files that a user writes, as plain values: TOML, YAML, JSON.
 
-Goes in: a path. Comes out: what the file holds at the top, by its keys. A key that is
-there twice is an error, since nobody can tell which value was meant.
+Input: a path. Output: the values at the top of the file, by key. A repeated key is an
+error, because it is unclear which value was meant.
 """
 
 import json
@@ -14,12 +14,12 @@ import yaml
 
 from mtl_jax.core import errors
 
-# More than any file of ours; aliases of aliases grow without bounds.
+# More than any real file has; aliases of aliases can grow without bounds.
 MOST_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but for keys that are there twice."""
+    """YAML's safe loader, which also refuses repeated keys."""
 
     def construct_mapping(
         self, node: yaml.MappingNode, deep: bool = False
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
             key = name.value if isinstance(name, yaml.ScalarNode) else None
             if key is not None and (name.tag, key) in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=_twice(key), problem_mark=name.start_mark
+                    problem=_repeated(key), problem_mark=name.start_mark
                 )
             seen.add((name.tag, key))
         return super().construct_mapping(node, deep)
@@ -44,18 +44,18 @@ def _yaml(text: str) -> Any:
         if _size(node, {}) > MOST_VALUES:
             raise ValueError(f"with its aliases (*) it has over {MOST_VALUES} values")
         return loader.construct_document(node)
-    except (AttributeError, IndexError, KeyError, TypeError):  # all that PyYAML says
+    except (AttributeError, IndexError, KeyError, TypeError):  # PyYAML says no more
         raise ValueError("a value is not what its tag (!!) says") from None
     finally:
         loader.dispose()
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values `node` has when each alias is written out; fills `known`."""
+    """The number of values in `node` with each alias written out; fills `known`."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:
-        known[id(node)] = MOST_VALUES + 1  # if it is met again in itself
+        known[id(node)] = MOST_VALUES + 1  # if it contains itself
         parts = node.value
         if isinstance(node, yaml.MappingNode):
             parts = [part for pair in parts for part in pair]
@@ -65,17 +65,17 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
 
 def _json(text: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        content: dict[str, Any] = {}
         for key, value in pairs:
-            if key in found:
-                raise ValueError(_twice(key))
-            found[key] = value
-        return found
+            if key in content:
+                raise ValueError(_repeated(key))
+            content[key] = value
+        return content
 
     return json.loads(text, object_pairs_hook=once)
 
 
-def _twice(key: str) -> str:
+def _repeated(key: str) -> str:
     return f"the key {key!r} is there twice: keep one"
 
 
@@ -90,11 +90,12 @@ YAML_OR_JSON = (".yaml", ".yml", ".json")
 
 
 def read(path: Path, suffixes: tuple[str, ...], holds: str) -> Mapping[Any, Any]:
-    """What the file at `path` holds; nothing of an empty one.
+    """The content of the file at `path`; empty for an empty file.
 
     Raises:
-        ConfigError: it does not end in one of `suffixes`, cannot be read, or is not
-            the mapping that `holds` describes. The caller says which file.
+        ConfigError: the name does not end in one of `suffixes`, or the file cannot be
+            read or is no mapping; `holds` describes the mapping. The caller adds the
+            name of the file to the message.
     """
     if path.suffix.lower() not in suffixes:
         raise errors.ConfigError(f"its name should end in {', '.join(suffixes)}")

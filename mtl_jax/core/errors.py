@@ -1,7 +1,8 @@
-"""Exceptions of this project: each says what was found, what is expected, what to do.
+"""Exceptions of this project, and how their messages are printed.
 
-An entry point prints the message of an `MtlError` and exits with status 1; any other
-exception is a mistake of ours and keeps its traceback.
+A message says what was found, what is expected and what to do. An entry point prints
+the message of an `MtlError` and exits with status 1; any other exception is a bug in
+this package and keeps its traceback.
 """
 
 import difflib
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 
 
 class MtlError(ValueError):
-    """Bad input or data; the message alone tells a user what to do."""
+    """Bad input or data; the message tells the user what to do."""
 
 
 class ConfigError(MtlError):
@@ -46,46 +47,50 @@ class WorkdirError(MtlError):
 
 
 class LockedError(MtlError):
-    """A folder in which another process is at work, or that cannot be written to."""
+    """A folder that another process uses, or that cannot be written to."""
 
 
 class DivergedError(MtlError):
-    """Training whose numbers are no longer finite."""
+    """Training with NaN or infinite values."""
 
 
 class ProcessError(MtlError):
-    """Other processes of the same training that do not come, or are gone."""
+    """Other processes of the same training that did not start, or have ended."""
 
 
 class OutputError(MtlError):
-    """Results that cannot be written: the disk is full, say."""
+    """Results that cannot be written, for example because the disk is full."""
 
 
 def nearest_multiples(value: int, of: int) -> str:
-    """The multiples of `of` next to `value`, above 0, in words: '4 or 8'."""
+    """The multiples of `of` around `value`, above 0, in words.
+
+    >>> nearest_multiples(6, 4)
+    '4 or 8'
+    """
     below = value // of * of
     return " or ".join(str(near) for near in (below, below + of) if near)
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """`text` with what a terminal obeys, or cannot encode, as an escape; but `keep`."""
+    """`text` with control characters as escapes, except those in `keep`."""
     return "".join(
-        sign
-        if sign.isprintable() or sign in keep
-        else sign.encode("unicode_escape").decode()
-        for sign in text
+        character
+        if character.isprintable() or character in keep
+        else character.encode("unicode_escape").decode()
+        for character in text
     )
 
 
 def tell(message: object, status: int) -> int:
-    """Say on standard error what ended a command; returns its exit `status`."""
-    # Names in it are not ours.
-    shown = printable(str(message), keep="\n")
-    print(f"error: {shown}", file=sys.stderr)
+    """Print the error that ended a command to stderr; returns its exit `status`."""
+    # Names of files and patients can contain anything.
+    text = printable(str(message), keep="\n")
+    print(f"error: {text}", file=sys.stderr)
     return status
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' where a known name is near `name`, else nothing."""
+    """'; did you mean X?' if a known name is similar to `name`, else ''."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -12,9 +12,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end; folders are made.
+    """A temporary path to write to, which is renamed to `path` at the end.
 
-    After an error `path` is what it was, and nothing is left beside it.
+    Missing folders are made. After an error `path` is unchanged, and the temporary file
+    is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.tmp")
@@ -66,5 +67,5 @@ def _hidden(folder: Path, suffix: str) -> Path:
 
 
 def json_digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of values as JSON has them, names sorted."""
+    """SHA-256 of `values` as JSON with sorted names."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,7 @@ from mtl_jax.core import errors
 
 Spacing = tuple[float, float, float]
 
-# What part of a voxel a centre may lie beyond the last one and still be at its place.
+# A centre so many voxels beyond the outermost one still counts as on it.
 EDGE = 1e-3
 
 # Columns: the patient-space direction (x, y, z) of the array's axes (z, y, x).
@@ -24,7 +24,18 @@ CANONICAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A regular grid: where voxel centres lie, in millimetres."""
+    """A regular grid: where voxel centres lie, in millimetres.
+
+    Raises GeometryError if a size or a spacing is not positive.
+
+    >>> grid = Grid((2, 3, 4), spacing_mm=(2.5, 1.0, 1.0), origin_mm=(10.0, 0.0, 0.0))
+    >>> grid.voxel_mm3
+    2.5
+    >>> grid.to_mm(np.array([1, 2, 3])).tolist()  # index z, y, x to mm x, y, z
+    [13.0, 2.0, 2.5]
+    >>> grid.to_index(np.array([13.0, 2.0, 2.5])).tolist()
+    [1.0, 2.0, 3.0]
+    """
 
     shape: tuple[int, int, int]  # z, y, x
     spacing_mm: Spacing  # z, y, x
@@ -80,9 +91,18 @@ def resample(
 ) -> np.ndarray:
     """`volume` [Z, Y, X] on `grid`, read at the voxel centres of `onto`.
 
-    `order` 1 is trilinear (CT, dose), 0 nearest (masks); `outside` fills what lies
-    beyond the volume's outer voxel centres (by more than rounding, for grids whose axes
-    are the same).
+    `order` 1 is trilinear (CT, dose), 0 nearest (masks). Voxels beyond the volume's
+    outer voxel centres become `outside` (for parallel axes, beyond by more than
+    rounding).
+
+    Raises:
+        GeometryError: the volume's shape is not the grid's.
+
+    >>> grid = Grid((1, 1, 3), spacing_mm=(1.0, 1.0, 4.0))
+    >>> finer = Grid((1, 1, 6), spacing_mm=(1.0, 1.0, 2.0))
+    >>> dose_gy = np.array([[[10.0, 20.0, 40.0]]])
+    >>> resample(dose_gy, grid, onto=finer)[0, 0].tolist()
+    [10.0, 15.0, 20.0, 30.0, 40.0, 0.0]
     """
     if volume.shape != grid.shape:
         raise errors.GeometryError(
@@ -93,13 +113,13 @@ def resample(
     step = np.linalg.inv(grid.affine) @ onto.affine
     scale = np.diag(step[:3, :3])
     parallel = np.allclose(step[:3, :3], np.diag(scale), rtol=0, atol=1e-9)
-    found = ndimage.affine_transform(
+    resampled = ndimage.affine_transform(
         volume.astype(np.float32, copy=False),
         step[:3, :3],
         offset=step[:3, 3],
         output_shape=onto.shape,
         order=order,
-        # What a rounding error puts outside is at the edge: told apart below.
+        # A rounding error must not put edge voxels outside; see below.
         mode="nearest" if parallel else "constant",
         cval=outside,
     ).astype(volume.dtype, copy=False)
@@ -107,8 +127,8 @@ def resample(
         for axis, size in enumerate(grid.shape):
             index = step[axis, 3] + scale[axis] * np.arange(onto.shape[axis])
             beyond = (index < -EDGE) | (index > size - 1 + EDGE)
-            np.moveaxis(found, axis, 0)[beyond] = outside
-    return found
+            np.moveaxis(resampled, axis, 0)[beyond] = outside
+    return resampled
 
 
 def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) -> Grid:
@@ -129,3 +149,20 @@ def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) ->
         origin_mm=(x, y, z),
         direction=grid.direction,
     )
+
+
+def bounding_box(*masks: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box [Z, Y, X] around all masks; empty if all masks are empty.
+
+    >>> mask = np.zeros((4, 4, 4), bool)
+    >>> mask[1, 2, 0] = mask[2, 2, 3] = True
+    >>> mask[bounding_box(mask)].shape
+    (2, 1, 4)
+    """
+    box = [slice(None)] * 3
+    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
+        # Each axis is searched only inside the box found so far.
+        filled = [m[tuple(box)].any(axis=others) for m in masks]
+        hits = np.flatnonzero(np.logical_or.reduce(filled))
+        box[axis] = slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0)
+    return box[0], box[1], box[2]

@@ -1,7 +1,7 @@
-"""Folders in which one process at a time works.
+"""Locks on folders: only one process at a time works in one.
 
-The lock is the kernel's, on a file in the folder: it ends with the process that holds
-it, however that ends, and on a disk that several machines share it holds for all.
+The kernel locks a file in the folder. The lock ends with the process that holds it, for
+whatever reason that ends; on a shared disk it holds for all machines.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ from mtl_jax.core import errors
 logger = logging.getLogger(__name__)
 
 FILE = ".lock"
-# What a file system answers that has no locks: some mounted buckets, some clusters'.
-_NONE_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+# Errors of file systems without locks: some mounted buckets, some clusters'.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
 def held(folder: Path, advice: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold `folder` against other processes; it is made if it is not there.
+    """Lock `folder` against other processes; a missing folder is made.
 
-    What a killed holder leaves locks nobody out. A folder that was made for this, and
-    that nothing was put into, goes again.
+    A killed process leaves no lock behind. A folder that was made here and is still
+    empty at the end is removed.
 
     Args:
-        folder: where one process at a time works.
+        folder: the folder to lock.
         advice: what a user can do if the folder is in use, or cannot be written to.
         wait: whether to wait for the process that holds it.
 
@@ -47,17 +47,18 @@ def held(folder: Path, advice: str, *, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # still locked: whoever waits looks for a new file
+        path.unlink(missing_ok=True)  # still locked: a waiting process opens a new file
         os.close(descriptor)
         if made:
-            with contextlib.suppress(OSError):  # of a folder that is in use
+            with contextlib.suppress(OSError):  # the folder is in use
                 folder.rmdir()
 
 
 def _acquire(path: Path, advice: str, wait: bool) -> tuple[int, bool]:
-    """The open and locked file at `path`, with this process named in it.
+    """Open and lock the file at `path`, and write this process's name into it.
 
-    And whether its folder was made for it. A holder that ends meanwhile removes both.
+    Returns its descriptor, and whether its folder was made. A process that releases the
+    lock meanwhile removes both, so this is tried until it succeeds.
     """
     made = False
     while True:
@@ -83,9 +84,9 @@ def _lock(descriptor: int, path: Path, advice: str, wait: bool) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _NONE_HERE:
+        if error.errno in _NO_LOCKS:
             logger.warning(
-                "the file system of %s has no locks: see to it that no other process "
+                "the file system of %s has no locks: make sure that no other process "
                 "works there",
                 path.parent,
             )
@@ -102,7 +103,7 @@ def _lock(descriptor: int, path: Path, advice: str, wait: bool) -> None:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one at `path`: its last holder removed it."""
+    """Whether the open file is still the one at `path`, not a removed one."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

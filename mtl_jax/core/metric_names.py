@@ -1,7 +1,11 @@
-"""Names of metrics: what one may be called, what it means, and its unit.
+"""Names of metrics: their spelling, their meaning and their unit.
 
-A DVH metric carries its dialect: `openkbp:D_0.1cc`, `exact:D_95`, `exact:V_20Gy`. What
-the dialects are is in metrics/dvh; docs/reference/metrics.md defines them all.
+Input: a name from a template or a file. Output: a Metric, or a ConfigError. `FORMS` is
+the table of all names; the rule that computes a form stands under the same key in
+`metrics/dose_metrics`, `metrics/dvh` or `metrics/contour_metrics`.
+
+A DVH metric carries its dialect: `openkbp:D_0.1cc`, `exact:D_95`, `exact:V_20Gy`.
+metrics/dvh explains the dialects; docs/reference/metrics.md defines all metrics.
 """
 
 import dataclasses
@@ -11,9 +15,60 @@ from typing import Literal
 
 from mtl_jax.core import errors
 
-About = Literal["patient", "dvh", "contours"]
+# The dose in the whole patient, the dose in a structure, or a structure's contours.
+Scope = Literal["patient", "dvh", "contours"]
 
 DIALECTS = ("openkbp", "exact")
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """One metric, or a family of metrics that differ by a number."""
+
+    scope: Scope
+    pattern: str  # of the name; {} stands for the number
+    unit: str  # of the metric's value: Gy, %, mm, px, 1
+    title: str = ""  # in tables; "": the name itself
+    higher_is_better: bool = False  # then a perfect prediction has 1, else 0
+    most: float = float("inf")  # the largest number that makes sense
+    zero: bool = True  # whether the number may be 0
+    examples: tuple[str, ...] = ()  # numbers, to suggest a name
+
+    @property
+    def names(self) -> list[str]:
+        """Names to choose from, without a dialect; with numbers, the common ones."""
+        return [self.pattern.format(number) for number in self.examples or ("",)]
+
+
+# By kind, in the order in which messages list them.
+FORMS = {
+    "dose_error": Form("patient", "dose_error", "Gy"),
+    "dose_mae_body": Form("patient", "dose_mae_body", "Gy"),
+    "dose_mae_isodose": Form("patient", "dose_mae_{}gy", "Gy", examples=("5",)),
+    "D_mean": Form("dvh", "D_mean", "Gy"),
+    "D_max": Form("dvh", "D_max", "Gy"),
+    "D_min": Form("dvh", "D_min", "Gy"),
+    "D_percent": Form(
+        "dvh", "D_{}", "Gy", most=100, examples=("1", "2", "50", "95", "98", "99")
+    ),
+    "D_cc": Form("dvh", "D_{}cc", "Gy", zero=False, examples=("0.1", "1", "2")),
+    "V_Gy": Form("dvh", "V_{}Gy", "%", examples=("20", "30")),
+    "dice": Form("contours", "dice", "1", "Dice", higher_is_better=True),
+    "hd100": Form("contours", "hd100", "mm", "Hausdorff distance"),
+    "hd95": Form("contours", "hd95", "mm", "95 % Hausdorff distance"),
+    "hd100_volumes": Form("contours", "hd100_volumes", "mm"),
+    "surface_dice": Form(
+        "contours",
+        "surface_dice_{}mm",
+        "1",
+        "Surface Dice at {} mm",
+        higher_is_better=True,
+        examples=("2",),
+    ),
+    "hd100_slices": Form(
+        "contours", "hd100_slices", "px", "Hausdorff distance, mean over slices"
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,79 +76,71 @@ class Metric:
     """A parsed name."""
 
     name: str
-    about: About  # the dose in the whole patient, in a structure, or contours
-    kind: str  # the name without dialect and number, such as D_cc
+    kind: str  # the key of FORMS
+    form: Form
     amount: float  # the number in the name; 0 where it has none
-    unit: str  # of the metric's value: Gy, %, mm, px, 1
     dialect: str = ""  # of DVH metrics
 
+    @property
+    def unit(self) -> str:
+        """Of the metric's value: Gy, %, mm, px, 1."""
+        return self.form.unit
 
-@dataclasses.dataclass(frozen=True)
-class _Form:
-    """A family of names that differ by a number."""
-
-    about: About
-    kind: str
-    pattern: str  # {} stands for the number
-    unit: str
-    most: float = float("inf")  # the largest number that makes sense
-    examples: tuple[str, ...] = ()  # numbers, to suggest a name
-
-
-_FORMS = (
-    _Form("patient", "dose_error", "dose_error", "Gy"),
-    _Form("patient", "dose_mae_body", "dose_mae_body", "Gy"),
-    _Form("patient", "dose_mae_isodose", "dose_mae_{}gy", "Gy", examples=("5",)),
-    _Form("dvh", "D_mean", "D_mean", "Gy"),
-    _Form("dvh", "D_max", "D_max", "Gy"),
-    _Form("dvh", "D_min", "D_min", "Gy"),
-    _Form("dvh", "D_percent", "D_{}", "Gy", 100, ("1", "2", "50", "95", "98", "99")),
-    _Form("dvh", "D_cc", "D_{}cc", "Gy", examples=("0.1", "1", "2")),
-    _Form("dvh", "V_Gy", "V_{}Gy", "%", examples=("20", "30")),
-    _Form("contours", "dice", "dice", "1"),
-    _Form("contours", "hd100", "hd100", "mm"),
-    _Form("contours", "hd95", "hd95", "mm"),
-    _Form("contours", "hd100_volumes", "hd100_volumes", "mm"),
-    _Form("contours", "surface_dice", "surface_dice_{}mm", "1", examples=("2",)),
-    _Form("contours", "hd100_slices", "hd100_slices", "px"),
-)
+    @property
+    def title(self) -> str:
+        """The metric as tables call it."""
+        return self.form.title.format(f"{self.amount:g}") or self.name
 
 
 @functools.cache
-def parse(name: str, about: About) -> Metric:
-    """What `name` means; a ConfigError says what such names look like."""
+def parse(name: str, scope: Scope) -> Metric:
+    """The metric called `name`; a ConfigError says what such names look like.
+
+    >>> metric = parse("exact:V_20Gy", "dvh")
+    >>> metric.kind, metric.amount, metric.unit, metric.dialect
+    ('V_Gy', 20.0, '%', 'exact')
+    """
     dialect, _, bare = name.rpartition(":")
-    if (dialect in DIALECTS) if about == "dvh" else not dialect:
-        for form in _FORMS:
+    if (dialect in DIALECTS) if scope == "dvh" else not dialect:
+        for kind, form in FORMS.items():
             match = re.fullmatch(form.pattern.format(r"(\d+(?:\.\d+)?)"), bare)
-            if form.about != about or match is None:
+            if form.scope != scope or match is None:
                 continue
             amount = float(match[1]) if match.groups() else 0.0
-            if amount > form.most or (form.kind == "D_cc" and amount == 0):
+            if amount > form.most or (amount == 0 and not form.zero):
                 break
-            return Metric(name, about, form.kind, amount, form.unit, dialect)
+            return Metric(name, kind, form, amount, dialect)
     raise errors.ConfigError(
-        f"unknown metric {name!r}{errors.nearest(name, known(about))}; "
-        f"there are {forms(about)}"
+        f"unknown metric {name!r}{errors.nearest(name, known(scope))}; "
+        f"there are {patterns(scope)}"
     )
 
 
-def forms(about: About) -> str:
+def is_of_contours(structure: str, name: str) -> bool:
+    """Whether the metric `name` of `structure` is one of contours, not of a dose."""
+    return bool(structure) and ":" not in name
+
+
+def patterns(scope: Scope) -> str:
     """What names look like, with X for a number."""
-    patterns = [form.pattern.format("X") for form in _FORMS if form.about == about]
-    if about == "dvh":
-        patterns[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
-    return ", ".join(patterns)
+    listed = [f.pattern.format("X") for f in FORMS.values() if f.scope == scope]
+    if scope == "dvh":
+        listed[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
+    return ", ".join(listed)
 
 
-def known(about: About) -> list[str]:
+def known(scope: Scope) -> list[str]:
     """Names to choose from: every form, those with a number for common numbers."""
-    names = [
-        form.pattern.format(number)
-        for form in _FORMS
-        if form.about == about
-        for number in form.examples or ("",)
-    ]
-    if about != "dvh":
+    names = [n for form in FORMS.values() if form.scope == scope for n in form.names]
+    if scope != "dvh":
         return names
     return [f"{dialect}:{name}" for dialect in DIALECTS for name in names]
+
+
+def listing(scope: Scope) -> str:
+    """An example of each form, without a dialect, and its unit in parentheses."""
+    return ", ".join(
+        f"{form.names[0]} ({form.unit})" if form.unit != "1" else form.names[0]
+        for form in FORMS.values()
+        if form.scope == scope
+    )

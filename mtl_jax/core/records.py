@@ -1,6 +1,6 @@
-"""The records that cross folders, and their contracts: Patient, Example, Batch.
+"""The records that modules exchange, and their contracts: Patient, Example, Batch.
 
-Doors (sources, builders, batches) call `check_*`; inside, nobody checks again.
+Sources, builders and batches call `check_*` once; other modules rely on it.
 """
 
 import dataclasses
@@ -12,13 +12,13 @@ import numpy as np
 
 from mtl_jax.core import errors, geometry
 
-# Which part of a cohort trains, chooses, and tests a network.
+# Parts of a cohort: to train a network, to choose its checkpoint, and to test it.
 SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """One patient on the CT's grid. Not contoured is not the same as empty."""
+    """One patient on the CT's grid. Not contoured differs from empty."""
 
     patient_id: str
     grid: geometry.Grid
@@ -33,19 +33,20 @@ class Example(TypedDict):
 
     ct: np.ndarray  # [Y, X] int16, stored values
     dose_gy: np.ndarray  # [Y, X] float32; zeros where has_dose is False
-    masks: np.ndarray  # [Y, X] uint16: bit i is the site's structure i, and then
-    # the bit after the last structure is the possible-dose mask
+    # [Y, X] uint16: bit i is the site's structure i; the bit after the last structure
+    # is the possible-dose mask.
+    masks: np.ndarray
     present: np.ndarray  # [S] bool: contoured in this patient
     has_dose: bool
     patient: str
     slice: int  # z, from the feet
     spacing_mm: np.ndarray  # [3] float64: z, y, x
-    # [Y, X] uint16: the same bits, as a network drew them (not stored).
+    # [Y, X] uint16: the same bits, predicted by a network (not stored).
     predicted: NotRequired[np.ndarray]
 
 
 class Batch(TypedDict):
-    """What a network is trained on; arrays of NumPy or JAX."""
+    """A batch for a network; arrays of NumPy or JAX."""
 
     image: np.ndarray  # [B, H, W, C] float32: normalised CT, then contours (core/roles)
     contours: np.ndarray  # [B, H, W, N] uint8: the configured structures
@@ -60,7 +61,7 @@ class Batch(TypedDict):
 def change_masks(
     example: Example, change: Callable[[np.ndarray], np.ndarray]
 ) -> Example:
-    """A copy of `example` with `change` made to its masks, stored and drawn."""
+    """A copy of `example` with `change` applied to its masks, stored and predicted."""
     changed = example.copy()
     changed["masks"] = change(example["masks"])
     if "predicted" in example:
@@ -69,15 +70,15 @@ def change_masks(
 
 
 def is_id(name: str) -> bool:
-    """Whether `name` can be a patient's id, which becomes the name of files."""
+    """Whether `name` can be a patient's id, which is also used for file names."""
     return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is not None
 
 
 def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient:
-    """Return `patient` if it keeps the contract; else a RecordError says why not."""
+    """Return `patient` if it meets the contract; otherwise raise a RecordError."""
 
-    def fail(what: str) -> None:
-        raise errors.RecordError(f"patient {patient.patient_id}: {what}")
+    def fail(reason: str) -> None:
+        raise errors.RecordError(f"patient {patient.patient_id}: {reason}")
 
     def check_volume(name: str, volume: np.ndarray, dtype: type) -> None:
         if volume.shape != patient.grid.shape:
@@ -105,7 +106,7 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
 
 
 def check_batch(batch: Batch) -> Batch:
-    """Return `batch` if shapes and types keep the contract; else a RecordError."""
+    """Return `batch` if shapes and types meet the contract, else raise RecordError."""
     size, height, width, _ = batch["image"].shape
     structures = batch["contours"].shape[-1]
     expected = {

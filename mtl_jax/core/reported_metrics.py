@@ -1,10 +1,11 @@
-"""Which metrics are reported: a site's own template, or the file that a user edits.
+"""Which metrics are reported: a site's own template, or a file that a user edits.
 
-Goes in: a site (core/sites), and perhaps a TOML or YAML file that replaces parts of its
-template. Comes out: a Template, checked; or the TOML text that shows it.
+Input: a site (core/sites), and optionally a TOML or YAML file that replaces parts of
+its template. Output: a checked Template, or the template as TOML text.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,33 +29,32 @@ class Value(NamedTuple):
 class Template:
     """Names of the metrics that are reported, in the order of the report."""
 
-    patient: tuple[str, ...]  # of the dose in the whole patient
-    dvh: dict[str, tuple[str, ...]]  # of the dose in a structure
-    contours: dict[str, tuple[str, ...]]  # of a structure's contours
-    dose_table: dict[str, tuple[str, ...]]  # rows of the dose table; each is in `dvh`
+    patient: tuple[str, ...]  # for the dose in the whole patient
+    dvh: dict[str, tuple[str, ...]]  # for the dose in a structure, by structure
+    contours: dict[str, tuple[str, ...]]  # for contours, by structure
+    dose_table: dict[str, tuple[str, ...]]  # rows of the dose table, each also in `dvh`
 
 
-_ABOUT: dict[str, metric_names.About] = {
+_SCOPES: dict[str, metric_names.Scope] = {
     "patient": "patient", "dvh": "dvh", "contours": "contours", "dose_table": "dvh"
 }  # fmt: skip
 
+# {} stands for the names of the part's metrics.
 _COMMENTS = {
-    "patient": "Of the dose in the whole patient; dose_mae_20gy does as well.",
-    "dvh": """\
-Of the dose inside a structure: openkbp: or exact: (the dialect), and then D_mean,
-D_max, D_min, D_95 (the dose that the hottest 95 % of the volume get at least),
-D_0.1cc (that of the hottest 0.1 cubic centimetres) or V_20Gy (percent of the volume
-with at least 20 Gy). OpenKBP's DVH score is made of those with openkbp: that the site
-has.""",
-    "contours": """\
-Of a structure's contours, where a network predicts them: dice, hd100 and hd95 (mm),
-hd100_volumes (mm, as SimpleITK has it), hd100_slices (pixels), surface_dice_2mm.""",
-    "dose_table": "Rows of the dose table, in this order; each has to stand in [dvh].",
+    "patient": "Metrics of the dose in the whole patient: {}. Numbers in names may be "
+    "changed: dose_mae_20gy.",
+    "dvh": "Metrics of the dose inside a structure: the dialect, openkbp: or exact:, "
+    "then one of {}. D_95 is the minimum dose to the hottest 95 % of the volume, "
+    "D_0.1cc that to the hottest 0.1 cubic centimetres, V_20Gy the percentage of the "
+    "volume that gets at least 20 Gy. OpenKBP's DVH score always uses the site's own "
+    "openkbp: metrics.",
+    "contours": "Metrics of a structure's predicted contours: {}.",
+    "dose_table": "Rows of the dose table, in this order. Each must also be in [dvh].",
 }
 
 
 def default(site: sites.Site) -> Template:
-    """What `site` reports unless a file says otherwise."""
+    """The metrics that `site` reports without a file."""
     table: dict[str, tuple[str, ...]] = {}
     for structure, metric in site.dose_table:
         table[structure] = (*table.get(structure, ()), metric)
@@ -67,14 +67,14 @@ def default(site: sites.Site) -> Template:
 
 
 def render(template: Template, site: sites.Site) -> str:
-    """The template as a TOML file to edit, which `read` takes."""
+    """The template as a TOML file to edit, which `read` accepts."""
 
     def quoted(names: tuple[str, ...]) -> str:
         return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
     lines = [
         f"# Metrics that are reported for the site {site.name}.",
-        "# What is left out stays as the site has it; an empty list, [], reports none.",
+        "# Parts left out keep the site's metrics; an empty list, [], reports none.",
         "",
         *_comment("patient"),
         f"patient = {quoted(template.patient)}",
@@ -86,7 +86,15 @@ def render(template: Template, site: sites.Site) -> str:
 
 
 def _comment(part: str) -> list[str]:
-    return [f"# {line}" for line in _COMMENTS[part].split("\n")]
+    text = _COMMENTS[part].format(metric_names.listing(_SCOPES[part]))
+    return textwrap.wrap(
+        text, 88, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
+
+
+def without_comments(rendered: str) -> str:
+    """A rendered template as it counts when two are compared."""
+    return "\n".join(x for x in rendered.splitlines() if not x.startswith("#"))
 
 
 def read(path: Path, site: sites.Site) -> Template:
@@ -97,7 +105,7 @@ def read(path: Path, site: sites.Site) -> Template:
             metric; it names the file and the nearest name.
     """
     try:
-        content = documents.read(path, documents.TOML_OR_YAML, ", ".join(_ABOUT))
+        content = documents.read(path, documents.TOML_OR_YAML, ", ".join(_SCOPES))
         return _replaced(default(site), content, site)
     except errors.ConfigError as error:
         raise errors.ConfigError(f"metrics file {path}: {error}") from None
@@ -107,10 +115,10 @@ def _replaced(
     template: Template, content: Mapping[str, Any], site: sites.Site
 ) -> Template:
     for part, value in content.items():
-        if part not in _ABOUT:
-            hint = errors.nearest(part, _ABOUT)
+        if part not in _SCOPES:
+            hint = errors.nearest(part, _SCOPES)
             raise errors.ConfigError(
-                f"unknown part {part!r}{hint}; there are {', '.join(_ABOUT)}"
+                f"unknown part {part!r}{hint}; there are {', '.join(_SCOPES)}"
             )
         if part == "patient":
             template = dataclasses.replace(template, patient=_names(value, part))
@@ -132,14 +140,14 @@ def _replaced(
         for metric in metrics:
             if metric not in template.dvh[structure]:
                 raise errors.ConfigError(
-                    f"[dose_table] {structure} has {metric!r}, [dvh] {structure} has "
-                    "not: add it there, or take it out of the table"
+                    f"[dose_table] {structure} has {metric!r}, but [dvh] {structure} "
+                    "does not: add it there, or remove it from the table"
                 )
     return template
 
 
 def _still_reported(template: Template) -> dict[str, tuple[str, ...]]:
-    """The site's table without what the file has taken out of [dvh]."""
+    """The site's table without the metrics that the file removed from [dvh]."""
     rows = {
         structure: tuple(m for m in metrics if m in template.dvh[structure])
         for structure, metrics in template.dose_table.items()
@@ -148,14 +156,14 @@ def _still_reported(template: Template) -> dict[str, tuple[str, ...]]:
 
 
 def _names(value: Any, part: str, structure: str = "") -> tuple[str, ...]:
-    where = f"[{part}] {structure}" if structure else part
+    key = f"[{part}] {structure}" if structure else part
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise errors.ConfigError(f"{where} should be a list of names of metrics")
+        raise errors.ConfigError(f"{key} should be a list of names of metrics")
     for name in value:
         try:
-            metric_names.parse(name, _ABOUT[part])
+            metric_names.parse(name, _SCOPES[part])
         except errors.ConfigError as error:
-            raise errors.ConfigError(f"{where}: {error}") from None
+            raise errors.ConfigError(f"{key}: {error}") from None
         if value.count(name) > 1:
-            raise errors.ConfigError(f"{where} has {name!r} more than once")
+            raise errors.ConfigError(f"{key} has {name!r} more than once")
     return tuple(value)

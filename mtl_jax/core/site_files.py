@@ -1,5 +1,6 @@
-"""A user's own site: a file in TOML or YAML to a Site, and a Site to plain values.
+"""A user's own site, in a TOML or YAML file.
 
+Input: a path. Output: a Site, or a ConfigError; `plain` gives the values of a Site.
 docs/reference/site-files.md lists the keys; configs/sites/ has a site to copy.
 """
 
@@ -15,7 +16,7 @@ SUFFIXES = documents.TOML_OR_YAML
 SITE_KEYS = ("name", "prescription_gy", "ct_offset_hu", "contoured", "structures")
 STRUCTURE_KEYS = ("tg263", "aliases", "target_gy", "dvh", "volume_cc", "colour")
 
-# For structures without a colour of their own: told apart by most eyes (Okabe and Ito).
+# For structures without their own colour; distinct for most eyes (Okabe and Ito).
 COLOURS = (
     (0, 158, 115), (240, 228, 66), (86, 180, 233), (230, 159, 0), (204, 121, 167),
     (0, 114, 178), (153, 153, 153), (213, 94, 0), (148, 103, 189), (140, 86, 75),
@@ -27,7 +28,7 @@ def read(path: Path) -> anatomy.Site:
     """The site that the file at `path` describes.
 
     Raises:
-        ConfigError: it names the file, the structure, and what should stand there.
+        ConfigError: it names the file, the structure and the expected value.
     """
     try:
         return parse(documents.read(path, SUFFIXES, ", ".join(SITE_KEYS)))
@@ -36,7 +37,7 @@ def read(path: Path) -> anatomy.Site:
 
 
 def parse(content: Mapping[Any, Any]) -> anatomy.Site:
-    """The site of a file's `content`; a ConfigError says what is wrong in it."""
+    """The site in a file's `content`; ConfigError if it is invalid."""
     _check_keys(content, SITE_KEYS, needed=tuple(set(SITE_KEYS) - {"ct_offset_hu"}))
     structures = _structures(content["structures"])
     contoured = _names(content["contoured"], "contoured")
@@ -46,7 +47,7 @@ def parse(content: Mapping[Any, Any]) -> anatomy.Site:
     for name in contoured:
         if name not in by_name:
             raise errors.ConfigError(
-                f"contoured has {name!r}, which is none of the structures"
+                f"contoured has {name!r}, which is not one of the structures"
                 f"{errors.nearest(name, by_name)}"
             )
     return anatomy.Site(
@@ -64,13 +65,13 @@ def parse(content: Mapping[Any, Any]) -> anatomy.Site:
 
 
 def plain(site: anatomy.Site) -> dict[str, Any]:
-    """Plain values of which `parse` makes `site`, if it came from a file."""
+    """Plain values of `site`; `parse` is the inverse if it came from a file."""
     return {
         "name": site.name,
         "prescription_gy": site.prescription_gy,
         "ct_offset_hu": site.ct_offset_hu,
         "contoured": list(site.contoured),
-        "structures": {one.name: _plain(one) for one in site.structures},
+        "structures": {s.name: _plain(s) for s in site.structures},
     }
 
 
@@ -91,43 +92,43 @@ def _structures(content: Any) -> tuple[anatomy.Structure, ...]:
             f"structures has {len(content)}, at most {anatomy.MOST_STRUCTURES} fit"
         )
     made: list[anatomy.Structure] = []
-    for name, given in content.items():
+    for name, values in content.items():
         _word(name, "the name of a structure")
         try:
-            made.append(_structure(name, {} if given is None else given, len(made)))
+            made.append(_structure(name, {} if values is None else values, len(made)))
         except errors.ConfigError as error:
             raise errors.ConfigError(f"structure {name}: {error}") from None
     sides = {structure.tg263: structure.name for structure in made}
     _check_unlike(made)
     return tuple(
-        dataclasses.replace(one, mirror=sides.get(anatomy.opposite(one.tg263) or ""))
-        for one in made
+        dataclasses.replace(s, mirror=sides.get(anatomy.opposite(s.tg263) or ""))
+        for s in made
     )
 
 
-def _structure(name: str, given: Any, position: int) -> anatomy.Structure:
-    if not isinstance(given, Mapping):
+def _structure(name: str, values: Any, position: int) -> anatomy.Structure:
+    if not isinstance(values, Mapping):
         raise errors.ConfigError(f"should hold {', '.join(STRUCTURE_KEYS)}")
-    _check_keys(given, STRUCTURE_KEYS)
-    target, volume = given.get("target_gy"), given.get("volume_cc")
+    _check_keys(values, STRUCTURE_KEYS)
+    target, volume = values.get("target_gy"), values.get("volume_cc")
     if volume is not None:
         volume = _several(volume, "volume_cc", 2, "low and high", _positive)
         if volume[0] >= volume[1]:
             raise errors.ConfigError(f"volume_cc is {list(volume)}: low, then high")
-    colour = given.get("colour", COLOURS[position])
+    colour = values.get("colour", COLOURS[position])
     return anatomy.Structure(
         name=name,
-        tg263=_word(given.get("tg263", name), "tg263"),
+        tg263=_word(values.get("tg263", name), "tg263"),
         colour=_several(colour, "colour", 3, "red, green, blue, 0 to 255", _channel),
-        aliases=_names(given.get("aliases", []), "aliases"),
+        aliases=_names(values.get("aliases", []), "aliases"),
         target_gy=None if target is None else _positive(target, "target_gy"),
-        dvh=_metrics(given.get("dvh", [])),
+        dvh=_metrics(values.get("dvh", [])),
         volume_cc=volume,
     )
 
 
 def _check_unlike(structures: Sequence[anatomy.Structure]) -> None:
-    """ConfigError if a name of one structure could be taken for another's."""
+    """ConfigError if two structures share a name."""
     known: dict[anatomy.Key, str] = {}
     for structure in structures:
         for key in structure.keys:
@@ -153,48 +154,48 @@ def _check_keys(
         raise errors.ConfigError(f"lacks {', '.join(missing)}")
 
 
-def _word(value: Any, what: str) -> str:
-    """Becomes a part of keys, columns and names of files."""
+def _word(value: Any, key: str) -> str:
+    """`value`, if it can be part of keys, columns and file names."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", value):
         raise errors.ConfigError(
-            f"{what} is {value!r}: give a letter, then letters, digits, '_' and '-'"
+            f"{key} is {value!r}: give a letter, then letters, digits, '_' and '-'"
         )
     return value
 
 
-def _number(value: Any, what: str) -> float:
+def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise errors.ConfigError(f"{what} is {value!r}: give a number")
+        raise errors.ConfigError(f"{key} is {value!r}: give a number")
     if not abs(value) < 1e9:
-        raise errors.ConfigError(f"{what} is {value!r}: give a finite number")
+        raise errors.ConfigError(f"{key} is {value!r}: give a finite number")
     return float(value)
 
 
-def _positive(value: Any, what: str) -> float:
-    if not _number(value, what) > 0:
-        raise errors.ConfigError(f"{what} is {value!r}: give a number above 0")
+def _positive(value: Any, key: str) -> float:
+    if not _number(value, key) > 0:
+        raise errors.ConfigError(f"{key} is {value!r}: give a number above 0")
     return float(value)
 
 
-def _channel(value: Any, what: str) -> int:
+def _channel(value: Any, key: str) -> int:
     if type(value) is not int or not 0 <= value <= 255:
-        raise errors.ConfigError(f"{what} has {value!r}: give 0 to 255")
+        raise errors.ConfigError(f"{key} has {value!r}: give 0 to 255")
     return value
 
 
 def _several(
-    value: Any, what: str, count: int, words: str, each: Callable[[Any, str], Any]
+    value: Any, key: str, count: int, words: str, each: Callable[[Any, str], Any]
 ) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or len(value) != count:
-        raise errors.ConfigError(f"{what} is {value!r}: give [{words}]")
-    return tuple(each(one, what) for one in value)
+        raise errors.ConfigError(f"{key} is {value!r}: give [{words}]")
+    return tuple(each(item, key) for item in value)
 
 
-def _names(value: Any, what: str) -> tuple[str, ...]:
+def _names(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise errors.ConfigError(f"{what} should be a list of names")
+        raise errors.ConfigError(f"{key} should be a list of names")
     if repeated := [name for name in value if value.count(name) > 1]:
-        raise errors.ConfigError(f"{what} has {repeated[0]!r} more than once")
+        raise errors.ConfigError(f"{key} has {repeated[0]!r} more than once")
     return tuple(value)
 
 

@@ -1,10 +1,10 @@
-"""The one table of treatment sites and their structures.
+"""The table of treatment sites and their structures.
 
-A site says which structures its data set stores (in the order of their bits), which of
-them the paper contours, the prescription that scales the dose, how stored CT values
-become Hounsfield units, and which metrics it reports (core/metric_names has their
-names, core/reported_metrics the file that replaces them). A user's own is a file
-(core/site_files), whose path stands for its name.
+A site lists the structures that its data set stores (in the order of their bits), those
+that the paper contours, the prescription that scales the dose, the offset of stored CT
+values to Hounsfield units, and the metrics to report (core/metric_names has the names;
+core/reported_metrics reads a file that replaces them). A user's own site is a file
+(core/site_files); its path is used as its name.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ from mtl_jax.core import anatomy, errors, site_files
 Site, Structure = anatomy.Site, anatomy.Structure
 CONTOUR_METRICS, DOSE_METRICS = anatomy.CONTOUR_METRICS, anatomy.DOSE_METRICS
 
-# What the challenge's DVH score is made of, for its OARs and its targets.
+# The metrics of the challenge's DVH score, for its OARs and its targets.
 OPENKBP_OAR_DVH = ("openkbp:D_0.1cc", "openkbp:D_mean")
 OPENKBP_TARGET_DVH = ("openkbp:D_99", "openkbp:D_95", "openkbp:D_1")
-# The organs of the paper's tables have the same in the other dialect beside it.
+# The organs of the paper's tables also have them in the other dialect.
 _PAPER_DVH = (*OPENKBP_OAR_DVH, "exact:D_0.1cc", "exact:D_mean")
 
 # Names, counts and prescriptions: Babier et al., Med. Phys. 48, 5549 (2021); the stored
@@ -167,7 +167,8 @@ def get(name: str) -> Site:
     """The site called `name`, or the one in the file at that path.
 
     Raises:
-        ConfigError: there is none, and it names the nearest; or the file is wrong.
+        ConfigError: the site is unknown (the message has the nearest name), or the file
+            is invalid.
     """
     if Path(name).suffix in site_files.SUFFIXES:
         site = site_files.read(Path(name).expanduser())
@@ -187,10 +188,10 @@ def get(name: str) -> Site:
 
 
 def to_json(site: Site) -> str | dict[str, Any]:
-    """Plain values for a metadata file: the name, or all of a site of the user's."""
+    """Plain values for a metadata file: the name, or all values of a user's site."""
     return site.name if site.name in SITES else site_files.plain(site)
 
 
-def from_json(found: str | dict[str, Any]) -> Site:
-    """What `to_json` wrote."""
-    return get(found) if isinstance(found, str) else site_files.parse(found)
+def from_json(value: str | dict[str, Any]) -> Site:
+    """The site that `to_json` gave as `value`."""
+    return get(value) if isinstance(value, str) else site_files.parse(value)

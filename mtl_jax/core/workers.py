@@ -1,4 +1,4 @@
-"""Worker processes that do one task after the other, and hand back results in order."""
+"""Worker processes that run tasks and return the results in order."""
 
 import collections
 import concurrent.futures
@@ -16,14 +16,14 @@ from mtl_jax.core import errors
 def in_order(
     task: Callable[..., Any], arguments: Iterator[tuple[Any, ...]], workers: int
 ) -> Generator[Any]:
-    """`task` of each of `arguments`, in order, by `workers` processes.
+    """Yield `task(*a)` for each `a` of `arguments`, in order, from `workers` processes.
 
-    At most `workers` + 1 are under way or waiting to be taken. One worker is this
-    process itself.
+    At most `workers` + 1 results are in progress or waiting. With one worker, this
+    process does the work itself.
     """
     if workers == 1:
-        for each in arguments:
-            yield task(*each)
+        for values in arguments:
+            yield task(*values)
         return
     spawn = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
     pool = concurrent.futures.ProcessPoolExecutor(
@@ -31,8 +31,8 @@ def in_order(
     )
     waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
     try:
-        for each in arguments:
-            waiting.append(pool.submit(task, *each))
+        for values in arguments:
+            waiting.append(pool.submit(task, *values))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -46,9 +46,9 @@ def in_order(
 
 
 def end_with_parent() -> None:
-    """In a worker: end when the process that started it is gone, killed perhaps.
+    """In a worker: exit when the process that started it has ended or was killed.
 
-    Ctrl-C, which a terminal sends to both, is left to that process.
+    Ctrl-C is ignored here: the terminal also sends it to that process, which reacts.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry, records, sites
-
-# A slice shows a body if this fraction of its voxels is denser than this: noise in air
-# is less, a slice through the vertex of the head is more.
-BODY_HU = -500.0
-BODY_FRACTION = 0.001
+from mtl_jax.core import body_region, errors, geometry, records, sites
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +98,7 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
         structures=tuple(name for name in site.names if name in patient.structures),
         has_dose=dose_gy is not None,
         has_mask=patient.possible_dose_mask is not None,
-        body=body_slices(patient.ct, site),
+        body=body_region.in_slices(patient.ct, site.ct_offset_hu),
     )
     if dose_gy is None:
         dose_gy = np.zeros(patient.grid.shape, np.float32)
@@ -115,12 +110,6 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
         present=np.array([name in patient.structures for name in site.names]),
         digest=_digest(entry, ct, dose_gy, masks),
     )
-
-
-def body_slices(ct: np.ndarray, site: sites.Site) -> np.ndarray:
-    """[Z] bool: at least 0.1 % of the slice's voxels of `ct` are above -500 HU."""
-    dense = ct > BODY_HU + site.ct_offset_hu
-    return dense.mean(axis=(1, 2)) >= BODY_FRACTION
 
 
 def _digest(entry: PatientEntry, *arrays: np.ndarray) -> str:

@@ -1,4 +1,7 @@
-"""Scores predictions of a split against its patients: a table, and its summary.
+"""Scores the predictions of a split: rows of metrics, and their summary.
+
+Input: patients, their predictions and the rules of a configuration. Output: Rows, which
+are written as CSV, and the summary of them as plain values.
 
 The reference's structures serve for both doses; everything is on the CT's own grid.
 Patients are the unit: a metric's mean and spread are over the patients that have it.
@@ -15,12 +18,11 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from mtl_jax.core import files, records, reported_metrics, sites
+from mtl_jax.core import files, metric_names, records, reported_metrics, sites
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.metrics import contour_metrics, dose_metrics, openkbp
 
 WITH_MASK, WITHOUT_MASK = "with_possible_dose_mask", "without_possible_dose_mask"
-CONTOUR_UNITS = ("1", "mm", "px")
 LARGEST, ALL_PIECES = "largest_component", "all_components"
 
 
@@ -36,17 +38,18 @@ class Row:
     prediction: float
     error: float
     note: str = ""
-    variant: str = ""  # "": scored as configured; else what was done otherwise
+    variant: str = ""  # "": as configured; else the name of the different treatment
 
     @property
     def value(self) -> float:
-        """What is summarised: a contour metric itself, of a dose metric the error."""
-        return self.prediction if self.unit in CONTOUR_UNITS else self.error
+        """The value to summarise: a contour metric itself, or the error of a dose."""
+        of_contours = metric_names.is_of_contours(self.structure, self.metric)
+        return self.prediction if of_contours else self.error
 
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a prediction goes through before it is scored, and what is reported."""
+    """How a prediction is treated before it is scored, and what is reported."""
 
     site: sites.Site
     template: reported_metrics.Template
@@ -60,7 +63,7 @@ class Rules:
     ) -> "Rules":
         """The rules of a configuration; a ConfigError if its metrics file is wrong.
 
-        `site` where the configuration's may be a file that is not here.
+        Give `site` if the configuration's site file may be missing on this machine.
         """
         site, settings = site or sites.get(config.site), config.evaluate
         template = reported_metrics.default(site)
@@ -88,14 +91,15 @@ class Rules:
     def contours(
         self, prediction: volumes.Prediction
     ) -> dict[str, dict[str, np.ndarray]]:
-        """Masks by variant and structure; none of a role that draws no contours."""
-        masks = postprocess.masks(prediction, threshold=self.contour_threshold)
-        return self.variants(masks)
+        """Masks by variant and structure; empty if the role predicts no contours."""
+        return self.variants(
+            postprocess.masks(prediction, threshold=self.contour_threshold)
+        )
 
     def variants(
         self, masks: Mapping[str, np.ndarray]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """The same of `masks` that a threshold gave."""
+        """`masks` after the threshold, by variant and structure."""
         if not masks:
             return {}
         masks, largest = dict(masks), postprocess.largest_of(masks)
@@ -103,17 +107,17 @@ class Rules:
             return {"": largest, ALL_PIECES: masks}
         return {"": masks, LARGEST: largest}
 
-    def shown(
+    def as_configured(
         self, patient: records.Patient, prediction: volumes.Prediction
     ) -> records.PredictedVolumes:
-        """`prediction` as it is scored as configured, and nothing beyond."""
+        """`prediction` as it is scored, without the other variants."""
         dose_gy = prediction.dose_gy
         if dose_gy is not None:
             dose_gy = self.doses(patient, dose_gy)[""]
-        return records.PredictedVolumes(dose_gy, self.drawn(prediction))
+        return records.PredictedVolumes(dose_gy, self.masks(prediction))
 
-    def drawn(self, prediction: volumes.Prediction) -> dict[str, np.ndarray]:
-        """Masks by structure, as configured."""
+    def masks(self, prediction: volumes.Prediction) -> dict[str, np.ndarray]:
+        """Masks [Z, Y, X] bool by structure, as configured."""
         masks = postprocess.masks(prediction, threshold=self.contour_threshold)
         return postprocess.largest_of(masks) if self.largest_component else masks
 
@@ -121,7 +125,7 @@ class Rules:
 def _with_headlines(
     template: reported_metrics.Template, site: sites.Site
 ) -> reported_metrics.Template:
-    """`template`, and in any case what scores and rankings are made of."""
+    """`template` with the metrics that scores and rankings need."""
     dvh = template.dvh
     if openkbp.applies(site):
         dvh = {
@@ -139,35 +143,35 @@ def _with_headlines(
     )
 
 
-def _joined(first: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*first, *then)))
+def _joined(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
 
 
 def score(
     patient: records.Patient, prediction: volumes.Prediction, rules: Rules
 ) -> list[Row]:
     """All metrics of one patient, of all variants."""
-    drawn = rules.contours(prediction)
-    return score_arrays(patient, prediction.dose_gy, drawn, rules)
+    contours = rules.contours(prediction)
+    return score_arrays(patient, prediction.dose_gy, contours, rules)
 
 
 def score_arrays(
     patient: records.Patient,
     dose_gy: np.ndarray | None,
-    drawn: Mapping[str, Mapping[str, np.ndarray]],
+    contours: Mapping[str, Mapping[str, np.ndarray]],
     rules: Rules,
 ) -> list[Row]:
-    """As `score`, of a dose [Z, Y, X] and of masks by variant and structure."""
+    """As `score`, from a dose [Z, Y, X] in Gy and masks by variant and structure."""
     values: list[tuple[str, reported_metrics.Value]] = []
     if dose_gy is not None and patient.dose_gy is not None:
-        for variant, one_gy in rules.doses(patient, dose_gy).items():
+        for variant, variant_gy in rules.doses(patient, dose_gy).items():
             values += [
                 (variant, value)
                 for value in dose_metrics.score(
-                    patient.dose_gy, one_gy, patient, rules.site, rules.template
+                    patient.dose_gy, variant_gy, patient, rules.site, rules.template
                 )
             ]
-    for variant, masks in drawn.items():
+    for variant, masks in contours.items():
         for name, mask in masks.items():
             metrics = rules.template.contours.get(name, ())
             reference = patient.structures.get(name)
@@ -191,12 +195,12 @@ class PatientScore:
 
     @property
     def mean_dice(self) -> float:
-        """Over the structures that have one; NaN where none has."""
+        """Over the structures that have a Dice; NaN if none has."""
         return float(np.mean(list(self.dice.values()))) if self.dice else math.nan
 
     @property
     def rank(self) -> float:
-        """Lower is better: the dose error, or what the mean Dice lacks of 1."""
+        """Lower is better: the dose error, or 1 minus the mean Dice."""
         if self.dose_error_gy is not None:
             return self.dose_error_gy
         return 1 - (self.mean_dice if self.dice else 0.0)
@@ -208,27 +212,27 @@ def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
     for row in rows:
         if row.variant:
             continue
-        mine = by_patient[row.patient]
+        patient = by_patient[row.patient]
         if row.metric == "dose_error":
-            mine.dose_error_gy = row.error
+            patient.dose_error_gy = row.error
         elif row.metric == "dice" and not math.isnan(row.prediction):
-            mine.dice[row.structure] = row.prediction
+            patient.dice[row.structure] = row.prediction
     return dict(by_patient)
 
 
 def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     """Mean, standard deviation and n over the patients of each metric and structure.
 
-    Doses are summarised by their absolute error, contours by the metric's value. With
-    them the mean Dice and the dose error, which for OpenKBP are the official scores
-    (all DVH cells pooled); and the same of each other variant.
+    Doses are summarised by their absolute error, contours by the metric's value. The
+    summary also has the mean Dice and the dose error (for OpenKBP the official scores,
+    with all DVH cells pooled), and the same for each other variant.
     """
     of_variant: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         of_variant[row.variant].append(row)
-    found = {name: _summary(several, site) for name, several in of_variant.items()}
+    variants = {name: _summary(several, site) for name, several in of_variant.items()}
     summary = {"patients": len({row.patient for row in rows})}
-    return summary | found.pop("", {"metrics": {}}) | {"variants": found}
+    return summary | variants.pop("", {"metrics": {}}) | {"variants": variants}
 
 
 def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
@@ -270,17 +274,17 @@ def write_runs_csv(
     path: Path,
     columns: Sequence[str],
 ) -> None:
-    """Write the rows of several runs, with what they are in `columns` before them."""
+    """Write the rows of several runs, each after its values of `columns`."""
     with files.whole(path) as partial, partial.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([*columns, *(field.name for field in dataclasses.fields(Row))])
-        for beginning, rows in runs:
+        for first_cells, rows in runs:
             for row in rows:
                 values = dataclasses.astuple(row)
                 cells = [
                     "" if isinstance(v, float) and math.isnan(v) else v for v in values
                 ]
-                table.writerow([*beginning, *cells])
+                table.writerow([*first_cells, *cells])
 
 
 def read_csv(path: Path) -> list[Row]:

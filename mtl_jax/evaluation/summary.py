@@ -14,15 +14,15 @@ SCORES = (
 CONTOURS = {"dice": "Dice", "hd95": "HD95, mm"}
 
 
-def shown(site: sites.Site) -> dict[str, str]:
-    """Of all that is in `evaluation/`, what is worth a line, and how it is called."""
+def displayed(site: sites.Site) -> dict[str, str]:
+    """Labels of the metrics that get a line, by metric."""
     metrics = dict.fromkeys(metric for _, metric in site.dose_table)
     units = {name: metric_names.parse(name, "dvh").unit for name in metrics}
-    named = {
+    labels = {
         name: f"{name.rpartition(':')[2]}, error in {unit}"
         for name, unit in units.items()
     }
-    return named | CONTOURS
+    return labels | CONTOURS
 
 
 def text(summary: dict[str, Any], site: sites.Site) -> str:
@@ -32,16 +32,16 @@ def text(summary: dict[str, Any], site: sites.Site) -> str:
     rows = [head]
     for key, label in SCORES:
         if key in summary:
-            values = [one.get(key) for one in (summary, *yardsticks.values())]
-            mine, *others = [_number(value) for value in values]
-            rows.append([label, mine, str(summary["patients"]), *others])
-    for metric, label in shown(site).items():
-        for name, found in summary["metrics"].items():
+            columns = (summary, *yardsticks.values())
+            own, *others = [_number(column.get(key)) for column in columns]
+            rows.append([label, own, str(summary["patients"]), *others])
+    for metric, label in displayed(site).items():
+        for name, result in summary["metrics"].items():
             if name.partition("/")[0] == metric:
-                theirs = [one["metrics"].get(name) for one in yardsticks.values()]
-                others = ["" if v is None else f"{v['mean']:.3f}" for v in theirs]
+                beside = [y["metrics"].get(name) for y in yardsticks.values()]
+                others = ["" if v is None else f"{v['mean']:.3f}" for v in beside]
                 structure = name.partition("/")[2]
-                mean, n = f"{found['mean']:.3f}", str(found["n"])
+                mean, n = f"{result['mean']:.3f}", str(result["n"])
                 rows.append([f"{structure} {label}", mean, n, *others])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [

@@ -1,9 +1,10 @@
-"""Predictors that look at no image: what a number is worth without a network.
+"""Yardsticks: predictors that use no image, to compare the networks with.
 
-They are made from the same training split as the networks, voxel by voxel of the array
-(where arrays differ in shape, by millimetres from the CT's centre), and scored by the
-same code. Two are handed what no network of the paper sees: the
-targets with their prescriptions, and where an organ's centroid truly lies.
+Input: a training split. Output: Yardsticks, which predict for a Patient like a network
+and are scored by the same code. They average the training patients voxel by voxel (if
+arrays differ in shape: on a shared grid around the CT's centre). Two of them get
+information that no network of the paper has: the targets with their prescriptions, or
+the true centroid of an organ.
 """
 
 import dataclasses
@@ -19,26 +20,26 @@ from mtl_jax.inference import volumes
 
 
 @dataclasses.dataclass(frozen=True)
-class About:
-    """A yardstick as tables know it."""
+class Entry:
+    """A yardstick as tables list it."""
 
     task: roles.Task
-    label: str  # says so if something of the patient is given
+    label: str  # names the patient data that the yardstick is given, if any
 
 
 TABLE = {
-    "mean_dose_map": About("dose", "mean dose map"),
-    "plain_mean_dose_map": About("dose", "plain mean dose map"),
-    "mean_dose_map_with_prescriptions": About(
+    "mean_dose_map": Entry("dose", "mean dose map"),
+    "plain_mean_dose_map": Entry("dose", "plain mean dose map"),
+    "mean_dose_map_with_prescriptions": Entry(
         "dose", "mean dose map, given target prescriptions"
     ),
-    "prior_map": About("contours", "prior map"),
-    "mean_shape_at_true_centroid": About(
+    "prior_map": Entry("contours", "prior map"),
+    "mean_shape_at_true_centroid": Entry(
         "contours", "mean shape, given the true centroid"
     ),
 }
 
-# Parts of the training patients, in per cent, that a threshold is looked for in.
+# Candidate thresholds: percentages of the training patients.
 LEVELS = np.arange(1, 100)
 
 
@@ -59,8 +60,8 @@ def fit(
 ) -> dict[str, Yardstick]:
     """The yardsticks of a training split, by name; each patient is read once.
 
-    They share a grid where the arrays of its patients, or of those that they are scored
-    `on`, differ in shape.
+    They share a grid if the arrays differ in shape, within the training split or in the
+    split `on` which they are scored.
     """
     shapes = {entry.grid.shape for entry in (*split.patients, *on.patients)}
     shared = None
@@ -84,51 +85,50 @@ def fit(
             if name in patient.structures:
                 voxels[name].append(np.argwhere(patient.structures[name]))
 
-    def at_home(one: Yardstick) -> Yardstick:
-        return one if shared is None else Elsewhere(one, shared)
+    def on_own_grid(yardstick: Yardstick) -> Yardstick:
+        return yardstick if shared is None else OnSharedGrid(yardstick, shared)
 
-    found: dict[str, Yardstick] = {}
+    fitted: dict[str, Yardstick] = {}
     if count.any():
         mean = (total / np.maximum(count, 1)).astype(np.float32)
         plain = (total / doses).astype(np.float32)
-        found["mean_dose_map"] = at_home(MeanDoseMap(mean))
-        found["plain_mean_dose_map"] = at_home(MeanDoseMap(plain))
-        found["mean_dose_map_with_prescriptions"] = PaintedDoseMap(
-            found["mean_dose_map"], site
+        fitted["mean_dose_map"] = on_own_grid(MeanDoseMap(mean))
+        fitted["plain_mean_dose_map"] = on_own_grid(MeanDoseMap(plain))
+        fitted["mean_dose_map_with_prescriptions"] = PaintedDoseMap(
+            fitted["mean_dose_map"], site
         )
     if any(voxels.values()):
         for name, centred in (
             ("prior_map", False), ("mean_shape_at_true_centroid", True)
         ):  # fmt: skip
-            found[name] = at_home(PriorMap.fit(voxels, shape, at_centroid=centred))
-    return found
+            fitted[name] = on_own_grid(PriorMap.fit(voxels, shape, at_centroid=centred))
+    return fitted
 
 
 @dataclasses.dataclass(frozen=True)
-class Elsewhere:
-    """A yardstick on a grid that patients share, read at a patient's own voxels."""
+class OnSharedGrid:
+    """A yardstick on a shared grid, read at the voxels of each patient."""
 
     yardstick: Yardstick
     grid: geometry.Grid
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
-        made = self.yardstick.predict(lay_onto(patient, self.grid))
-        home = {"grid": self.grid, "at": patient.grid}
-        dose_gy, contours = made.dose_gy, made.contours
+        shared = self.yardstick.predict(lay_onto(patient, self.grid))
+        grids = {"grid": self.grid, "at": patient.grid}
+        dose_gy, contours = shared.dose_gy, shared.contours
         if dose_gy is not None:
-            dose_gy = read_at(dose_gy, order=1, **home)
+            dose_gy = read_at(dose_gy, order=1, **grids)
         if contours is not None:
-            several = [read_at(one, order=0, **home) for one in contours]
-            contours = np.stack(several)
-        return volumes.Prediction(patient.grid, dose_gy, contours, made.structures)
+            contours = np.stack([read_at(c, order=0, **grids) for c in contours])
+        return volumes.Prediction(patient.grid, dose_gy, contours, shared.structures)
 
 
 @dataclasses.dataclass(frozen=True)
 class MeanDoseMap:
     """A mean of the training doses.
 
-    Over the patients whose possible-dose mask covers the voxel; or plain, over all of
-    them: that one does not need the mask of whom it is scored on.
+    It is the mean over the patients whose possible-dose mask covers the voxel. The
+    plain one is the mean over all patients.
     """
 
     dose_gy: np.ndarray  # [Z, Y, X] float32
@@ -139,7 +139,7 @@ class MeanDoseMap:
 
 @dataclasses.dataclass(frozen=True)
 class PaintedDoseMap:
-    """A dose map with the patient's targets at their prescriptions."""
+    """A dose map in which the patient's targets have their prescriptions."""
 
     map: Yardstick
     site: sites.Site
@@ -159,13 +159,13 @@ class PaintedDoseMap:
 class PriorMap:
     """Voxels that are inside a structure in enough of the training patients.
 
-    With `at_centroid`, shapes were laid on each other by their centroids, rounded to
-    voxels, and the mean shape is put at the centroid of the patient's own contour.
+    With `at_centroid`, the training shapes are aligned by their centroids, rounded to
+    voxels, and the mean shape is placed at the centroid of the patient's own contour.
     """
 
-    inside: Mapping[str, np.ndarray]  # [Z, Y, X] int32: how many, by structure
-    patients: Mapping[str, int]  # of how many
-    threshold: Mapping[str, int]  # per cent, with the highest mean Dice in training
+    inside: Mapping[str, np.ndarray]  # [Z, Y, X] int32: patients, by structure
+    patients: Mapping[str, int]  # in total, by structure
+    threshold: Mapping[str, int]  # percent; has the highest mean Dice in training
     at_centroid: bool
 
     @classmethod
@@ -176,7 +176,7 @@ class PriorMap:
         *,
         at_centroid: bool,
     ) -> "PriorMap":
-        """Count `voxels` [V, 3] of each training patient, by structure."""
+        """Count the `voxels` [V, 3] of each training patient, by structure."""
         inside, threshold = {}, {}
         for name, patients in voxels.items():
             moved = [
@@ -193,17 +193,17 @@ class PriorMap:
 
     def predict(self, patient: records.Patient) -> volumes.Prediction:
         names = tuple(self.inside)
-        drawn = np.zeros((len(names), *patient.grid.shape), np.float16)
-        for mask, name in zip(drawn, names, strict=True):
+        contours = np.zeros((len(names), *patient.grid.shape), np.float16)
+        for mask, name in zip(contours, names, strict=True):
             level = _counts(self.threshold[name], self.patients[name])
             indices = np.argwhere(self.inside[name] >= level)
             if self.at_centroid:
                 own = np.argwhere(patient.structures.get(name, np.zeros((1, 1, 1))))
                 if not len(own):
-                    continue  # no centroid to put it at
+                    continue  # no centroid is known
                 indices = _inside(indices + _offset(own, mask.shape), mask.shape)
             mask[tuple(indices.T)] = 1
-        return volumes.Prediction(patient.grid, None, drawn, names)
+        return volumes.Prediction(patient.grid, None, contours, names)
 
 
 def _offset(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -219,24 +219,24 @@ def _inside(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _counts(percent: np.ndarray | int, patients: int) -> np.ndarray | int:
-    """The least number of patients that is `percent` of them or more, at least 1."""
+    """The smallest number that is at least `percent` of `patients`, and at least 1."""
     return np.maximum(-(-percent * patients // 100), 1)
 
 
 def _best_threshold(inside: np.ndarray, patients: Sequence[np.ndarray]) -> int:
     """The level with the highest mean Dice; `patients` are voxels inside, [V, 3]."""
     levels = np.asarray(_counts(LEVELS, len(patients)))
-    drawn = np.array([np.count_nonzero(inside >= level) for level in levels])
+    sizes = np.array([np.count_nonzero(inside >= level) for level in levels])
     dice = np.zeros(len(levels))
     for indices in patients:
         shared = len(indices) - np.searchsorted(
             np.sort(inside[tuple(indices.T)]), levels
         )
-        dice += 2 * shared / np.maximum(drawn + len(indices), 1)
+        dice += 2 * shared / np.maximum(sizes + len(indices), 1)
     return int(LEVELS[np.argmax(dice)])
 
 
-# Finer voxels make a mean over patients no sharper, only larger.
+# Finer voxels would not make a mean over patients sharper, only larger.
 FINEST_MM = 3.0
 
 
@@ -251,9 +251,9 @@ def covering_grid(grids: Sequence[geometry.Grid]) -> geometry.Grid:
 
 
 def lay_onto(patient: records.Patient, onto: geometry.Grid) -> records.Patient:
-    """`patient` on the grid `onto`, its CT left out (zeros).
+    """`patient` on the grid `onto`, with a CT of zeros.
 
-    Its possible-dose mask ends with its CT.
+    Voxels outside the CT are outside the possible-dose mask.
     """
 
     def mask(volume: np.ndarray) -> np.ndarray:
@@ -267,7 +267,7 @@ def lay_onto(patient: records.Patient, onto: geometry.Grid) -> records.Patient:
         patient_id=patient.patient_id,
         grid=onto,
         ct=np.zeros(onto.shape, np.float32),
-        structures={name: mask(one) for name, one in patient.structures.items()},
+        structures={name: mask(m) for name, m in patient.structures.items()},
         dose_gy=dose_gy,
         possible_dose_mask=mask(
             np.ones(patient.grid.shape, bool) if covers is None else covers
@@ -278,7 +278,7 @@ def lay_onto(patient: records.Patient, onto: geometry.Grid) -> records.Patient:
 def read_at(
     volume: np.ndarray, grid: geometry.Grid, *, at: geometry.Grid, order: int
 ) -> np.ndarray:
-    """`volume` [Z, Y, X] on `grid` at the voxels of `at`, centre on centre; else 0."""
+    """`volume` [Z, Y, X] on `grid`, read at the voxels of `at` with equal centres."""
     return geometry.resample(volume, _centred(grid), _centred(at), order=order)
 
 

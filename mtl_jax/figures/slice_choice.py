@@ -7,11 +7,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import ndimage
 
-from mtl_jax.core import geometry, records
+from mtl_jax.core import body_region, geometry, records
 
-BODY_HU = -400.0
 MARGIN_MM, SMALLEST_MM = 8.0, 120.0
 
 
@@ -67,11 +65,7 @@ def choose_slices(
 
 def body_of(hu: np.ndarray) -> np.ndarray:
     """The largest connected piece of a slice [Y, X] that is not air, without holes."""
-    pieces, count = ndimage.label(hu > BODY_HU)
-    if not count:
-        return np.zeros(hu.shape, bool)
-    sizes = np.bincount(pieces.ravel())
-    return ndimage.binary_fill_holes(pieces == 1 + np.argmax(sizes[1:]))
+    return body_region.largest(hu[None], body_region.METRICS_HU)[0]
 
 
 def choose_views(

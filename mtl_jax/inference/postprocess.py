@@ -1,4 +1,4 @@
-"""From contour probabilities to masks: threshold, and an optional clean-up."""
+"""Contour probabilities become masks: a threshold, then an optional clean-up."""
 
 from collections.abc import Mapping
 
@@ -9,26 +9,37 @@ from mtl_jax.inference import volumes
 
 
 def masks(prediction: volumes.Prediction, *, threshold: float) -> dict[str, np.ndarray]:
-    """Masks [Z, Y, X] bool by structure: where the probability is `threshold` or more.
+    """Masks [Z, Y, X] bool by structure, of probabilities of at least `threshold`.
 
-    A role that predicts no contours has none.
+    Empty if the role predicts no contours.
+
+    >>> from mtl_jax.core import geometry
+    >>> grid = geometry.Grid((1, 1, 3), (1.0, 1.0, 1.0))
+    >>> contours = np.array([[[[0.2, 0.5, 0.9]]]], np.float16)
+    >>> prediction = volumes.Prediction(grid, None, contours, ("Rectum",))
+    >>> masks(prediction, threshold=0.5)["Rectum"].tolist()
+    [[[False, True, True]]]
     """
     if prediction.contours is None:
         return {}
-    drawn = zip(prediction.structures, prediction.contours, strict=True)
-    return {name: probability >= threshold for name, probability in drawn}
+    pairs = zip(prediction.structures, prediction.contours, strict=True)
+    return {name: probability >= threshold for name, probability in pairs}
 
 
 def largest_of(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`masks` by structure, each with its largest piece alone."""
+    """The largest connected piece of each of `masks`, by structure."""
     return {name: largest(mask) for name, mask in masks.items()}
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
-    """The largest piece of `mask` [Z, Y, X] bool that hangs together by voxels' faces.
+    """The largest piece of `mask` [Z, Y, X] bool that is connected by voxels' faces.
 
-    Not in the paper. Of several equally large ones it is the first in the array's
+    Not in the paper. If several are equally large, it is the first in the array's
     order; an empty mask stays empty.
+
+    >>> mask = np.array([[[True, False, True, True]]])
+    >>> largest(mask).tolist()
+    [[[False, False, True, True]]]
     """
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes:
@@ -36,6 +47,6 @@ def largest(mask: np.ndarray) -> np.ndarray:
     pieces, _ = ndimage.label(mask[boxes[0]])
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    kept = np.zeros_like(mask)
-    kept[boxes[0]] = pieces == np.argmax(sizes)
-    return kept
+    piece = np.zeros_like(mask)
+    piece[boxes[0]] = pieces == np.argmax(sizes)
+    return piece

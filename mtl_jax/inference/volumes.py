@@ -1,7 +1,7 @@
-"""Predicted slices, gathered into volumes on the CT's own grid, in Gy.
+"""Predicted slices become volumes on the CT's own grid, with doses in Gy.
 
-Batches have a fixed shape and come in the order of the slices; padding is dropped, so
-every slice counts once.
+Input: batches of a fixed shape, in the order of the slices, and a network. Output: a
+Prediction for each patient; rows that are padding are dropped.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ SMALLEST = float(np.finfo(np.float16).smallest_normal)
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a network says of one patient; a role predicts one or both."""
+    """The prediction for one patient: a dose, contours, or both."""
 
     grid: geometry.Grid
     dose_gy: np.ndarray | None  # [Z, Y, X] float32, not negative
@@ -40,13 +40,13 @@ def predict(
         batches: slices in order (pipeline/batches.evaluation).
         grids: grid of each patient, by index.
         network: images [B, H, W, C] to dose / prescription and contour probabilities.
-        preprocess: the way back to the patient's grid.
+        preprocess: restores the patient's grid.
     """
-    for patient, outputs in seen(batches, network):
+    for patient, outputs in by_patient(batches, network):
         yield patient, _restored(outputs, grids[patient], preprocess)
 
 
-def seen(
+def by_patient(
     batches: Iterable[records.Batch],
     network: Callable[[np.ndarray], dict[str, np.ndarray]],
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -70,9 +70,9 @@ def with_mirror(
     network: Callable[[np.ndarray], dict[str, np.ndarray]],
     preprocess: preprocessing.Preprocess,
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """`network`, averaged with its answer to the mirror image (not in the paper).
+    """`network`, averaged with its prediction for the mirror image (not in the paper).
 
-    Left and right organs swap channels, in what goes in and in what comes out.
+    Left and right organs exchange channels, in the input and in the output.
     """
     channels = preprocess.mirrored_channels
 
@@ -103,11 +103,11 @@ def _restored(
     if "dose" in outputs:
         dose_gy = restore_dose(outputs["dose"], grid, preprocess)
     if "contours" in outputs:
-        found = outputs["contours"]
+        probabilities = outputs["contours"]
         # Contiguous, structure by structure.
-        contours = np.empty((found.shape[-1], *grid.shape), np.float16)
+        contours = np.empty((probabilities.shape[-1], *grid.shape), np.float16)
         for channel, probability in enumerate(contours):
-            probability[:] = restore_contour(found, channel, grid, preprocess)
+            probability[:] = restore_contour(probabilities, channel, grid, preprocess)
     return Prediction(grid, dose_gy, contours, preprocess.structures)
 
 
@@ -140,7 +140,7 @@ def restore_mask(
     preprocess: preprocessing.Preprocess,
     threshold: float,
 ) -> np.ndarray:
-    """Where `restore_contour` is `threshold` or more, [Z, Y, X] bool."""
+    """The mask [Z, Y, X] bool in which `restore_contour` is at least `threshold`."""
     restored = preprocess.restore(outputs[..., channel], grid)
     # Most of a CT is near 0. The cast takes forty times as long for numbers that are
     # subnormal with 16 bits, and all of these are below any usual threshold.

@@ -1,11 +1,14 @@
-"""What is reported of a structure's predicted contours.
+"""Metrics of a structure's predicted contours.
 
-Goes in: the predicted and the reference mask on the CT's own grid. Comes out: the
-values that a template asks for, each with a note where there is something to say.
+Input: the predicted and the reference mask [Z, Y, X] on the CT's own grid. Output: the
+values that a template lists, with a note where a value needs one. A metric is a row of
+`core/metric_names.FORMS` and a rule in `RULES` under the same key.
 """
 
+import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,8 +20,66 @@ BOTH_EMPTY = "empty in reference and prediction"
 MISSED = "missed"
 FALSE_POSITIVE = "false positive"
 
-# What perfect agreement gives, by unit: shares are 1, distances 0.
-_PERFECT = {"1": 1.0, "mm": 0.0, "px": 0.0}
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """The predicted and the reference mask [Z, Y, X], bool, on one grid."""
+
+    predicted: np.ndarray
+    reference: np.ndarray
+    grid: geometry.Grid
+
+    @functools.cached_property
+    def agreement(self) -> surface.Agreement:
+        """Overlap and the distances between the borders, computed once."""
+        return surface.compare(self.predicted, self.reference, self.grid.spacing_mm)
+
+    @functools.cached_property
+    def slices(self) -> surface.SliceAgreement:
+        """The same slice by slice, in pixels."""
+        return surface.compare_slices(self.predicted, self.reference)
+
+    @property
+    def empty(self) -> str:
+        """A note on which of the two masks is empty; "" if neither is."""
+        predicted = self.agreement.from_predicted.size
+        reference = self.agreement.from_reference.size
+        if predicted and reference:
+            return ""
+        if not predicted and not reference:
+            return BOTH_EMPTY
+        return MISSED if reference else FALSE_POSITIVE
+
+
+def _hd100_volumes(masks: Masks, _: float) -> float:
+    return surface.compare_volumes(
+        masks.predicted, masks.reference, masks.grid.spacing_mm
+    )
+
+
+# By kind: the masks and the number in the metric's name give its value.
+RULES: dict[str, Callable[[Masks, float], float]] = {
+    "dice": lambda masks, _: masks.agreement.dice,
+    "hd100": lambda masks, _: masks.agreement.hd100,
+    "hd95": lambda masks, _: masks.agreement.hd95,
+    "hd100_volumes": _hd100_volumes,
+    "surface_dice": lambda masks, mm: masks.agreement.surface_dice(mm),
+    "hd100_slices": lambda masks, _: masks.slices.mean_px,
+}
+
+
+def _slices_note(masks: Masks) -> str:
+    slices = masks.slices
+    if not slices.one_only:
+        return ""
+    note = f"{slices.one_only} of {slices.both + slices.one_only} slices drawn in one"
+    if slices.both:
+        note += f"; {slices.both_mean_px:.2f} px over the others"
+    return note
+
+
+# By kind: a remark on the value, if neither mask is empty.
+NOTES: dict[str, Callable[[Masks], str]] = {"hd100_slices": _slices_note}
 
 
 def score(
@@ -28,68 +89,36 @@ def score(
     grid: geometry.Grid,
     names: Sequence[str],
 ) -> list[reported_metrics.Value]:
-    """The metrics called `names` of one structure's masks [Z, Y, X].
+    """The metrics called `names` of one structure's masks [Z, Y, X], bool.
 
-    A reference of None is not contoured: NaN. Drawn in one of the two only: Dice 0 and
-    distances equal to the diagonal of the image (of a slice, for slices).
+    A reference of None is not contoured: NaN. If one mask is empty, Dice is 0 and a
+    distance is the diagonal of the image (of a slice, for `hd100_slices`).
 
     Raises:
+        ConfigError: a name is not one of a contour metric.
         GeometryError: the masks have different shapes.
     """
     metrics = [metric_names.parse(name, "contours") for name in names]
     if reference is None:
         return [_value(structure, m, math.nan, NOT_CONTOURED) for m in metrics]
-    agreement = surface.compare(predicted, reference, grid.spacing_mm)
-    note = _note(agreement)
+    masks = Masks(predicted, reference, grid)
+    empty = masks.empty
     values = []
     for metric in metrics:
-        if metric.kind == "hd100_volumes":
-            value = surface.compare_volumes(predicted, reference, grid.spacing_mm)
-            values.append(_value(structure, metric, value, note))
-        elif metric.kind == "hd100_slices":
-            slices = surface.compare_slices(predicted, reference)
-            remark = note or _slices_note(slices)
-            values.append(_value(structure, metric, slices.mean_px, remark))
-        else:
-            values.append(_value(structure, metric, _read(agreement, metric), note))
+        value = RULES[metric.kind](masks, metric.amount)
+        note = empty
+        if not note and metric.kind in NOTES:
+            note = NOTES[metric.kind](masks)
+        values.append(_value(structure, metric, value, note))
     return values
-
-
-def _read(agreement: surface.Agreement, metric: metric_names.Metric) -> float:
-    match metric.kind:
-        case "dice":
-            return agreement.dice
-        case "hd100":
-            return agreement.hd100
-        case "hd95":
-            return agreement.hd95
-        case "surface_dice":
-            return agreement.surface_dice(metric.amount)
-    raise AssertionError(f"no rule for {metric.kind}")
-
-
-def _note(agreement: surface.Agreement) -> str:
-    drawn, there = agreement.from_predicted.size, agreement.from_reference.size
-    if drawn and there:
-        return ""
-    if not drawn and not there:
-        return BOTH_EMPTY
-    return MISSED if there else FALSE_POSITIVE
-
-
-def _slices_note(slices: surface.SliceAgreement) -> str:
-    if not slices.one_only:
-        return ""
-    note = f"{slices.one_only} of {slices.both + slices.one_only} slices drawn in one"
-    if slices.both:
-        note += f"; {slices.both_mean_px:.2f} px over the others"
-    return note
 
 
 def _value(
     structure: str, metric: metric_names.Metric, value: float, note: str
 ) -> reported_metrics.Value:
-    perfect = math.nan if note == NOT_CONTOURED else _PERFECT[metric.unit]
+    perfect = 1.0 if metric.form.higher_is_better else 0.0
+    if note == NOT_CONTOURED:
+        perfect = math.nan
     error = abs(value - perfect)
     return reported_metrics.Value(
         structure, metric.name, metric.unit, perfect, value, error, note

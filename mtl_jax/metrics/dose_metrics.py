@@ -1,19 +1,29 @@
-"""What is reported of a predicted dose: errors over the patient, and DVH metrics.
+"""Metrics of a predicted dose: errors in the whole patient, and DVH metrics.
 
-Goes in: both doses on the CT's own grid, and the patient, whose structures serve for
-both. Comes out: the values that a template asks for, in its order.
+Input: the reference and the predicted dose [Z, Y, X] in Gy on the CT's own grid, and
+the patient, whose structures are used for both doses. Output: the values that a
+template lists, in its order. A metric of the whole patient is a row of
+`core/metric_names.FORMS` and a rule in `RULES` under the same key; DVH metrics have
+theirs in `metrics/dvh`.
 """
 
+import dataclasses
+import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
-from mtl_jax.core import errors, metric_names, records, reported_metrics, sites
-from mtl_jax.metrics import dvh, openkbp, surface
-
-# Air in and around a patient lies below, lung mostly too; fat and tissue above.
-BODY_HU = -400.0
+from mtl_jax.core import (
+    body_region,
+    errors,
+    metric_names,
+    records,
+    reported_metrics,
+    sites,
+)
+from mtl_jax.metrics import dvh, openkbp
 
 
 def score(
@@ -25,102 +35,103 @@ def score(
 ) -> list[reported_metrics.Value]:
     """The template's metrics of a predicted dose [Z, Y, X].
 
-    Errors are |prediction - reference|, in the metric's unit. A structure that the
-    patient lacks has a NaN, and the note says why.
+    Errors are |prediction - reference|, in the metric's unit. If the patient lacks a
+    structure, the value is NaN and the note says why.
 
     Raises:
         GeometryError: a dose is not on the patient's grid.
         RecordError: a dose has NaN or infinite values.
     """
-    for what, dose_gy in (("reference", reference_gy), ("predicted", predicted_gy)):
-        _check(what, dose_gy, patient)
-    values = []
-    if template.patient:
-        absolute = openkbp.absolute_error(reference_gy, predicted_gy)
-        values += [
-            _of_patient(name, absolute, reference_gy, patient, site)
-            for name in template.patient
-        ]
+    for name, dose_gy in (("reference", reference_gy), ("predicted", predicted_gy)):
+        _check(name, dose_gy, patient)
+    doses = Doses(reference_gy, predicted_gy, patient, site)
+    values = [_of_patient(name, doses) for name in template.patient]
     for structure, names in template.dvh.items():
         values += _of_structure(structure, names, reference_gy, predicted_gy, patient)
     return values
 
 
-def body(ct_hu: np.ndarray) -> np.ndarray:
-    """Where the patient is in a CT [Z, Y, X] in Hounsfield units, bool.
-
-    The largest part above -400 HU that hangs together by voxels' faces in 3D, and the
-    holes in its slices (airways, bowel gas); False everywhere where nothing is above.
-    """
-    found = np.zeros(ct_hu.shape, bool)
-    above = ct_hu > BODY_HU
-    box = surface.bounding_box(above)
-    parts, _ = ndimage.label(above[box])
-    sizes = np.bincount(parts.ravel())
-    if sizes.size > 1:
-        found[box] = parts == 1 + sizes[1:].argmax()
-        box = surface.bounding_box(found)
-        found[box] = _filled(found[box])
-    return found
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """With what does not reach the edge in its slice, [Z, Y, X]."""
-    in_plane = np.zeros((3, 3, 3), bool)
-    in_plane[1] = ndimage.generate_binary_structure(2, 1)
-    rest, count = ndimage.label(~mask, in_plane)
-    filled = np.ones(count + 1, bool)
-    for edge in (rest[:, 0], rest[:, -1], rest[:, :, 0], rest[:, :, -1]):
-        filled[edge.ravel()] = False
-    filled[0] = True  # the mask itself
-    return filled[rest]
-
-
-def _check(what: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
-    who = f"patient {patient.patient_id}: the {what} dose"
+def _check(name: str, dose_gy: np.ndarray, patient: records.Patient) -> None:
+    label = f"patient {patient.patient_id}: the {name} dose"
     if dose_gy.shape != patient.grid.shape:
         raise errors.GeometryError(
-            f"{who} has shape {dose_gy.shape}, the grid {patient.grid.shape}; resample "
-            "it first with geometry.resample(dose, grid, onto=patient.grid)"
+            f"{label} has shape {dose_gy.shape}, the grid {patient.grid.shape}; "
+            "resample it first with geometry.resample(dose, grid, onto=patient.grid)"
         )
     finite = np.isfinite(dose_gy)
     if not finite.all():
         raise errors.RecordError(
-            f"{who} has {np.count_nonzero(~finite)} NaN or infinite values of "
+            f"{label} has {np.count_nonzero(~finite)} NaN or infinite values of "
             f"{dose_gy.size}; a score needs a number in every voxel"
         )
 
 
-def _of_patient(
-    name: str,
-    absolute: np.ndarray,
-    reference_gy: np.ndarray,
-    patient: records.Patient,
-    site: sites.Site,
-) -> reported_metrics.Value:
-    """A mean of the absolute error; the reference's value, 0, is that of no error."""
-    metric = metric_names.parse(name, "patient")
-    note = ""
-    if metric.kind == "dose_error":
-        error = float(absolute.sum())
-        count, none = absolute.size, "the possible-dose mask is empty"
-        if patient.possible_dose_mask is None:
-            note = "possible-dose mask not known: per voxel of the grid"
-        else:
-            count = np.count_nonzero(patient.possible_dose_mask)
-    else:
-        if metric.kind == "dose_mae_body":
-            region, none = body(patient.ct - site.ct_offset_hu), "no body in the CT"
-        else:
-            region = reference_gy >= metric.amount
-            none = f"no reference dose of {metric.amount:g} Gy"
-        inside = absolute[region]
-        error, count = float(inside.sum()), inside.size
+@dataclasses.dataclass(frozen=True)
+class Doses:
+    """The doses of a patient on the CT's own grid, [Z, Y, X] in Gy."""
+
+    reference_gy: np.ndarray
+    predicted_gy: np.ndarray
+    patient: records.Patient
+    site: sites.Site
+
+    @functools.cached_property
+    def absolute_gy(self) -> np.ndarray:
+        """The absolute error of each voxel, float64, computed once."""
+        return openkbp.absolute_error(self.reference_gy, self.predicted_gy)
+
+
+class Result(NamedTuple):
+    """The value of a metric, and a note; a value of NaN needs one."""
+
+    value: float
+    note: str = ""
+
+
+def _mean_inside(doses: Doses, region: np.ndarray, if_none: str) -> Result:
+    """The mean absolute error in `region`, or NaN and `if_none` if it is empty."""
+    inside = doses.absolute_gy[region]
+    if not inside.size:
+        return Result(math.nan, if_none)
+    return Result(float(inside.sum()) / inside.size)
+
+
+def _dose_error(doses: Doses, _: float) -> Result:
+    total, mask = float(doses.absolute_gy.sum()), doses.patient.possible_dose_mask
+    if mask is None:
+        note = "possible-dose mask not known: per voxel of the grid"
+        return Result(total / doses.absolute_gy.size, note)
+    count = np.count_nonzero(mask)
     if not count:
-        nan = math.nan
-        return reported_metrics.Value("", name, metric.unit, nan, nan, nan, none)
-    mean = error / count
-    return reported_metrics.Value("", name, metric.unit, 0.0, mean, mean, note)
+        return Result(math.nan, "the possible-dose mask is empty")
+    return Result(total / count)
+
+
+def _in_body(doses: Doses, _: float) -> Result:
+    hu = doses.patient.ct - doses.site.ct_offset_hu
+    region = body_region.largest(hu, body_region.METRICS_HU)
+    return _mean_inside(doses, region, "no body in the CT")
+
+
+def _in_isodose(doses: Doses, gy: float) -> Result:
+    region = doses.reference_gy >= gy
+    return _mean_inside(doses, region, f"no reference dose of {gy:g} Gy")
+
+
+# By kind: the doses and the number in the metric's name give its value.
+RULES: dict[str, Callable[[Doses, float], Result]] = {
+    "dose_error": _dose_error,
+    "dose_mae_body": _in_body,
+    "dose_mae_isodose": _in_isodose,
+}
+
+
+def _of_patient(name: str, doses: Doses) -> reported_metrics.Value:
+    """A metric of the whole patient: it is an error, so the reference has 0."""
+    metric = metric_names.parse(name, "patient")
+    value, note = RULES[metric.kind](doses, metric.amount)
+    perfect = math.nan if math.isnan(value) else 0.0
+    return reported_metrics.Value("", name, metric.unit, perfect, value, value, note)
 
 
 def _of_structure(

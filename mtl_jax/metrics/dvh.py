@@ -1,10 +1,10 @@
 """Dose-volume histograms of the dose values inside a structure, and metrics of them.
 
-Goes in: the dose of a structure's voxels (`inside`), the names of metrics
-(core/metric_names) and the volume of a voxel. Comes out: numbers in Gy, or in percent
-of the structure's volume for V.
+Input: the doses in a structure's voxels (`inside`), names of metrics and the volume of
+a voxel. Output: numbers in Gy, or for V in percent of the structure's volume. A metric
+is a row of `core/metric_names.FORMS` and a rule in `RULES` under the same key.
 
-The dialects differ in what lies between the voxels' doses, d_1 <= ... <= d_n:
+The dialects interpolate differently between the voxels' doses, d_1 <= ... <= d_n:
 - `openkbp`: percentiles as the challenge takes them (Babier et al., Med. Phys. 48,
   5549, 2021), linear between d_1 at 0 % and d_n at 100 %; volumes in whole voxels; V
   counts voxels.
@@ -14,7 +14,7 @@ The dialects differ in what lies between the voxels' doses, d_1 <= ... <= d_n:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,13 @@ class Curve(NamedTuple):
 
 
 def inside(mask: np.ndarray, *doses_gy: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The values of each dose [Z, Y, X] where `mask` is, [V], by one look at it."""
+    """The values [V] of each dose [Z, Y, X] inside `mask`, looked up once.
+
+    >>> dose_gy = np.arange(8.0).reshape(2, 2, 2)
+    >>> (values_gy,) = inside(dose_gy > 5, dose_gy)
+    >>> values_gy.tolist()
+    [6.0, 7.0]
+    """
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     if not slices.size:
         return tuple(dose_gy[mask] for dose_gy in doses_gy)
@@ -40,7 +46,17 @@ def inside(mask: np.ndarray, *doses_gy: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def metric(name: str, values_gy: np.ndarray, voxel_mm3: float) -> float:
-    """The metric called `name` of dose values [V]; see `metrics`."""
+    """The metric called `name` of dose values [V] in Gy; see `metrics`.
+
+    Four voxels of 40 mm3: 0.1 cm3 is 2.5 voxels, which OpenKBP rounds to 2.
+
+    >>> doses_gy = np.array([10.0, 20.0, 30.0, 40.0])
+    >>> names = ("D_75", "D_0.1cc", "V_30Gy")
+    >>> [metric(f"exact:{name}", doses_gy, 40.0) for name in names]
+    [15.0, 20.0, 37.5]
+    >>> [metric(f"openkbp:{name}", doses_gy, 40.0) for name in names]
+    [17.5, 25.0, 50.0]
+    """
     return metrics((name,), values_gy, voxel_mm3)[0]
 
 
@@ -49,24 +65,29 @@ def metrics(
 ) -> list[float]:
     """The metrics called `names` of dose values [V], by sorting them once.
 
-    A structure smaller than the volume that a metric asks for gives its minimum dose
-    (the challenge's own code fails there); without voxels all are NaN.
+    If a structure is smaller than the volume in a metric's name, the value is its
+    minimum dose (the challenge's own code fails there). Without voxels all are NaN.
 
     Raises:
         ConfigError: a name is not one of a DVH metric.
         RecordError: a value is NaN or infinite.
     """
-    parsed = [metric_names.parse(name, "dvh") for name in names]
+    wanted = [metric_names.parse(name, "dvh") for name in names]
     if not values_gy.size:
-        return [math.nan] * len(parsed)
+        return [math.nan] * len(wanted)
     ordered = _sorted(values_gy)
-    return [_value(one, ordered, voxel_mm3) for one in parsed]
+    return [
+        RULES[m.kind](Histogram(ordered, voxel_mm3, m.dialect), m.amount)
+        for m in wanted
+    ]
 
 
 def lacks_volume(name: str, voxels: int, voxel_mm3: float) -> bool:
-    """Whether the metric asks for more volume than `voxels` have."""
-    one = metric_names.parse(name, "dvh")
-    return one.kind == "D_cc" and _share(one, voxels, voxel_mm3) > 1
+    """Whether the metric's volume is larger than that of `voxels`."""
+    wanted = metric_names.parse(name, "dvh")
+    if wanted.kind != "D_cc":
+        return False
+    return _share(wanted.amount, voxels, voxel_mm3, wanted.dialect) > 1
 
 
 def curve(
@@ -74,7 +95,12 @@ def curve(
 ) -> Curve:
     """The whole histogram of dose values [V], in dialect `exact`, at equal steps.
 
-    `upto_gy` None goes one step beyond the largest dose, where it has come to 0 %.
+    `upto_gy` None goes one step beyond the largest dose, where the volume is 0 %.
+
+    Half of the hotter voxel gets at least 2 Gy:
+
+    >>> curve(np.array([1.0, 2.0]), step_gy=1.0).volumes_percent.tolist()
+    [100.0, 100.0, 25.0, 0.0]
     """
     ordered = _sorted(values_gy)
     end = ordered[-1] if upto_gy is None else upto_gy
@@ -83,7 +109,7 @@ def curve(
 
 
 def _sorted(values_gy: np.ndarray) -> np.ndarray:
-    """Ascending; NaN would come last."""
+    """`values_gy` in ascending order; NaN would come last."""
     ordered = np.sort(values_gy)
     if not (math.isfinite(ordered[0]) and math.isfinite(ordered[-1])):
         bad = np.count_nonzero(~np.isfinite(values_gy))
@@ -93,25 +119,43 @@ def _sorted(values_gy: np.ndarray) -> np.ndarray:
     return ordered
 
 
-def _value(one: metric_names.Metric, ordered: np.ndarray, voxel_mm3: float) -> float:
-    match one.kind:
-        case "D_mean":
-            return float(ordered.mean(dtype=np.float64))
-        case "D_max":
-            return float(ordered[-1])
-        case "D_min":
-            return float(ordered[0])
-        case "D_percent":
-            return _dose(ordered, one.amount / 100, one.dialect)
-        case "D_cc":
-            share = _share(one, ordered.size, voxel_mm3)
-            return _dose(ordered, min(share, 1.0), one.dialect)
-        case "V_Gy" if one.dialect == "openkbp":
-            below = int(np.searchsorted(ordered, one.amount, side="left"))
-            return 100 * (ordered.size - below) / ordered.size
-        case "V_Gy":
-            return float(_volume_percent(ordered, np.array([one.amount]))[0])
-    raise AssertionError(f"no rule for {one.kind}")
+class Histogram(NamedTuple):
+    """The doses in a structure, as the rules read them."""
+
+    ordered: np.ndarray  # [V] Gy, ascending, at least one
+    voxel_mm3: float
+    dialect: str
+
+    def dose_gy(self, share: float) -> float:
+        """The least dose to the hottest `share` of the volume."""
+        size = self.ordered.size
+        if self.dialect == "openkbp":
+            return _at(self.ordered, (size - 1) * (1 - share))
+        return _at(self.ordered, size * (1 - share) - 0.5)
+
+
+def _dose_at_volume(doses: Histogram, cc: float) -> float:
+    share = _share(cc, doses.ordered.size, doses.voxel_mm3, doses.dialect)
+    return doses.dose_gy(min(share, 1.0))
+
+
+def _volume_at_dose(doses: Histogram, gy: float) -> float:
+    ordered = doses.ordered
+    if doses.dialect == "openkbp":
+        below = int(np.searchsorted(ordered, gy, side="left"))
+        return 100 * (ordered.size - below) / ordered.size
+    return float(_volume_percent(ordered, np.array([gy]))[0])
+
+
+# By kind: the doses and the number in the metric's name give its value.
+RULES: dict[str, Callable[[Histogram, float], float]] = {
+    "D_mean": lambda doses, _: float(doses.ordered.mean(dtype=np.float64)),
+    "D_max": lambda doses, _: float(doses.ordered[-1]),
+    "D_min": lambda doses, _: float(doses.ordered[0]),
+    "D_percent": lambda doses, percent: doses.dose_gy(percent / 100),
+    "D_cc": _dose_at_volume,
+    "V_Gy": _volume_at_dose,
+}
 
 
 def _at(ordered: np.ndarray, position: float) -> float:
@@ -124,29 +168,22 @@ def _at(ordered: np.ndarray, position: float) -> float:
     return low + (float(ordered[below + 1]) - low) * (position - below)
 
 
-def _dose(ordered: np.ndarray, share: float, dialect: str) -> float:
-    """The least dose to the hottest `share` of the volume."""
+def _share(cc: float, voxels: int, voxel_mm3: float, dialect: str) -> float:
+    """`cc` as a share of `voxels`; more than 1 where their volume is smaller."""
+    wanted = cc * 1000 / voxel_mm3
     if dialect == "openkbp":
-        return _at(ordered, (ordered.size - 1) * (1 - share))
-    return _at(ordered, ordered.size * (1 - share) - 0.5)
-
-
-def _share(one: metric_names.Metric, voxels: int, voxel_mm3: float) -> float:
-    """The volume asked for, of `voxels`; more than 1 where they are less than it."""
-    asked = one.amount * 1000 / voxel_mm3
-    if one.dialect == "openkbp":
-        asked = max(1.0, round(asked))  # half to even, as the challenge's np.round
-    return asked / voxels
+        wanted = max(1.0, round(wanted))  # half to even, as the challenge's np.round
+    return wanted / voxels
 
 
 def _volume_percent(ordered: np.ndarray, doses_gy: np.ndarray) -> np.ndarray:
-    """Volume that gets at least each of `doses_gy` [D], the inverse of `_dose`."""
+    """Volume that gets at least each of `doses_gy` [D], the inverse of `dose_gy`."""
     size = ordered.size
     # Voxels below the dose; the next one has at least the dose.
     below = np.searchsorted(ordered, doses_gy, side="left")
     high = ordered[np.minimum(below, size - 1)].astype(np.float64)
     low = ordered[np.maximum(below - 1, 0)].astype(np.float64)
-    # Of the way from the voxel below to the next one, what lies under the dose.
+    # The fraction of the way from the voxel below to the next one.
     part = np.divide(
         doses_gy - low, high - low, out=np.ones_like(high), where=high > low
     )

@@ -1,7 +1,10 @@
 """The OpenKBP challenge's two scores, as its own evaluation computes them.
 
-Babier et al., Med. Phys. 48, 5549 (2021). The structures are always the reference's,
-for both doses; a patient counts only the structures that were contoured.
+Input: doses in Gy, or errors of reported metrics. Output: scores in Gy; lower is
+better.
+
+Babier et al., Med. Phys. 48, 5549 (2021). Both doses are read inside the reference's
+structures; only structures that were contoured in a patient count.
 """
 
 from collections.abc import Iterable
@@ -31,7 +34,12 @@ def dose_error(
 ) -> float:
     """Absolute error over all voxels, per voxel of the possible-dose mask, in Gy.
 
-    Dose outside the mask counts: whoever predicts it is punished for it.
+    Doses are [Z, Y, X] in Gy, the mask [Z, Y, X] bool. Dose predicted outside the mask
+    counts too, so it makes the score worse.
+
+    >>> mask = np.array([True, True, False, False])
+    >>> dose_error(np.array([50.0, 60.0, 0, 0]), np.array([51.0, 57.0, 2, 0]), mask)
+    3.0
     """
     total = absolute_error(reference_gy, predicted_gy).sum()
     return float(total / np.count_nonzero(possible_dose_mask))
@@ -44,7 +52,7 @@ def absolute_error(reference_gy: np.ndarray, predicted_gy: np.ndarray) -> np.nda
 
 
 def applies(site: sites.Site) -> bool:
-    """Whether the DVH score is defined: it is of the challenge's own structures."""
+    """Whether the DVH score is defined: only for the challenge's own structures."""
     return site.name == sites.OPENKBP.name
 
 
@@ -65,17 +73,17 @@ def dvh_metrics(
         if not values.size:
             continue
         names = dvh_names(site.structure(name))
-        found = dvh.metrics(names, values, patient.grid.voxel_mm3)
-        for metric, value in zip(names, found, strict=True):
+        results = dvh.metrics(names, values, patient.grid.voxel_mm3)
+        for metric, value in zip(names, results, strict=True):
             metrics[name, metric.removeprefix("openkbp:")] = value
     return metrics
 
 
 def dvh_errors(values: Iterable[Cell], site: sites.Site) -> list[float]:
-    """The errors among reported `values` that the DVH score is made of, in Gy.
+    """The errors among reported `values` that enter the DVH score, in Gy.
 
-    A metric that a user has added to the report does not enter the score; another site
-    has none.
+    Metrics that a user added to the report do not enter the score. Other sites have no
+    such errors.
     """
     if not applies(site):
         return []
@@ -89,10 +97,18 @@ def dvh_errors(values: Iterable[Cell], site: sites.Site) -> list[float]:
 
 
 def dose_score(errors_gy: Iterable[float]) -> float:
-    """Mean of the patients' dose errors, in Gy."""
+    """Mean of the patients' dose errors, in Gy.
+
+    >>> dose_score([2.0, 3.0])
+    2.5
+    """
     return float(np.mean(list(errors_gy)))
 
 
 def dvh_score(differences_gy: Iterable[float]) -> float:
-    """Mean absolute difference over all cells (patient, structure, metric), in Gy."""
+    """Mean absolute difference over all cells (patient, structure, metric), in Gy.
+
+    >>> dvh_score([1.0, -2.0, 3.0])
+    2.0
+    """
     return float(np.mean(np.abs(list(differences_gy))))

@@ -1,9 +1,9 @@
 """Paired comparison of two methods' errors, patient by patient.
 
-In: an error for each patient and method; lower is better. Out: one-sided p-values in
-both directions (t-test and Wilcoxon), a bootstrap interval of the mean difference, and
-a note for what could not be computed. A patient without a value on one side is left out
-of both sides, and counted.
+Input: an error for each patient and method; lower is better. Output: one-sided p-values
+in both directions (t-test and Wilcoxon), a bootstrap interval of the mean difference,
+and a note if something could not be computed. Patients without a value for one method
+are left out for both, and counted.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ RESAMPLES = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A method's errors beside those of `against`, in the unit of the errors.
+    """A method's errors compared with those of `against`, in the unit of the errors.
 
-    Differences are `against` - method: positive where the method is better. `p_better`
+    Differences are `against` - method: positive if the method is better. `p_better`
     is for the hypothesis that the method is better, `p_worse` that it is worse.
     """
 
@@ -69,21 +69,21 @@ def compare(
     The order of the patients does not matter. SciPy's `ttest_rel` and `wilcoxon` with
     their defaults (zero differences are dropped by the latter).
     """
-    ours, theirs = _known(errors), _known(against)
-    patients = sorted(ours.keys() & theirs.keys())
-    left_out = len(ours.keys() ^ theirs.keys())
+    first, second = _known(errors), _known(against)
+    patients = sorted(first.keys() & second.keys())
+    left_out = len(first.keys() ^ second.keys())
     n = len(patients)
     if not n:
         note = "no patient has a value on both sides"
         return Comparison(0, left_out, note=note)
-    a = np.array([theirs[patient] for patient in patients])
-    b = np.array([ours[patient] for patient in patients])
+    a = np.array([second[patient] for patient in patients])
+    b = np.array([first[patient] for patient in patients])
     difference = a - b
     mean = float(np.mean(difference))
     if n < 2:
         note = "one patient: no test, no interval"
         return Comparison(n, left_out, mean, note=note)
-    # Differences that are equal but for the rounding of the values they come from.
+    # Differences that are equal within the rounding of the values they come from.
     if np.ptp(difference) <= 1e-12 * max(np.abs(a).max(), np.abs(b).max()):
         note = "all differences are equal: no variance to test against"
         return Comparison(n, left_out, mean, (mean, mean), note=note)
@@ -112,4 +112,4 @@ def compare(
 
 
 def _known(errors: Mapping[str, float]) -> dict[str, float]:
-    return {who: float(error) for who, error in errors.items() if not math.isnan(error)}
+    return {p: float(error) for p, error in errors.items() if not math.isnan(error)}

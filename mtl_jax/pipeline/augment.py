@@ -1,8 +1,8 @@
-"""Random changes of a training example (not in the paper), all parts of it together.
+"""Random changes of a training example (not in the paper).
 
-In and out: an example on the network's grid (core/records.Example). The mask of every
-stored structure moves with the CT and the dose, so whatever is read of the example
-afterwards fits; in a mirror image left organs are right ones.
+Input and output: an example on the network's grid (core/records.Example). CT, dose and
+the masks of all stored structures change together. In a mirror image left and right
+organs exchange their bits.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ from mtl_jax.pipeline import preprocess
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Flip, then rotation, shift and change of size at once, then noise on the CT."""
+    """A flip, then rotation, shift and scaling in one step, then noise on the CT."""
 
     site: sites.Site
-    flip: float  # chance
-    rotation_deg: float  # largest, either way
-    translation_px: float  # largest, either way
-    scale: float  # largest relative change, either way
+    flip: float  # probability
+    rotation_deg: float  # largest, in both directions
+    translation_px: float  # largest, in both directions
+    scale: float  # largest relative change, in both directions
     ct_noise: float  # standard deviation, of the normalised CT
-    ct_std: float  # what the CT is divided by when it is normalised
+    ct_std: float  # by which the CT is divided when it is normalised
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1 or not 0 <= self.scale < 1:
@@ -38,13 +38,13 @@ class Augment:
             if mirror and self.site.structure(mirror).mirror != structure.name:
                 raise errors.ConfigError(
                     f"site {self.site.name}: the mirror of {structure.name} is "
-                    f"{mirror}, but not the other way round; correct core/sites"
+                    f"{mirror}, but not vice versa; correct core/sites"
                 )
 
     def __call__(
         self, example: records.Example, rng: np.random.Generator
     ) -> records.Example:
-        """A changed copy of `example`; all chance comes from `rng`."""
+        """A changed copy of `example`; all random numbers come from `rng`."""
         flipped = rng.random() < self.flip
         angle, scale = rng.uniform(-1, 1, 2) * (
             np.deg2rad(self.rotation_deg),
@@ -63,7 +63,7 @@ class Augment:
 
     @functools.cached_property
     def _mirrored(self) -> np.ndarray:
-        """[S] position of the structure that each one becomes."""
+        """[S] position of each structure's mirror."""
         names = self.site.names
         return np.array([names.index(s.mirror or s.name) for s in self.site.structures])
 
@@ -91,14 +91,14 @@ class Augment:
     def _move(
         self, example: records.Example, angle: float, scale: float, shift: np.ndarray
     ) -> records.Example:
-        """`example` turned and scaled about its centre, then shifted by (y, x)."""
+        """`example` rotated and scaled about its centre, then shifted by (y, x)."""
         cosine, sine = np.cos(angle), np.sin(angle)
-        # affine_transform asks where an output pixel comes from: the inverse move.
+        # affine_transform maps output pixels to input pixels: the inverse transform.
         matrix = np.array([[cosine, -sine], [sine, cosine]]) / scale
         centre = (np.asarray(example["ct"].shape) - 1) / 2
         offset = centre - matrix @ (centre + shift)
 
-        # "grid-constant": a border pixel missed by 1e-16 is not yet outside.
+        # "grid-constant": a pixel 1e-16 beyond the border does not count as outside.
         def read(
             image: np.ndarray, order: int, outside: float, output: type
         ) -> np.ndarray:

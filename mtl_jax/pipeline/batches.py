@@ -1,9 +1,10 @@
-"""A split of a prepared data set -> batches, read ahead by Grain's threads.
+"""Batches of a split, read ahead by Grain's threads.
 
-Training: the stream of slices is shuffled anew each epoch, epochs follow each other
-without a gap, and batch n is the n-th run of `batch_size` slices: a pure function of
-(seed, n). A batch may thus span two epochs, and no slice is ever left out. Evaluation:
-all slices in order, the last batch padded to full size with rows whose `mask` is 0.
+Input: a Split and its preprocessing. Output: iterables of core/records.Batch.
+Training: each epoch has all slices in a new order, epochs follow each other without a
+gap, and batch n is a pure function of (seed, n). A batch may span two epochs, so no
+slice is left out. Evaluation: all slices in order; the last batch is padded with rows
+whose `mask` is 0.
 """
 
 import dataclasses
@@ -20,10 +21,10 @@ from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment as augmentation
 from mtl_jax.pipeline import preprocess as preprocessing
 
-# Batches that are read ahead (of 8 slices: about 1.6 MB each), by how many threads at
-# most: reading, decompression, NumPy and SciPy leave Python's lock to others.
+# Batches to read ahead (1.6 MB each for 8 slices), and the largest number of threads:
+# reading, decompression, NumPy and SciPy release Python's lock.
 READ_AHEAD, THREADS = 8, 8
-# What a generator is for, in its key: (seed, purpose, ...).
+# The purpose of a random generator, in its key: (seed, purpose, ...).
 ORDER, AUGMENTATION = 0, 1
 FOREVER = 1 << 60
 
@@ -40,9 +41,9 @@ class Loader:
     def __call__(
         self, indices: np.ndarray, size: int, key: tuple[int, ...], first: int
     ) -> records.Batch:
-        """The batch of `indices`, with rows of zeros up to `size`.
+        """The batch of `indices`, padded with zeros to `size` rows.
 
-        Row i is augmented from a generator of its own, of `key` and `first` + i.
+        Row i is augmented by its own generator, seeded with `key` and `first` + i.
         """
         batch = self.preprocess.empty(size)
         for row, index in enumerate(indices.tolist()):
@@ -72,13 +73,13 @@ def patient_of_slice(split: prepared.Split) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """Endless batches, of one process."""
+    """Endless batches for one process."""
 
     steps_per_epoch: int
     batches: grain.MapDataset
 
     def batch(self, step: int) -> records.Batch:
-        """The batch of `step`, read here and now."""
+        """The batch of `step`, read by this thread."""
         return self.batches[step]
 
     def iterate(self, start: int) -> Iterator[records.Batch]:
@@ -88,9 +89,9 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """All slices of a split, in order, as often as it is iterated; len() in batches.
+    """All slices of a split in order, each time it is iterated; len() is in batches.
 
-    Of one process: its rows of each batch.
+    One process gets its own rows of each batch.
     """
 
     batches: grain.MapDataset
@@ -114,12 +115,14 @@ def training(
     process_index: int,
     process_count: int,
 ) -> Training:
-    """Shuffled batches of `split`; `batch_size` is that of all processes together.
+    """Shuffled batches of `split`; `batch_size` counts the rows of all processes.
 
-    The rows of the processes, put together in order, are the batch that one process
-    alone would have: augmentation is keyed by (seed, step, position in that batch).
-    The patients at the positions `leave_out` of the split are left out. ConfigError if
-    `batch_size` does not fit the processes or the split.
+    The rows of all processes in order are the batch that a single process would have:
+    augmentation is keyed by (seed, step, position in that batch). `leave_out` has the
+    positions of patients to leave out.
+
+    Raises:
+        ConfigError: `batch_size` does not fit the processes or the split.
     """
     indices = split.slice_indices(skip_empty_slices, leave_out)
     local = _share("train.batch_size", batch_size, process_count)
@@ -144,9 +147,9 @@ def training(
 
 
 def shuffled(indices: np.ndarray, seed: int) -> Callable[[int, int], np.ndarray]:
-    """A function that gives the part [start, stop) of an endless walk over `indices`.
+    """A function that gives part [start, stop) of an endless sequence of `indices`.
 
-    Each epoch of the walk has every index once, in an order of its own.
+    Each epoch of the sequence has every index once, in its own order.
     """
 
     @functools.lru_cache(maxsize=4)  # threads read around the end of an epoch
@@ -154,9 +157,9 @@ def shuffled(indices: np.ndarray, seed: int) -> Callable[[int, int], np.ndarray]
         return np.random.default_rng((seed, ORDER, number)).permutation(indices)
 
     def part(start: int, stop: int) -> np.ndarray:
-        numbers, places = np.divmod(np.arange(start, stop), len(indices))
+        numbers, positions = np.divmod(np.arange(start, stop), len(indices))
         return np.array(
-            [epoch(n)[p] for n, p in zip(numbers.tolist(), places, strict=True)]
+            [epoch(n)[p] for n, p in zip(numbers.tolist(), positions, strict=True)]
         )
 
     return part
@@ -171,26 +174,28 @@ def evaluation(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Evaluation:
-    """All slices of `split` in order, empty ones too.
+    """All slices of `split` in order, including empty ones.
 
-    Without the patients at the positions `leave_out`. `batch_size` is that of all
-    processes together, whose rows in order are the batch of one process alone.
-    ConfigError if it does not fit the processes.
+    `leave_out` has the positions of patients to leave out. `batch_size` counts the rows
+    of all processes, as for `training`.
+
+    Raises:
+        ConfigError: `batch_size` does not fit the processes.
     """
     local = _share("evaluate.batch_size", batch_size, process_count)
     first = process_index * local
     load = Loader(split.source, patient_of_slice(split), preprocess, None)
     indices = split.slice_indices(False, leave_out)
 
-    def read(places: np.ndarray) -> records.Batch:
-        return load(indices[places[first : first + local]], local, (), first)
+    def read(positions: np.ndarray) -> records.Batch:
+        return load(indices[positions[first : first + local]], local, (), first)
 
     order = grain.MapDataset.range(len(indices))
     return Evaluation(order.batch(batch_size).map(read))
 
 
 def _share(key: str, batch_size: int, process_count: int) -> int:
-    """The rows of each process; a ConfigError where they are not equally many."""
+    """The number of rows of each process; ConfigError if it is not a whole number."""
     if batch_size % process_count:
         raise errors.ConfigError(
             f"{key} is {batch_size}, which {process_count} processes cannot share: "

@@ -1,13 +1,13 @@
-"""One example of a data set -> one row of a batch, and predictions back.
+"""Turns examples of a data set into rows of a batch, and predictions back.
 
-In: a slice as it is stored (core/records.Example), on the CT's own grid. Out: a row of
-a core/records.Batch, on the network's grid; `restore` takes predicted volumes back
-onto the CT's grid. Training, evaluation and prediction all go through here.
+Input: a stored slice (core/records.Example) on the CT's own grid. Output: a row of a
+core/records.Batch on the network's grid. `restore` resamples predicted volumes onto the
+CT's grid. Training, evaluation and prediction all use this module.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from mtl_jax.datasets import prepared
 
 CtValues = Literal["stored", "hu"]
 
-# What a scanner stores where it did not look, and OpenKBP outside the patient.
+# Outside the field of view of a scanner, and in OpenKBP outside the patient.
 AIR_HU = -1024.0
 MASK_BITS = 16
 
@@ -29,7 +29,7 @@ class Preprocess:
 
     site: sites.Site
     structures: tuple[str, ...]  # channels of the contours, in this order
-    beside_ct: roles.Contours
+    beside_ct: str  # a key of roles.INPUTS and of CHANNELS
     ct_values: CtValues
     ct_window: tuple[float, float]
     ct_mean: float
@@ -44,7 +44,7 @@ class Preprocess:
                 f"ct_std {self.ct_std} and prescription_gy {self.prescription_gy}: "
                 "both must be greater than 0"
             )
-        self.structure_indices  # noqa: B018 - unknown names are an error at once
+        self.structure_indices  # noqa: B018 - raises for unknown names
 
     @functools.cached_property
     def structure_indices(self) -> np.ndarray:
@@ -60,25 +60,8 @@ class Preprocess:
 
     @functools.cached_property
     def beside(self) -> np.ndarray:
-        """[65536, C - 1] float32: the channels beside the CT of every pattern of bits.
-
-        "painted": the site's organs at risk, then the highest prescription of the
-        targets there, as a part of `prescription_gy`.
-        """
-        if self.beside_ct == "none":
-            return np.empty((1 << MASK_BITS, 0), np.float32)
-        if self.beside_ct != "painted":
-            return self.unpacked.astype(np.float32)
-        patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)
-        organs, painted = [], np.zeros(len(patterns), np.float32)
-        for bit, structure in enumerate(self.site.structures):
-            inside = patterns >> bit & 1
-            if structure.target_gy is None:
-                organs.append(inside)
-            else:
-                part = np.float32(structure.target_gy / self.prescription_gy)
-                np.maximum(painted, part * inside.astype(np.float32), out=painted)
-        return np.stack([*organs, painted], axis=-1).astype(np.float32)
+        """[65536, C - 1] float32: the channels beside the CT, by pattern of bits."""
+        return CHANNELS[self.beside_ct].values(self)
 
     @property
     def channels(self) -> int:
@@ -97,16 +80,10 @@ class Preprocess:
     @functools.cached_property
     def mirrored_channels(self) -> np.ndarray:
         """[C] the image's channel that each one becomes when left and right swap."""
-        beside = np.arange(self.channels - 1)
-        if self.beside_ct == "painted":
-            organs = tuple(s.name for s in self.site.structures if s.target_gy is None)
-            beside[: len(organs)] = self.site.mirrored(organs)
-        elif self.beside_ct != "none":
-            beside = self.mirrored_structures
-        return np.concatenate([[0], 1 + beside])
+        return np.concatenate([[0], 1 + CHANNELS[self.beside_ct].mirrored(self)])
 
     def empty(self, rows: int) -> records.Batch:
-        """A batch for `write` to fill; its values are whatever was in the memory."""
+        """An uninitialised batch for `write` to fill."""
         size, names = tuple(self.image_size), len(self.structures)
         return records.Batch(
             image=np.empty((rows, *size, self.channels), np.float32),
@@ -131,13 +108,12 @@ class Preprocess:
         window(example["ct"], self.site, self.ct_values, self.ct_window, out=ct)
         ct -= np.float32(self.ct_mean)
         ct /= np.float32(self.ct_std)
-        if self.beside_ct == "predicted":
-            # Never the reference's contours in their place.
-            if "predicted" not in example:
-                raise errors.RecordError("no contours were drawn for this slice")
-            image[..., 1:] = self.beside[example["predicted"]]
-        elif self.beside_ct != "none":
-            image[..., 1:] = self.beside[example["masks"]]
+        if key := roles.INPUTS[self.beside_ct].masks:
+            # Never the reference's contours in place of predicted ones.
+            masks = example.get(key)
+            if masks is None:
+                raise errors.RecordError("no contours were predicted for this slice")
+            image[..., 1:] = self.beside[masks]
         prescription = np.float32(self.prescription_gy)
         np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
         batch["present"][row] = np.asarray(example["present"])[self.structure_indices]
@@ -147,7 +123,7 @@ class Preprocess:
         batch["slice"][row] = example["slice"]
 
     def resample(self, example: records.Example) -> records.Example:
-        """`example` on the network's grid: the same one where nothing changes."""
+        """`example` on the network's grid; the same object if nothing changes."""
         if self._keeps(example["ct"].shape, tuple(example["spacing_mm"][1:])):
             return example
         grid = geometry.Grid((1, *example["ct"].shape), tuple(example["spacing_mm"]))
@@ -165,14 +141,14 @@ class Preprocess:
         }
 
     def _keeps(self, size: tuple[int, ...], spacing_mm: Sequence[float]) -> bool:
-        """Whether planes of `size` and `spacing_mm` are already as the network's."""
+        """Whether planes of `size` and `spacing_mm` already fit the network."""
         wanted = self.image_spacing_mm
         return tuple(size) == tuple(self.image_size) and (
             not wanted or (spacing_mm[0] == wanted and spacing_mm[1] == wanted)
         )
 
     def network_grid(self, grid: geometry.Grid) -> geometry.Grid:
-        """The grid on which the network sees a patient whose CT is on `grid`."""
+        """The network's grid for a patient whose CT is on `grid`."""
         return geometry.fit_in_plane(
             grid, self.image_size, self.image_spacing_mm or None
         )
@@ -180,23 +156,85 @@ class Preprocess:
     def restore(self, predicted: np.ndarray, grid: geometry.Grid) -> np.ndarray:
         """`predicted` [Z, H, W, ...] on the CT's own `grid` [Z, Y, X, ...].
 
-        Linear in plane; 0 where the network's image does not reach.
+        Linear in plane; 0 outside the network's image.
+
+        Raises:
+            GeometryError: slices are missing, or there are too many.
         """
-        seen = self.network_grid(grid)
-        if predicted.shape[:3] != seen.shape:
+        source = self.network_grid(grid)
+        if predicted.shape[:3] != source.shape:
             raise errors.GeometryError(
-                f"predictions {predicted.shape} of a patient whose network grid is "
-                f"{seen.shape}; give all slices of the patient, and no others"
+                f"predictions have shape {predicted.shape}, the patient's network grid "
+                f"{source.shape}; give all slices of this patient, and no others"
             )
         if self._keeps(grid.shape[1:], grid.spacing_mm[1:]):
             return predicted
-        channels = predicted.reshape(*seen.shape, -1).astype(np.float32, copy=False)
+        channels = predicted.reshape(*source.shape, -1).astype(np.float32, copy=False)
         restored = np.empty((*grid.shape, channels.shape[-1]), predicted.dtype)
         for channel in range(channels.shape[-1]):
             restored[..., channel] = resample_planes(
-                channels[..., channel], seen, grid, 1, 0.0
+                channels[..., channel], source, grid, 1, 0.0
             )
         return restored.reshape(*grid.shape, *predicted.shape[3:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+    """How one of `roles.INPUTS` becomes the channels beside the CT."""
+
+    # [65536, C - 1] float32: their values for every pattern of mask bits.
+    values: Callable[[Preprocess], np.ndarray]
+    # [C - 1]: the channel that each becomes when left and right swap.
+    mirrored: Callable[[Preprocess], np.ndarray]
+
+
+def _no_values(_: Preprocess) -> np.ndarray:
+    return np.empty((1 << MASK_BITS, 0), np.float32)
+
+
+def _none_mirrored(_: Preprocess) -> np.ndarray:
+    return np.arange(0)
+
+
+def _structures(preprocess: Preprocess) -> np.ndarray:
+    """A channel for each configured structure."""
+    return preprocess.unpacked.astype(np.float32)
+
+
+def _structures_mirrored(preprocess: Preprocess) -> np.ndarray:
+    return preprocess.mirrored_structures
+
+
+def _painted(preprocess: Preprocess) -> np.ndarray:
+    """The site's organs at risk, then the targets filled with their prescription.
+
+    The highest prescription counts where targets overlap, divided by `prescription_gy`.
+    """
+    patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)
+    organs, painted = [], np.zeros(len(patterns), np.float32)
+    for bit, structure in enumerate(preprocess.site.structures):
+        inside = patterns >> bit & 1
+        if structure.target_gy is None:
+            organs.append(inside)
+        else:
+            part = np.float32(structure.target_gy / preprocess.prescription_gy)
+            np.maximum(painted, part * inside.astype(np.float32), out=painted)
+    return np.stack([*organs, painted], axis=-1).astype(np.float32)
+
+
+def _painted_mirrored(preprocess: Preprocess) -> np.ndarray:
+    site = preprocess.site
+    organs = tuple(s.name for s in site.structures if s.target_gy is None)
+    return np.array([*site.mirrored(organs), len(organs)], np.intp)
+
+
+# By the name of the input in core/roles.
+CHANNELS = {
+    "none": Channels(_no_values, _none_mirrored),
+    "reference": Channels(_structures, _structures_mirrored),
+    "predicted": Channels(_structures, _structures_mirrored),
+    "painted": Channels(_painted, _painted_mirrored),
+}
 
 
 def window(
@@ -221,10 +259,10 @@ def resample_planes(
     order: int,
     outside: float,
 ) -> np.ndarray:
-    """`volume` [Z, ...] on `grid` read at `onto`: the same slices and centre.
+    """`volume` [Z, Y, X] on `grid`, read at the voxels of `onto`.
 
-    Rows, then columns: linear (`order` 1) or nearest (0); `outside` begins a voxel
-    beyond the border.
+    Both grids have the same slices and centre. Interpolation is linear (`order` 1) or
+    nearest (0); a voxel beyond the border the value is `outside`.
     """
     old, new = np.asarray(grid.shape[1:]), np.asarray(onto.shape[1:])
     step = np.asarray(onto.spacing_mm[1:]) / np.asarray(grid.spacing_mm[1:])
@@ -246,10 +284,10 @@ def resample_planes(
     return planes
 
 
-def _linear(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+def _linear(values: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
     """`values` [Y, X] at fractional indices along `axis`, linearly interpolated."""
-    below = np.minimum(places.astype(int), values.shape[axis] - 2)
-    share = (places - below).astype(values.dtype)
+    below = np.minimum(indices.astype(int), values.shape[axis] - 2)
+    share = (indices - below).astype(values.dtype)
     share = share[:, None] if axis == 0 else share
     low, high = values.take(below, axis), values.take(below + 1, axis)
     return low + share * (high - low)

@@ -115,7 +115,7 @@ def usage_error(
     flags: argparse.Namespace, role: roles.Role, patients: list[cases.CaseFolder]
 ) -> str:
     """What is wrong with the flags for this role and these patients; '' if nothing."""
-    needs = role.beside_ct in cases.DRAWN_BY_HAND
+    needs = role.input.needs_rtstruct
     if needs and flags.rtstruct is None:
         return (
             f"the role {role.name} needs contours as input: give --rtstruct=FILE, or "

@@ -24,8 +24,6 @@ from mtl_jax.sources.openkbp import patient_csv, storage
 Kind = Literal["dicom", "openkbp"]
 AUTO: Literal["auto"] = "auto"  # in the patient's own folder
 PathOrAuto = Path | Literal["auto"] | None
-# Roles that take these in need them drawn by somebody.
-DRAWN_BY_HAND = ("reference", "painted")
 CT_CSV = f"{patient_csv.CT}.csv"
 
 
@@ -151,7 +149,7 @@ def read(
             case = _read_openkbp(case_folder, model, contours)
         else:
             case = _read_dicom(case_folder, model, options, contours)
-    if model.role.beside_ct in DRAWN_BY_HAND:
+    if model.role.input.needs_rtstruct:
         _check_contours(case.patient, model)
     return case
 
@@ -164,7 +162,7 @@ def _read_dicom(
 ) -> Case:
     structures: dict[str, np.ndarray] = {}
     offset = np.float32(model.site.ct_offset_hu)
-    if model.role.beside_ct in DRAWN_BY_HAND:
+    if model.role.input.needs_rtstruct:
         result = reader.read(
             case_folder.path,
             patient_id=case_folder.patient_id,
@@ -210,7 +208,7 @@ def _read_openkbp(
             "--rtstruct=auto"
         )
     names = [*_OPENKBP_CT_FILES, patient_csv.MASK]
-    if model.role.beside_ct in DRAWN_BY_HAND:
+    if model.role.input.needs_rtstruct:
         names += patient_csv.SITE.names
     raw = _read_csv(case_folder.path, case_folder.patient_id, names)
     patient = _convert_openkbp(patient_csv.parse(raw, _OPENKBP_CT_FILES), model)
@@ -223,7 +221,7 @@ def _check_contours(
 ) -> None:
     """Raise SourceError if none of the contours that the role takes in is there."""
     contoured = patient.structures
-    if model.role.beside_ct == "painted":
+    if model.role.input.shows_targets:
         names = [
             entry.name for entry in model.site.structures if entry.target_gy is not None
         ]

@@ -162,7 +162,7 @@ def _describe(
                 "or from another version"
             )
     contour_model = None
-    if roles.get(config.role).beside_ct == "predicted":
+    if roles.get(config.role).input.contoured_by:
         if "drawing" not in run:
             raise errors.CheckpointError(
                 f"checkpoint {folder.name} lacks the contour network that the role "
@@ -235,7 +235,7 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
     feed = batches.evaluation(
         slices.split(), preprocess=model.preprocess, batch_size=network.batch_size
     )
-    ((_, outputs),) = volumes.seen(feed, network.apply)
+    ((_, outputs),) = volumes.by_patient(feed, network.apply)
     dose_gy, masks = None, {}
     if "dose" in outputs:
         dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, model.preprocess)

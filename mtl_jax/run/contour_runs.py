@@ -26,10 +26,11 @@ def fold_workdir(whole: Path, fold: int, folds: int) -> Path:
 
 def workdirs(config: ml_collections.ConfigDict, home: Path) -> list[Path]:
     """Working directories of the contour runs of a run in `home`: whole, then folds."""
-    if roles.get(config.role).beside_ct != "predicted":
+    contoured_by = roles.get(config.role).input.contoured_by
+    if contoured_by is None:
         return []
     given = config.data.contours_from
-    whole = Path(given).expanduser() if given else home.with_name("contour")
+    whole = Path(given).expanduser() if given else home.with_name(contoured_by)
     folds = config.data.contour_folds
     return [whole, *(fold_workdir(whole, k, folds) for k in range(folds))]
 

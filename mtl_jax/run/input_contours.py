@@ -85,7 +85,7 @@ def _finished(
     own.update({"evaluate": {"metrics": ""}})  # no metric is reported here
     run = wiring.Run(configs.check(own), data, folder)
     fingerprint = workdir.read_json(folder / "provenance.json")["data_fingerprint"]
-    if "contours" not in run.role.tasks or run.role.beside_ct != "none":
+    if not run.role.contours_ct_alone:
         reason = f"is of role {run.role.name}"
     elif fingerprint != data.fingerprint:
         reason = f"was trained on other data (fingerprint {fingerprint[:12]})"
@@ -168,4 +168,4 @@ def _predict_missing(
     ):
         if not distributed.is_first():
             continue
-        predicted_contours.save(rules.drawn(prediction), run.site, files[index])
+        predicted_contours.save(rules.masks(prediction), run.site, files[index])

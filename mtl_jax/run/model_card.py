@@ -20,15 +20,6 @@ from mtl_jax.train import checkpoint
 NAME = "model_card.md"
 PAPER = "[Kim et al. 2024](https://doi.org/10.1088/1361-6560/adb23d)"
 
-# What goes in beside the CT.
-BESIDE = {
-    "none": "nothing",
-    "reference": "contours that somebody drew",
-    "predicted": "contours that another network drew",
-    "painted": "contours of organs, and targets filled with their prescription, that "
-    "somebody drew",
-}
-
 
 def write(run: wiring.Run) -> Path:
     """Write the card of `run`'s evaluated checkpoint, whole or not at all; its path.
@@ -125,7 +116,7 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
             "operations": f"{count / 1e9:.4g} G multiply-adds for an image",
             "image": f"{height} x {width} pixels (y, x) of {spacing} size, slice by "
             f"slice; channels: {channels}",
-            "goes in beside the CT": BESIDE[role.beside_ct],
+            "goes in beside the CT": role.input.in_words,
             "CT values": f"{values}, clipped to {low:g} to {high:g}, less "
             f"{statistics['ct_mean']:.2f}, divided by {statistics['ct_std']:.2f} "
             f"({statistics['origin']})",
@@ -173,7 +164,7 @@ def _data(run: wiring.Run, described: Mapping[str, Any] | None) -> Iterator[str]
     yield (
         f"\nCT values in HU from {values['slices']} slices of {values['patients']} "
         "patients: the lowest, median and highest of each percentile over patients. "
-        "The body is what is above -500 HU.\n"
+        f"The body is above {body_region.DATA_HU:g} HU.\n"
     )
     yield _percentiles(values)
 
@@ -272,13 +263,13 @@ def _limits(
     if "contours" in role.tasks:
         yield f"- It contours {_plain(', '.join(data.structures))}, and nothing else."
     if "dose" in role.tasks:
-        target = "" if role.beside_ct == "painted" else ", nor where the target is"
+        target = "" if role.input.shows_targets else ", nor where the target is"
         yield (
             "- It predicts doses as planned in its data set, for "
             f"{data.prescription_gy:g} Gy. It does not know the technique{target}."
         )
-    if role.beside_ct != "none":
-        yield f"- It takes in {BESIDE[role.beside_ct]}, and is as good as these are."
+    if role.input.masks:
+        yield f"- It takes in {role.input.in_words}, and is as good as these are."
     yield "- It sees each slice alone: what it says may not fit from slice to slice."
     yield from _result_limits(run, evaluations)
     yield (
@@ -312,7 +303,7 @@ def _result_limits(run: wiring.Run, evaluations: Mapping[str, Any]) -> Iterator[
 
 
 def _use(run: wiring.Run) -> Iterator[str]:
-    drawn = run.role.beside_ct in ("reference", "painted")
+    drawn = run.role.input.needs_rtstruct
     where = shlex.quote(" ".join(str(run.workdir).splitlines()))
     yield "```"
     yield (
@@ -386,7 +377,7 @@ def _table(
         for key, label in summary.SCORES
         if key in evaluation
     ]
-    for metric, label in summary.shown(site).items():
+    for metric, label in summary.displayed(site).items():
         for name, metric_summary in evaluation["metrics"].items():
             first, _, structure = name.partition("/")
             if first == metric:

@@ -92,6 +92,10 @@ def is_current(run: wiring.Run, name: str) -> bool:
     if not all(each.exists() for each in needed):
         return False
     found, basis = workdir.read_json(path), _basis(run, name)
+    for settings in (found.get("settings", {}), basis["settings"]):
+        # The comments list all metrics there are, not those that were computed.
+        text = settings.get("metrics", "")
+        settings["metrics"] = reported_metrics.without_comments(text)
     return {key: found.get(key) for key in basis} == basis
 
 
@@ -148,7 +152,7 @@ def draw_median_patient(run: wiring.Run, name: str) -> Path:
     ids = [entry.patient_id for entry in run.split(name).patients]
     patient = run.split(name).volume(ids.index(chosen))
     prediction = volumes.read(prediction_path(run.workdir, name, chosen))
-    volume = scoring.Rules.of(run.config).shown(patient, prediction)
+    volume = scoring.Rules.of(run.config).as_configured(patient, prediction)
     path = run.workdir / "evaluation" / f"{name}.png"
     prediction_figure.draw(
         path,

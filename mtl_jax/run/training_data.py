@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry
-from mtl_jax.datasets import examples, prepared
+from mtl_jax.core import body_region, errors, geometry
+from mtl_jax.datasets import prepared
 
 # CT values are read from at most this many slices, spread over many patients.
 SLICES = 512
@@ -285,7 +285,7 @@ def _strange(hu: np.ndarray, grid: Levels, body: Levels) -> str | None:
     inside = _body(hu)
     if _distance(inside, body) <= BODY_HU:
         return None
-    above = f"above {examples.BODY_HU:.0f} HU"
+    above = f"above {body_region.DATA_HU:.0f} HU"
     usual = f"in training its median was {span(body['50'], '.0f')} HU"
     if not inside.size:
         return f"hardly a voxel of the CT is {above}, where the body is; {usual}"
@@ -299,8 +299,8 @@ def _strange(hu: np.ndarray, grid: Levels, body: Levels) -> str | None:
 
 def _body(hu: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """The values above -500 HU (body and couch), less `offset`; empty if very few."""
-    dense = hu[hu > examples.BODY_HU + offset] - np.float32(offset)
-    return dense if dense.size >= examples.BODY_FRACTION * hu.size else dense[:0]
+    dense = hu[hu > body_region.DATA_HU + offset] - np.float32(offset)
+    return dense if dense.size >= body_region.LEAST_OF_SLICE * hu.size else dense[:0]
 
 
 def _unpainted(hu: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ class Run:
                 f"the data set has no {name} split, only "
                 f"{', '.join(self.data.splits)}; build it from a source that has one"
             )
-        if self.role.beside_ct == "predicted":
+        if self.role.input.contoured_by:
             return predicted_contours.attach(
                 self.data.splits[name], self.contours[name]
             )
@@ -299,7 +299,12 @@ class Run:
             validation=lambda: self.evaluation_batches("validation"),
             checkpoints=checkpoints,
             run=self.in_checkpoint if distributed.is_first() else {},
-            picture=functools.partial(writers.picture, colours=colours, slices=4),
+            picture=functools.partial(
+                writers.picture,
+                colours=colours,
+                slices=4,
+                threshold=self.config.evaluate.contour_threshold,
+            ),
             stop=stop,
         )
 

@@ -28,7 +28,7 @@ from mtl_jax.train import writers
 
 logger = logging.getLogger(__name__)
 
-PAPER = ("contour", "baseline", "seq_human", "seq_auto", "multi")
+PAPER = roles.in_paper()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,28 +78,28 @@ def jobs(
         raise errors.ConfigError(
             "data.left_out_fold is for single runs; a study has data.contour_folds"
         )
-    takes_drawn = {n for n in chosen if roles.get(n).beside_ct == "predicted"}
+    takes_drawn = {n: by for n in chosen if (by := roles.get(n).input.contoured_by)}
     given, folds = config.data.contours_from, config.data.contour_folds
-    if takes_drawn and not given:
-        chosen.add("contour")
+    drawing = set() if given else set(takes_drawn.values())
+    chosen |= drawing
     found = []
     for seed in seeds:
         suffix = "" if seed == config.seed else f"-seed{seed}"
-        whole = home / f"contour{suffix}"
-        for name in roles.ROLES:  # `contour` comes first
+        for name in sorted(roles.ROLES, key=lambda n: n not in drawing):
             if name not in chosen:
                 continue
             own = _changed(config, role=name, seed=seed)
             where = home / f"{name}{suffix}"
             if name in takes_drawn:
+                whole = home / f"{takes_drawn[name]}{suffix}"
                 own.data.contours_from = given or str(whole)
                 if folds:
                     where = home / f"{name}-folds{folds}{suffix}"
             else:
                 own.data.contours_from, own.data.contour_folds = "", 0
             found.append(Job(configs.check(own), where))
-            if name == "contour" and takes_drawn and not given:
-                found += _folds(own, folds, whole)
+            if name in drawing:
+                found += _folds(own, folds, where)
     return found
 
 

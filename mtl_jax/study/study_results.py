@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 
@@ -84,7 +85,7 @@ class SplitResults:
         """A role's prediction for a patient, as it was scored."""
         folder = self.first_jobs[role].workdir
         path = results.prediction_path(folder, self.name, patient.patient_id)
-        return self.rules.shown(patient, volumes.read(path))
+        return self.rules.as_configured(patient, volumes.read(path))
 
     def predictions(
         self, patient: records.Patient
@@ -104,7 +105,8 @@ class SplitResults:
         doing = [name for name in self.rows if task in roles.get(name).tasks]
         if not doing:
             return {}
-        scores = self.scores("multi" if "multi" in doing else doing[0])
+        proposed = roles.playing("proposed", task)
+        scores = self.scores(proposed if proposed in doing else doing[0])
         if task == "dose":
             return {
                 name: math.nan if score.dose_error_gy is None else score.dose_error_gy
@@ -143,6 +145,11 @@ def write_rows(split_results: SplitResults, path: Path) -> None:
     scoring.write_runs_csv(runs, path, ("role", "seed"))
 
 
+def _comparable(basis: dict[str, Any]) -> dict[str, Any]:
+    metrics = reported_metrics.without_comments(basis.get("metrics", ""))
+    return basis | {"metrics": metrics}
+
+
 def yardsticks_of(
     data: prepared.Prepared,
     name: str,
@@ -166,7 +173,9 @@ def yardsticks_of(
     kept = folder / "basis.json"
     found = workdir.read_json(kept) if kept.exists() else {}
     paths = {each: folder / f"{each}.csv" for each in found.get("names", ())}
-    if found.get("basis") == basis and all(path.exists() for path in paths.values()):
+    if _comparable(found.get("basis", {})) == _comparable(basis) and all(
+        path.exists() for path in paths.values()
+    ):
         return {each: scoring.read_csv(path) for each, path in paths.items()}
     kept.unlink(missing_ok=True)  # an interrupted run must not look complete
     rows = results.score_yardsticks(

@@ -154,6 +154,7 @@ def picture(
     colours: list[tuple[int, int, int]],
     *,
     slices: int,
+    threshold: float,
 ) -> np.ndarray:
     """Rows of slices, for TensorBoard: CT, contours, and doses, [H, W, 3] uint8.
 
@@ -162,13 +163,17 @@ def picture(
         outputs: `contours` as probabilities [B, H, W, N] and/or `dose` [B, H, W, 1].
         colours: RGB of each structure.
         slices: how many rows.
+        threshold: the probability from which a voxel is inside.
     """
     rows = []
     for index in range(min(slices, len(batch["image"]))):
         ct = _grey(batch["image"][index, ..., 0])
         panels = [ct]
         if "contours" in outputs:
-            for masks in (batch["contours"][index], outputs["contours"][index] >= 0.5):
+            for masks in (
+                batch["contours"][index],
+                outputs["contours"][index] >= threshold,
+            ):
                 panels.append(_outlined(ct, np.asarray(masks, bool), colours))
         if "dose" in outputs:
             doses = [batch["dose"][index, ..., 0], outputs["dose"][index, ..., 0]]

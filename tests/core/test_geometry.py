@@ -81,3 +81,10 @@ def test_impossible_grids_are_refused():
         geometry.Grid((1, 2, 3), (1.0, 0.0, 1.0))
     with pytest.raises(errors.GeometryError, match=r"\(4, 5, 6\)"):
         geometry.resample(np.zeros((2, 2, 2)), GRID, GRID)
+
+
+def test_a_bounding_box_holds_all_masks():
+    a, b = np.zeros((2, 5, 6, 7), bool)
+    assert geometry.bounding_box(a, b) == (slice(0, 0),) * 3
+    a[1, 2, 3] = b[3, 2, 6] = True
+    assert geometry.bounding_box(a, b) == (slice(1, 4), slice(2, 3), slice(3, 7))

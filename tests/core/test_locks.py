@@ -115,4 +115,4 @@ def test_without_locks_the_user_is_warned(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with caplog.at_level(logging.WARNING), locks.held(tmp_path / "run", ""):
-        assert "has no locks: see to it that no other process" in caplog.text
+        assert "has no locks: make sure that no other process" in caplog.text

@@ -107,7 +107,7 @@ def test_yaml_does_as_well(write):
         ('dvh = ["exact:D_mean"]', r"\[dvh\] should be a table of structures"),
         ("[dhv]", "unknown part 'dhv'; did you mean 'dvh'"),
         ('[dvh]\nLarynx = ["exact:D_5", "exact:D_5"]', "'exact:D_5' more than once"),
-        ('[dose_table]\nLarynx = ["exact:D_5"]', r"\[dvh\] Larynx has not: add it"),
+        ('[dose_table]\nLarynx = ["exact:D_5"]', r"\[dvh\] Larynx does not: add it"),
         ("[dvh", "is not TOML"),
     ],
 )
@@ -131,19 +131,19 @@ def test_a_file_that_is_none(write, tmp_path):
 
 def test_the_page_on_metrics_defines_them_and_its_file_is_read(write):
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
-    for about in ("patient", "contours"):
-        for name in metric_names.known(about):
+    for scope in ("patient", "contours"):
+        for name in metric_names.known(scope):
             assert f"`{name}`" in page
     (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
     assert "exact:V_66.5Gy" in reported_metrics.read(write(example), SITE).dvh["PTV70"]
 
 
-@pytest.mark.parametrize("about", ["patient", "dvh", "contours"])
-def test_known_names_parse(about):
-    for name in metric_names.known(about):
-        metric = metric_names.parse(name, about)
-        assert (metric.name, metric.about) == (name, about)
-        assert bool(metric.dialect) == (about == "dvh")
+@pytest.mark.parametrize("scope", ["patient", "dvh", "contours"])
+def test_known_names_parse(scope):
+    for name in metric_names.known(scope):
+        metric = metric_names.parse(name, scope)
+        assert (metric.name, metric.form.scope) == (name, scope)
+        assert bool(metric.dialect) == (scope == "dvh")
 
 
 def test_a_name_carries_its_number_and_unit():

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mtl_jax.core import errors, geometry, records, sites
+from mtl_jax.core import body_region, errors, geometry, records, sites
 from mtl_jax.datasets import examples
 
 SITE = sites.OPENKBP
@@ -88,9 +88,14 @@ def test_a_slice_shows_a_body_from_a_thousandth_of_its_voxels_on():
     ct[1, 0, :9] = 525
     ct[2, 0, :10] = 525
     ct[3] = 1024
-    assert examples.body_slices(ct, SITE).tolist() == [False, False, True, True]
+    assert body_region.in_slices(ct, SITE.ct_offset_hu).tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
     hounsfield = dataclasses.replace(SITE, ct_offset_hu=0.0)
-    assert examples.body_slices(ct - 1024, hounsfield).tolist() == [
+    assert body_region.in_slices(ct - 1024, hounsfield.ct_offset_hu).tolist() == [
         False,
         False,
         True,

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mtl_jax.core import errors, geometry, records, reported_metrics, sites
+from mtl_jax.core import body_region, errors, geometry, records, reported_metrics, sites
 from mtl_jax.metrics import dose_metrics, openkbp
 
 SITE = sites.OPENKBP
+METRICS_HU = body_region.METRICS_HU
 TEMPLATE = reported_metrics.default(SITE)
 GRID = geometry.Grid((6, 20, 20), (2.5, 4.0, 4.0))
 AIR, WATER = 0.0, 1024.0  # stored values
@@ -165,13 +166,13 @@ def test_the_body_has_its_airways_but_no_couch():
     hu[:, 2, 7] = -900.0  # a notch in the skin
     hu[:, 10, :] = -300.0  # a couch, apart
     hu[:, 0, :] = -300.0  # a sheet, which comes first
-    body = dose_metrics.body(hu)
+    body = body_region.largest(hu, METRICS_HU)
     expected = np.zeros(hu.shape, bool)
     expected[:, 2:8, 2:10] = True
     expected[:, 2, 7] = False
     np.testing.assert_array_equal(body, expected)
-    assert not dose_metrics.body(np.full((2, 3, 3), -400.0)).any()
-    assert dose_metrics.body(np.full((2, 3, 3), -399.0)).all()
+    assert not body_region.largest(np.full((2, 3, 3), -400.0), METRICS_HU).any()
+    assert body_region.largest(np.full((2, 3, 3), -399.0), METRICS_HU).all()
 
 
 def test_the_body_is_what_scipy_fills_slice_by_slice(rng: np.random.Generator):
@@ -183,4 +184,4 @@ def test_the_body_is_what_scipy_fills_slice_by_slice(rng: np.random.Generator):
     largest = parts == 1 + np.argmax(sizes)
     expected = np.stack([ndimage.binary_fill_holes(plane) for plane in largest])
     assert expected.sum() > largest.sum()
-    np.testing.assert_array_equal(dose_metrics.body(hu), expected)
+    np.testing.assert_array_equal(body_region.largest(hu, METRICS_HU), expected)

@@ -236,10 +236,3 @@ def test_slices_are_compared_each_for_itself(rng: np.random.Generator):
 def test_masks_of_different_shape_are_an_error():
     with pytest.raises(errors.GeometryError, match="on the same grid"):
         surface.compare(np.zeros((2, 3, 3), bool), np.zeros((2, 3, 4), bool), SPACING)
-
-
-def test_a_bounding_box_holds_all_masks():
-    a, b = np.zeros((2, 5, 6, 7), bool)
-    assert surface.bounding_box(a, b) == (slice(0, 0),) * 3
-    a[1, 2, 3] = b[3, 2, 6] = True
-    assert surface.bounding_box(a, b) == (slice(1, 4), slice(2, 3), slice(3, 7))

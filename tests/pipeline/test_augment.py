@@ -164,7 +164,7 @@ def test_mistakes_in_the_settings():
         SITE, structures=(sites.Structure("A", "A", (0, 0, 0), mirror="B"),
                           sites.Structure("B", "B", (0, 0, 0)))
     )  # fmt: skip
-    with pytest.raises(errors.ConfigError, match="mirror of A is B, but not the other"):
+    with pytest.raises(errors.ConfigError, match="of A is B, but not vice versa"):
         dataclasses.replace(STILL, site=one_way)
     absent = dataclasses.replace(one_way, structures=one_way.structures[:1])
     with pytest.raises(errors.ConfigError, match="no structure 'B'"):

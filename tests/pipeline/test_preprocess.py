@@ -77,7 +77,7 @@ def test_drawn_contours_go_in_and_the_reference_s_do_not(
     example, new_preprocess, to_row, rng
 ):
     beside = new_preprocess(beside_ct="predicted")
-    with pytest.raises(errors.RecordError, match="no contours were drawn"):
+    with pytest.raises(errors.RecordError, match="no contours were predicted"):
         to_row(beside, example, 0)
     example["predicted"] = rng.integers(0, 1 << 11, (16, 16)).astype(np.uint16)
     row = to_row(beside, example, 0)

@@ -56,7 +56,7 @@ def test_the_same_as_from_a_data_set(network, patient, role):
         assert found.dose_gy.dtype == np.float32
         assert found.dose_gy.max() > 0
         np.testing.assert_array_equal(found.dose_gy, expected.dose_gy)
-    drawn = ready.model.rules.drawn(expected)
+    drawn = ready.model.rules.masks(expected)
     assert list(found.masks) == list(drawn)
     assert any(mask.any() for mask in drawn.values()) == (
         "contours" in expected_of(role)

@@ -51,7 +51,7 @@ def test_picture_outlines_the_border_of_a_square():
         "dose": np.ones((1, 8, 8, 1), np.float32),
     }
     outputs = {"contours": np.zeros((1, 8, 8, 1)), "dose": np.zeros((1, 8, 8, 1))}
-    image = writers.picture(batch, outputs, [(255, 0, 0)], slices=4)
+    image = writers.picture(batch, outputs, [(255, 0, 0)], slices=4, threshold=0.5)
     # CT, reference and predicted contours, reference and predicted dose.
     assert image.shape == (8, 5 * 8, 3)
     red = (image == (255, 0, 0)).all(axis=-1)

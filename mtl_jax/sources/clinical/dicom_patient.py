@@ -13,12 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
-from mtl_jax.core import contour_geometry, errors, geometry, records, sites
+from mtl_jax.core import body_region, contour_geometry, errors, geometry, records, sites
 from mtl_jax.sources.dicom import reader, rtstruct
 
-BODY_HU = -500.0
 # What a data set can store.
 _INT16 = np.iinfo(np.int16)
 
@@ -87,7 +85,8 @@ def _completed(reading: reader.Reading, raw: Raw) -> reader.Reading:
     if possible is not None:
         external = _external(reading.structure_set, patient.grid)
         if external is None:
-            external = body(ct - np.float32(raw.site.ct_offset_hu))
+            hu = ct - np.float32(raw.site.ct_offset_hu)
+            external = body_region.largest(hu, body_region.DATA_HU)
             notes.append("no ROI of type EXTERNAL: the body is taken from the CT")
         possible = possible & external
     patient = dataclasses.replace(patient, ct=ct, possible_dose_mask=possible)
@@ -119,13 +118,3 @@ def _external(found: rtstruct.StructureSet, grid: geometry.Grid) -> np.ndarray |
 def _is_external(roi: rtstruct.Roi, among: rtstruct.StructureSet) -> bool:
     same_frame = len({one.frame_uid for one in among.rois}) == 1
     return roi.kind.upper() == "EXTERNAL" and bool(roi.contours) and same_frame
-
-
-def body(hu: np.ndarray) -> np.ndarray:
-    """The largest piece of `hu` [Z, Y, X] above -500 HU, holes in its slices filled."""
-    pieces, count = ndimage.label(hu > BODY_HU)
-    if not count:
-        return np.zeros(hu.shape, bool)
-    sizes = np.bincount(pieces.ravel())
-    found = pieces == 1 + np.argmax(sizes[1:])
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in found])

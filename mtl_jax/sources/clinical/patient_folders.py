@@ -39,7 +39,8 @@ class Rules:
     # Instead of those in the cohort's folder.
     mapping_file: Path | None = None
     splits_file: Path | None = None
-    # Train, validation and test, where no splits.csv says it: the paper's.
+    # Train, validation and test, where no splits.csv says it: the paper's. For commands
+    # without a configuration; a test holds all of these to those of configs/prostate.
     split_ratio: tuple[float, float, float] = (95, 5, 10)
     split_seed: int = 0
     # Of generated patients: ids that are the same on every machine.

@@ -6,7 +6,7 @@ report/render writes. docs/reference/tables.md explains every column.
 
 from collections.abc import Mapping, Sequence
 
-from mtl_jax.core import sites
+from mtl_jax.core import roles, sites
 from mtl_jax.metrics import openkbp
 from mtl_jax.report import render
 from mtl_jax.study import published
@@ -58,7 +58,8 @@ def _dose(study: measures.Study, seed: int) -> list[render.Table]:
     name = f"table{paper.number}" if paper else "dvh"
     number = f"Table {paper.number}: " if paper else ""
     made = []
-    families = _families(study, keys, ("seq_auto", "baseline"), seed)
+    rival, base = (roles.playing(part, "dose") for part in ("rival", "base"))
+    families = _families(study, keys, (rival, base), seed)
     if keys:
         made.append(
             dose_tables.table(
@@ -66,15 +67,13 @@ def _dose(study: measures.Study, seed: int) -> list[render.Table]:
                 keys,
                 name=name,
                 title=f"{number}DVH-MAE, error of dose-volume metrics",
-                family=next(
-                    (f for f in families if f.against.name == "seq_auto"), None
-                ),
+                family=next((f for f in families if f.against.name == rival), None),
                 paper=paper,
             )
         )
     for family in families:
         against = family.against
-        beside = "" if against.name == "seq_auto" else " (not in the paper)"
+        beside = "" if against.name == rival else " (not in the paper)"
         made.append(
             significance.table(
                 f"{name}-tests-{against.name}",
@@ -109,7 +108,7 @@ def _families(
     seed: int,
 ) -> list[significance.Family]:
     """Multi-Automated against each of the roles that was run."""
-    multi = study.models.get("multi")
+    multi = study.proposed
     if multi is None or not keys:
         return []
     return [
@@ -126,11 +125,12 @@ def _contours(study: measures.Study, seed: int) -> list[render.Table]:
     paper = published.load().table(study.site.name, "dice")
     name = f"table{paper.number}" if paper else "contours"
     number = f"Table {paper.number}: " if paper else ""
+    rival = roles.playing("rival", "contours")
     families = [
         family
         for metric in metrics
         for family in _families(
-            study, contour_tables.keys_of(study, metric), ("contour",), seed
+            study, contour_tables.keys_of(study, metric), (rival,), seed
         )
     ]
     main = [metric for metric in metrics if metric in contour_tables.PAPER_METRICS]

@@ -19,13 +19,6 @@ from mtl_jax.study.tables import cells, measures, significance
 
 # Our metric and the paper's; the paper does not define its Hausdorff distance.
 PAPER_METRICS = {"dice": "dice", "hd100": "hausdorff"}
-TITLES = {
-    "dice": "Dice",
-    "hd100": "Hausdorff distance",
-    "hd95": "95 % Hausdorff distance",
-    "hd100_slices": "Hausdorff distance, mean over slices",
-}
-HIGHER_IS_BETTER = ("dice", "surface_dice")
 
 
 def metrics_of(study: measures.Study, variant: str = "") -> list[str]:
@@ -58,11 +51,11 @@ def keys_of(
 
 
 def _is_contour(key: measures.Key) -> bool:
-    return bool(key.structure) and ":" not in key.metric
+    return metric_names.is_of_contours(key.structure, key.metric)
 
 
 def _up(metric: str) -> bool:
-    return metric_names.parse(metric, "contours").kind in HIGHER_IS_BETTER
+    return metric_names.parse(metric, "contours").form.higher_is_better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,17 +141,14 @@ def _columns(grid: _Grid) -> list[render.Column]:
         columns += [render.Column(method.label, group) for method in grid.methods]
     columns += [render.Column(method.label, "missed") for method in grid.models]
     for metric in _paper_metrics(grid):
-        group = f"paper, {TITLES[metric]}"
+        group = f"paper, {metric_title(metric)}"
         columns += [render.Column(measures.label(role), group) for role in _roles(grid)]
     return columns
 
 
 def metric_title(metric: str) -> str:
     """A metric as tables call it."""
-    parsed = metric_names.parse(metric, "contours")
-    if parsed.kind == "surface_dice":
-        return f"Surface Dice at {parsed.amount:g} mm"
-    return TITLES.get(metric, metric)
+    return metric_names.parse(metric, "contours").title
 
 
 def _heading(metric: str) -> str:
@@ -181,7 +171,7 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
     row_cells = []
     for metric in grid.metrics:
         found = {m: grid.found[structure, metric, m] for m in grid.methods}
-        best, multi = _best(grid, metric, found), grid.study.models.get("multi")
+        best, multi = _best(grid, metric, found), grid.study.proposed
         for method, measure in found.items():
             mark = ""
             if method is multi:

@@ -17,7 +17,9 @@ from mtl_jax.report import render
 from mtl_jax.study import published
 from mtl_jax.study.tables import cells, measures, significance
 
-MULTI, SEQUENTIAL, BASELINE = "multi", "seq_auto", "baseline"
+MULTI = roles.playing("proposed", "dose")
+SEQUENTIAL = roles.playing("rival", "dose")
+BASELINE = roles.playing("base", "dose")
 
 
 @dataclasses.dataclass(frozen=True)

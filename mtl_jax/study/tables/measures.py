@@ -221,6 +221,11 @@ class Study:
             ),
         )
 
+    @property
+    def proposed(self) -> Method | None:
+        """The paper's method, if it was run."""
+        return self.models.get(roles.playing("proposed", "dose"))
+
     def doing(self, task: roles.Task) -> list[Method]:
         """The models that predict `task`."""
         return [

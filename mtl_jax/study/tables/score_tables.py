@@ -1,8 +1,8 @@
 """The table of dose errors in the whole patient, of roles and yardsticks, in Gy.
 
 For OpenKBP these are the challenge's official scores; another site has no DVH score.
-Published scores stand under the role `informed` alone: like it, those networks are
-given the organs and the targets, which a network that sees a CT cannot know.
+Published scores stand under a role that is told the targets (`informed`): those
+networks are given the organs and the targets, which a CT alone does not show.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,6 @@ from mtl_jax.study.tables import cells, measures
 
 DOSE = measures.Key("", "dose_error")
 MORE = (measures.Key("", "dose_mae_body"), measures.Key("", "dose_mae_5gy"))
-
-INPUTS = {
-    "none": "CT",
-    "reference": "CT, reference contours",
-    "predicted": "CT, predicted contours",
-    "painted": "CT, organs, targets",
-}
 
 OFFICIAL = (
     "The scores of the OpenKBP challenge (Babier et al. 2021); lower is better. Dose "
@@ -47,9 +40,9 @@ def table(study: measures.Study, *, name: str, title: str) -> render.Table:
     beside = _published_beside(study)
     rows = []
     for method in models:
-        inputs = INPUTS[roles.ROLES[method.name].beside_ct]
+        inputs = roles.ROLES[method.name].input.in_tables
         rows.append(_row(study, method, inputs, variants, more))
-        if method.name == "informed":
+        if method.name == _informed(study):
             rows += [_published(score, variants, more) for score in beside]
     rules = (len(rows),) if yardsticks else ()
     rows += [_row(study, method, "no image", variants, more) for method in yardsticks]
@@ -63,9 +56,15 @@ def table(study: measures.Study, *, name: str, title: str) -> render.Table:
     )
 
 
+def _informed(study: measures.Study) -> str | None:
+    """The role that published networks compare with: it too is told the targets."""
+    names = (name for name in study.models if roles.get(name).input.shows_targets)
+    return next(names, None)
+
+
 def _published_beside(study: measures.Study) -> list[published.Score]:
-    """Published scores that `informed`, and no other role, may stand beside."""
-    if "informed" not in study.models:
+    """Published scores, if there is a role that they compare with."""
+    if _informed(study) is None:
         return []
     return [score for score in published.load().scores if score.site == study.site.name]
 
@@ -144,7 +143,8 @@ def _caption(
         sentences.append(
             "Published scores are of the challenge's own 100 test patients and of "
             "networks that are given organs and targets, so they compare with "
-            f"informed only, and not where its patients are others. {sources}."
+            f"{_informed(study)} only, and not where its patients are others. "
+            f"{sources}."
         )
     if openkbp.applies(study.site):
         sentences.append(

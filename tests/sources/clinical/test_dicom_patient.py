@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtl_jax.core import errors
+from mtl_jax.core import body_region, errors
 from mtl_jax.sources.clinical import dicom_patient
 from mtl_jax.sources.dicom import reader
 from tests.sources.dicom import writing
@@ -48,7 +48,7 @@ def test_dose_is_possible_in_the_external_roi_that_it_reaches(tmp_path):
 def test_without_one_the_body_is_the_cts(tmp_path):
     files = writing.patient() | {"rs.dcm": external(kind="ORGAN")}
     found = read(tmp_path, files)
-    expected = dicom_patient.body(writing.hu()) & reached()
+    expected = body_region.largest(writing.hu(), body_region.DATA_HU) & reached()
     np.testing.assert_array_equal(found.patient.possible_dose_mask, expected)
     assert "no ROI of type EXTERNAL: the body is taken from the CT" in found.notes
 
@@ -61,8 +61,12 @@ def test_the_body_is_the_largest_piece_with_its_holes_filled():
     hu[0, 0, 0] = -500.0  # not above
     expected = np.zeros(hu.shape, bool)
     expected[:, 1:6, 1:6] = True
-    np.testing.assert_array_equal(dicom_patient.body(hu), expected)
-    assert not dicom_patient.body(np.full((1, 2, 2), -1000.0)).any()
+    np.testing.assert_array_equal(
+        body_region.largest(hu, body_region.DATA_HU), expected
+    )
+    assert not body_region.largest(
+        np.full((1, 2, 2), -1000.0), body_region.DATA_HU
+    ).any()
 
 
 def test_without_a_dose_nothing_is_known(tmp_path):

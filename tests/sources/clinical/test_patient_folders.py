@@ -7,9 +7,11 @@ import shutil
 import pydicom
 import pytest
 
+from configs import prostate
 from mtl_jax.cohort import __main__ as command
 from mtl_jax.core import errors, sites
 from mtl_jax.sources.clinical import patient_folders
+from mtl_jax.sources.dicom import reader
 from tfds_builders.prostate import make_dummy_data
 
 
@@ -94,4 +96,19 @@ def test_folders_and_files_whose_names_are_no_text(clinic, tmp_path, capsys):
     assert "\x1b" not in said + (out / "patients.csv").read_text(encoding="utf-8")
     assert r"skipped 1 file (no DICOM): a\udcff\x1b]0;x\x07.txt" in (
         (out / "cohort.html").read_text(encoding="utf-8")
+    )
+
+
+def test_commands_without_a_configuration_read_as_the_configured_ones():
+    data = prostate.get_config().data
+    options = reader.Options(
+        allow_frame_mismatch=data.allow_frame_mismatch,
+        allow_missing=data.allow_missing,
+        fill_gaps=data.fill_gaps,
+    )
+    assert (
+        patient_folders.Rules(
+            options, split_ratio=data.split_ratio, split_seed=data.split_seed
+        )
+        == patient_folders.USUAL
     )
