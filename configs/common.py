@@ -66,7 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.phantom_seed = 0
     # Processes that read raw files when the data set is built.
     data.workers = 2
-    # Of DICOM patients (builder prostate). Those that cannot be read are left out
+    # Builders dicom and prostate: patients that cannot be read are left out
     # ("skip"), or end the build ("error").
     data.refused_patients = "skip"
     # Files that say which ROI is which structure, and who is in which split; "":

@@ -40,7 +40,7 @@ ARROWS["mtl_jax.cohort"] = ["core", "sources", "datasets", "figures", "report"]
 # Flags and wiring: these may import everything, and nothing imports them.
 ENTRY_POINTS = ("mtl_jax.main", "mtl_jax.cohort.__main__", "mtl_jax.predict.__main__")
 ENTRY_POINTS += ("mtl_jax.study.__main__", "tfds_builders.openkbp.__main__")
-ENTRY_POINTS += ("tfds_builders.prostate.__main__",)
+ENTRY_POINTS += ("tfds_builders.dicom.__main__", "tfds_builders.prostate.__main__")
 
 # A heavy library comes in by these doors alone.
 NUMERICS = ("mtl_jax.models", "mtl_jax.losses", "mtl_jax.train")

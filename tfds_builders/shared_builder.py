@@ -68,7 +68,10 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     needs TensorFlow.
     """
 
-    SITE: ClassVar[sites.Site]
+    # The site that is stored; None: the caller has to give one.
+    SITE: ClassVar[sites.Site | None] = None
+    # Reads folders of DICOM patients: also takes `rules` and `refused` (see `dicom`).
+    READS_DICOM: ClassVar[bool] = False
     # Rows and columns of a slice; None where they differ between patients.
     PLANE: ClassVar[tuple[int | None, int | None]]
     HOMEPAGE: ClassVar[str]
@@ -85,7 +88,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         file_format: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.site = site or self.SITE
+        chosen = site or self.SITE
+        if chosen is None:
+            raise errors.ConfigError(
+                f"the builder {self.name} got no site, which says what structures it "
+                "stores: give site=sites.get(NAME), or sites.get(FILE) for a site file"
+            )
+        self.site = chosen
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self.workers = workers
         self.downloads = self.manual_dir = Path()

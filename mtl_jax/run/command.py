@@ -30,6 +30,7 @@ logger = logging.getLogger("mtl_jax")
 
 BUILDERS = {
     "openkbp": "tfds_builders.openkbp.openkbp_dataset_builder",
+    "dicom": "tfds_builders.dicom.dicom_dataset_builder",
     "prostate": "tfds_builders.prostate.prostate_dataset_builder",
 }
 # What a disk answers that is full, or not to be written to, or broken.
@@ -195,17 +196,16 @@ def prepare_in(
             f"{errors.nearest(config.data.builder, BUILDERS)}"
         )
     builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
-    dicom = config.data.builder == "prostate"
     if config.data.source == "phantom":
         assert data_dir is not None
-        manual_dir = _write_phantoms(config, data_dir, dicom=dicom)
+        manual_dir = _write_phantoms(config, data_dir, dicom=builder.READS_DICOM)
     data = prepared.prepare(
         builder,
         cohort=config.data.cohort,
         data_dir=data_dir,
         manual_dir=manual_dir,
         workers=config.data.workers,
-        **(_dicom_settings(config) if dicom else {}),
+        **(_dicom_settings(config) if builder.READS_DICOM else {}),
     )
     return data.seen_as(sites.get(config.site))
 

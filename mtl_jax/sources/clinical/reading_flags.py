@@ -5,12 +5,14 @@ import argparse
 from mtl_jax.sources.dicom import reader
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The site, and what is not done unless it is asked for."""
+def add(parser: argparse.ArgumentParser, *, site: str | None = "prostate") -> None:
+    """Add the flags of the site and of the options; without `site`, it is required."""
+    default = "required" if site is None else "default: %(default)s"
     parser.add_argument(
         "--site",
-        default="prostate",
-        help="a site of ours, or the path of a site file (default: %(default)s)",
+        default=site,
+        required=site is None,
+        help=f"a site of ours, or the path of a site file ({default})",
     )
     add_options(parser)
 
