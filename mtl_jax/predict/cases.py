@@ -122,7 +122,7 @@ def _dicom(
     patient = records.Patient(one.patient_id, grid, ct, structures, None, None)
     return Case(
         records.check_patient(patient, about.site.names),
-        ct_reference.read([file.path for file in files], grid),
+        ct_reference.from_headers([file.header for file in files], grid),
         files[0].text("BodyPartExamined"),
         (*notes, *clipped),
     )

@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -34,13 +34,13 @@ def quietly() -> Iterator[None]:
 
 
 def load(
-    path: Path, name: str, keywords: Sequence[str], *, pixels: bool
+    file: Path | BinaryIO, name: str, keywords: Sequence[str], *, pixels: bool
 ) -> pydicom.FileDataset:
     """The elements `keywords` of a file; a SourceError for one that is cut off."""
     try:
         with quietly():
             dataset = pydicom.dcmread(
-                path,
+                file,
                 force=True,
                 stop_before_pixels=not pixels,
                 specific_tags=list(keywords),

@@ -32,6 +32,8 @@ HEADER = (
     *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"),
     *("GridFrameOffsetVector", "ReferencedRTPlanSequence"),
     *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
+    # What exported objects share with their CT besides (export/ct_reference).
+    *("PatientSex", "StudyDate", "StudyTime", "PositionReferenceIndicator"),
 )
 _MARK = b"DICM"
 # A file without preamble begins with an element of group 0002 or 0008, in the one byte
@@ -175,12 +177,15 @@ def _claims(path: Path) -> bool:
 
 
 def _header(path: Path) -> pydicom.Dataset | None:
-    start = _start(path)
-    if start[128:] != _MARK and start[:2] not in _STARTS:
-        return None
+    """The header of a DICOM file; None for another file, or one that is damaged."""
     try:
-        header = elements.load(path, "", HEADER, pixels=False)
-    except errors.SourceError:
+        with path.open("rb") as file:
+            start = file.read(132)
+            if start[128:] != _MARK and start[:2] not in _STARTS:
+                return None
+            file.seek(0)
+            header = elements.load(file, "", HEADER, pixels=False)
+    except (OSError, errors.SourceError):
         return None
     return header if _kind(header) else None
 
