@@ -6,7 +6,7 @@ as float32, and all masks as the bits of one uint16: three arrays a patient.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,11 @@ class PatientEntry:
     has_dose: bool
     has_mask: bool  # the possible-dose mask is known
     body: np.ndarray  # [Z] bool: the slice shows some of the patient
+    ct_sha256: str | None = None  # see `hash_ct`; data sets built before have none
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a metadata file."""
-        return {
+        values = {
             "patient_id": self.patient_id,
             "start": self.start,
             "slices": self.slices,
@@ -44,6 +45,7 @@ class PatientEntry:
             "has_mask": self.has_mask,
             "body": "".join("1" if body else "0" for body in self.body),
         }
+        return values | ({"ct_sha256": self.ct_sha256} if self.ct_sha256 else {})
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "PatientEntry":
@@ -57,6 +59,7 @@ class PatientEntry:
             has_dose=row["has_dose"],
             has_mask=row["has_mask"],
             body=np.array([flag == "1" for flag in row["body"]], np.bool_),
+            ct_sha256=row.get("ct_sha256"),
         )
 
 
@@ -104,6 +107,7 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
         has_dose=dose_gy is not None,
         has_mask=patient.possible_dose_mask is not None,
         body=body_slices(patient.ct, site),
+        ct_sha256=hash_ct(ct),
     )
     if dose_gy is None:
         dose_gy = np.zeros(patient.grid.shape, np.float32)
@@ -123,13 +127,27 @@ def body_slices(ct: np.ndarray, site: sites.Site) -> np.ndarray:
     return dense.mean(axis=(1, 2)) >= BODY_FRACTION
 
 
+def hash_ct(slices: Iterable[np.ndarray]) -> str:
+    """SHA-256 of the stored CT `slices`, [Y, X] int16 each, from the feet."""
+    total = hashlib.sha256()
+    for plane in slices:
+        total.update(_little_endian(plane))
+    return total.hexdigest()
+
+
 def _digest(entry: PatientEntry, *arrays: np.ndarray) -> str:
+    # Without ct_sha256: fingerprints are those of data sets that were built before.
     total = hashlib.sha256(repr((entry.patient_id, entry.grid)).encode())
     total.update(repr((entry.structures, entry.has_dose, entry.has_mask)).encode())
     for array in arrays:
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        total.update(np.ascontiguousarray(little).data)
+        total.update(_little_endian(array))
     return total.hexdigest()
+
+
+def _little_endian(array: np.ndarray) -> memoryview:
+    """The bytes of `array` in C order, the same on every machine."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).data
 
 
 def slices(stack: Stack) -> Iterator[records.Example]:
