@@ -8,8 +8,10 @@ data set is the same.
 
 import abc
 import contextlib
+import dataclasses
 import functools
-import shutil
+import hashlib
+import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -20,7 +22,7 @@ import tqdm
 
 from mtl_jax.core import errors, records, sites, workers
 from mtl_jax.datasets import examples, splits
-from tfds_builders import beam, data_folder, growing_index
+from tfds_builders import beam, data_folder
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
@@ -61,6 +63,52 @@ class Source(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
+def read_or_error(
+    read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
+) -> examples.Stack | errors.MtlError:
+    """The slices of the patient that `read` makes of `raw`, or why it is refused.
+
+    A worker's task: errors are returned, so that one patient does not end the others.
+    """
+    try:
+        return examples.read_stack(read, raw, site)
+    except errors.MtlError as error:
+        return error
+
+
+class IndexInProgress:
+    """The index entries of the patients that are written so far, shard by shard."""
+
+    def __init__(self, stacks: Iterator[examples.Stack | None]) -> None:
+        """`stacks` are those of all patients in order, None for a refused one."""
+        self.entries: dict[str, list[examples.PatientEntry]] = {
+            split: [] for split in splits.SPLITS
+        }
+        self._stacks = stacks
+        self._digest = hashlib.sha256()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that was written."""
+        return self._digest.hexdigest()
+
+    def add(self, split: str, entry: examples.PatientEntry, digest: str) -> int:
+        """Add the next patient of `split`; returns the index of its first slice."""
+        entries = self.entries[split]
+        start = entries[-1].start + entries[-1].slices if entries else 0
+        entries.append(dataclasses.replace(entry, start=start))
+        self._digest.update(digest.encode())
+        return start
+
+    def shard(self, split: str, count: int) -> Iterator[tuple[int, records.Example]]:
+        """Keys and examples of the next `count` patients, all of `split`."""
+        for stack in itertools.islice(self._stacks, count):
+            if stack is None:
+                continue
+            start = self.add(split, stack.entry, stack.digest)
+            yield from enumerate(examples.slices(stack), start=start)
+
+
 class PatientBuilder(tfds.core.ShardBasedBuilder):
     """Builds a data set of slices from the patients of a source.
 
@@ -99,7 +147,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         self.workers = workers
         self.downloads = self.manual_dir = Path()
         self._chosen: dict[str, tuple[str, ...]] = {}
-        self._written = growing_index.Written(iter(()))
+        self._index = IndexInProgress(iter(()))
 
     @abc.abstractmethod
     def locate(self, manual_dir: Path) -> Location | None:
@@ -172,7 +220,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         )
         overwrite, data_set = config.download_mode.overwrite_dataset, self.data_path
         if overwrite or not data_set.exists():
-            with data_folder.held(Path(data_set)):
+            with data_folder.locked(Path(data_set)):
                 if not data_set.exists():
                     return self._build(build, is_given=is_given)
                 if overwrite:
@@ -192,16 +240,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
 
     def _replace(self, build: Callable[[], None]) -> None:
         """Build beside the data set that is there; only then take its place."""
-        there = Path(self.data_path)
-        new, old = data_folder.beside(there)
-        self._data_dir = str(new)
-        try:
-            build()
-        finally:
-            self._data_dir = str(there)
-        there.rename(old)
-        new.rename(there)
-        shutil.rmtree(old)
+        path = Path(self.data_path)
+        with data_folder.replacing(path) as new:
+            self._data_dir = str(new)
+            try:
+                build()
+            finally:
+                self._data_dir = str(path)
         self.info.update_data_dir(self._data_dir)
 
     def _check_same_source(self, *, is_given: bool) -> None:
@@ -242,16 +287,16 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                 for split in splits.SPLITS
             }
             origin = splits.Origin(location.fingerprint, source.description)
-            self._written = growing_index.Written(iter(()))
+            self._index = IndexInProgress(iter(()))
             if download_config is not None and beam.is_asked_for(download_config):
                 self._write_by_beam(location, source, download_config)
             else:
                 stacks = self._read(source, self._chosen)
-                self._written = growing_index.Written(
+                self._index = IndexInProgress(
                     stack.enter_context(contextlib.closing(stacks))
                 )
                 super()._download_and_prepare(dl_manager, download_config)
-        if empty := [k for k, entries in self._written.entries.items() if not entries]:
+        if empty := [k for k, entries in self._index.entries.items() if not entries]:
             raise errors.DatasetError(
                 f"no patient of {', '.join(empty)} can be taken, all are refused; a "
                 "data set needs some in each split"
@@ -260,8 +305,8 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             site=self.site,
             cohort=self.builder_config.name,
             origin=origin,
-            fingerprint=self._written.fingerprint,
-            patients={k: tuple(v) for k, v in self._written.entries.items()},
+            fingerprint=self._index.fingerprint,
+            patients={k: tuple(v) for k, v in self._index.entries.items()},
         )
         self.info.metadata.update(index.to_json())
 
@@ -279,8 +324,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         del dl_manager
         return {
             split: [
-                functools.partial(self._written.shard, split, len(ids))
-                for ids in shards
+                functools.partial(self._index.shard, split, len(ids)) for ids in shards
             ]
             for split, shards in self._shards().items()
         }
@@ -305,7 +349,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             for split in parts
             for ids, file in zip(parts[split], files[split], strict=True)
         ]
-        read = functools.partial(growing_index.attempt, type(self).READ, site=self.site)
+        read = functools.partial(read_or_error, type(self).READ, site=self.site)
         writer = beam.make_writer(self.info.features, self._example_writer())
         told = iter(beam.write(shards, read, writer, config))
         infos = [
@@ -326,7 +370,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             if isinstance(outcome, errors.MtlError):
                 self.refuse(patient, outcome)
             else:
-                self._written.add(split, outcome.entry, outcome.digest)
+                self._index.add(split, outcome.entry, outcome.digest)
                 slices += outcome.entry.slices
         return slices
 
@@ -348,7 +392,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]
         tasks = ((read, source.raw(*patient), self.site) for patient in patients)
-        done = workers.in_order(growing_index.attempt, tasks, self.workers)
+        done = workers.in_order(read_or_error, tasks, self.workers)
         bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
         with contextlib.closing(done), bar:
             for (_, patient), stack in zip(patients, done, strict=True):

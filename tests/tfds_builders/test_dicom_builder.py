@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+import tfds_builders
 from configs import prostate
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
@@ -111,7 +112,8 @@ def test_data_sets_of_the_builder_prostate_are_as_before(pelvises, tmp_path):
     assert data.path == tmp_path / "prostate" / "own" / "1.0.0"
     info = json.loads((data.path / "dataset_info.json").read_text())
     assert info["moduleName"] == "tfds_builders.prostate.prostate_dataset_builder"
-    assert "Kim et al. 2024, whose 110 prostate patients" in info["description"]
+    readme = make_dummy_data.FOLDER.with_name("README.md").read_text()
+    assert info["description"] == readme.strip()
 
 
 def test_a_configuration_may_name_either_builder(lungs, tmp_path):
@@ -148,9 +150,9 @@ def test_without_a_site_the_builder_says_what_to_give(pelvises, tmp_path, capsys
 
 def test_each_builder_has_its_own_description():
     """Whichever TFDS asks first."""
-    builders = (dicom_dataset_builder.Builder, prostate_dataset_builder.Builder)
-    assert [builder.name for builder in builders] == ["dicom", "prostate"]
-    first, second = (builder.get_metadata() for builder in builders)
-    assert first.description.startswith("A cohort of your own, of any treatment site")
-    assert "whose 110 prostate patients" in second.description
-    assert first.citation == second.citation
+    folder = pathlib.Path(tfds_builders.__file__).parent
+    for module in (dicom_dataset_builder, prostate_dataset_builder):
+        builder = module.Builder
+        readme = (folder / builder.name / "README.md").read_text()
+        assert builder.get_metadata().description == readme
+        assert "kim2025multitask" in builder.get_metadata().citation
