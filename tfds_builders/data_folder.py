@@ -1,7 +1,7 @@
 """The folder of a data set: locked, cleaned and replaced.
 
 Input: the path of a data set, built or not. One process at a time builds there. What
-killed builds have left is removed first, and a complete data set alone replaces another.
+killed builds have left is removed first. Only a complete data set replaces another.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def locked(path: Path) -> Iterator[None]:
     A second process waits.
 
     Raises:
-        LockedError: the lock file cannot be written.
+        LockedError: the folder is not writable.
         OutputError: the data set cannot be written.
     """
     with locks.held(path.parent, ADVICE, wait=True):

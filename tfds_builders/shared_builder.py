@@ -1,9 +1,9 @@
-"""The TFDS builder that all sites share: patients by split, to shards of slices.
+"""The TFDS builder that all data sets share: patients by split, to shards of slices.
 
-A site's builder says what it reads; this one reads patients in `workers` processes,
-writes each as a run of slices, and keeps an index of them in the data set's metadata.
-Whatever the number of workers, by Beam or not, and however the source is packed, the
-data set is the same.
+A subclass says how a patient is read. This builder reads patients in `workers`
+processes, writes the slices of each one after another, and keeps an index of the
+patients in the data set's metadata. The data set does not depend on the number of
+workers, on the use of Beam, or on how the source is packed.
 """
 
 import abc
@@ -29,7 +29,7 @@ PATIENTS_PER_SHARD = 8
 
 
 class Location(Protocol):
-    """Where a source lies; cheap to make, opened only to build."""
+    """The path of a source: cheap to make, opened only to build."""
 
     @property
     def description(self) -> str: ...
@@ -39,7 +39,7 @@ class Location(Protocol):
 
     @property
     def is_folder(self) -> bool:
-        """Other processes can read its patients, from paths alone."""
+        """Whether other processes can read its patients from their paths."""
         ...
 
     def open(self) -> "Source": ...
@@ -123,9 +123,9 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     # Rows and columns of a slice; None where they differ between patients.
     PLANE: ClassVar[tuple[int | None, int | None]]
     HOMEPAGE: ClassVar[str]
-    # Makes a patient of what Source.raw gives; a function of a module, for the workers.
+    # Reads the patient of a Source.raw; picklable, for the workers.
     READ: ClassVar[Callable[[Any], records.Patient]]
-    # Consecutive patients that share a shard, where they are larger than most.
+    # Consecutive patients that share a shard; None: PATIENTS_PER_SHARD.
     PER_SHARD: ClassVar[int | None] = None
 
     def __init__(
@@ -151,14 +151,14 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
 
     @abc.abstractmethod
     def locate(self, manual_dir: Path) -> Location | None:
-        """The source in `manual_dir`; None if there is nothing at all."""
+        """The source in `manual_dir`; None if that is empty."""
 
     @abc.abstractmethod
     def download(self, dl_manager: tfds.download.DownloadManager) -> Location:
-        """The public source, when there is nothing in the manual_dir."""
+        """The public source, if the manual_dir is empty."""
 
     def refuse(self, patient_id: str, error: errors.MtlError) -> None:
-        """What becomes of a patient that cannot be read: here, the end of the build."""
+        """Handle a patient that cannot be read; by default the build stops."""
         del patient_id
         raise error
 
@@ -201,12 +201,12 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         download_config: tfds.download.DownloadConfig | None = None,
         **kwargs: Any,
     ) -> None:
-        """Build the data set, or keep one that was built from the same source."""
+        """Build the data set, or keep an existing one of the same source."""
         config = download_config or tfds.download.DownloadConfig()
         self.downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
-        usual = self.downloads / "manual"
-        self.manual_dir = Path(config.manual_dir or usual).expanduser()
-        is_given = self.manual_dir.absolute() != usual.absolute()
+        default = self.downloads / "manual"
+        self.manual_dir = Path(config.manual_dir or default).expanduser()
+        is_given = self.manual_dir.absolute() != default.absolute()
         if is_given and not self.manual_dir.is_dir():
             raise errors.SourceError(
                 f"the manual_dir {self.manual_dir} is not a folder; "
@@ -229,7 +229,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         return self._check_same_source(is_given=is_given)
 
     def _build(self, build: Callable[[], None], *, is_given: bool) -> None:
-        """Build; if another process was first, keep its data set, if it is the same."""
+        """Build; if another process was first, keep its data set of the same source."""
         try:
             build()
         except OSError:
@@ -239,7 +239,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             self._check_same_source(is_given=is_given)
 
     def _replace(self, build: Callable[[], None]) -> None:
-        """Build beside the data set that is there; only then take its place."""
+        """Build beside the existing data set, then replace it."""
         path = Path(self.data_path)
         with data_folder.replacing(path) as new:
             self._data_dir = str(new)
@@ -250,10 +250,10 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         self.info.update_data_dir(self._data_dir)
 
     def _check_same_source(self, *, is_given: bool) -> None:
-        """DatasetError if the data set was built from another source than is there.
+        """Raise DatasetError if the data set was built from another source.
 
-        `is_given`: the user named the manual_dir, so that it must hold a source. TFDS's
-        own may well hold the files of other data sets.
+        `is_given`: the user named the manual_dir, so it must hold a source. TFDS's
+        default one may hold the files of other data sets.
         """
         built = splits.Index.of(self.info.metadata, self.data_path).origin
         try:
@@ -262,13 +262,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             if is_given:
                 raise
             return
-        given = location.fingerprint if location else built.fingerprint
-        if location is not None and given != built.fingerprint:
+        present = location.fingerprint if location else built.fingerprint
+        if location is not None and present != built.fingerprint:
             raise errors.DatasetError(
                 f"the data set in {self.data_path} was built from "
                 f"{built.description}, fingerprint {built.fingerprint[:12]}; "
-                f"{location.description} has fingerprint {given[:12]}: "
-                "other patients, or the same ones changed or packed anew. Give another "
+                f"{location.description} has fingerprint {present[:12]}: "
+                "the patients, their files or the options differ. Give another "
                 f"--data_dir, or remove {self.data_path} to build it again"
             )
 
@@ -288,7 +288,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             }
             origin = splits.Origin(location.fingerprint, source.description)
             self._index = IndexInProgress(iter(()))
-            if download_config is not None and beam.is_asked_for(download_config):
+            if download_config is not None and beam.is_requested(download_config):
                 self._write_by_beam(location, source, download_config)
             else:
                 stacks = self._read(source, self._chosen)
@@ -299,7 +299,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         if empty := [k for k, entries in self._index.entries.items() if not entries]:
             raise errors.DatasetError(
                 f"no patient of {', '.join(empty)} can be taken, all are refused; a "
-                "data set needs some in each split"
+                "data set needs patients in each split: see the reasons above"
             )
         index = splits.Index(
             site=self.site,
@@ -311,7 +311,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         self.info.metadata.update(index.to_json())
 
     def _find(self, dl_manager: tfds.download.DownloadManager) -> Location:
-        """The source in the manual_dir; with nothing there, the public one."""
+        """The source in the manual_dir; the public one if that is empty."""
         try:
             manual_dir = Path(dl_manager.manual_dir)
         except AssertionError:  # TFDS: the folder is not there, or empty
@@ -332,10 +332,10 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     def _write_by_beam(
         self, location: Location, source: Source, config: tfds.download.DownloadConfig
     ) -> None:
-        """What TFDS's `_download_and_prepare` does, by the processes of a runner."""
+        """As TFDS's `_download_and_prepare`, by the processes of a Beam runner."""
         if not location.is_folder:
             raise errors.SourceError(
-                "with Beam each process reads patients' files by itself, not "
+                "with Beam each process reads the patients' files by itself, not "
                 f"{location.description}: unpack it, and give the folder as manual_dir"
             )
         parts = self._shards()
@@ -351,11 +351,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         ]
         read = functools.partial(read_or_error, type(self).READ, site=self.site)
         writer = beam.make_writer(self.info.features, self._example_writer())
-        told = iter(beam.write(shards, read, writer, config))
+        results = iter(beam.write(shards, read, writer, config))
         infos = [
             tfds.core.SplitInfo(
                 name=split,
-                shard_lengths=[self._take_up(split, next(told)) for _ in files[split]],
+                shard_lengths=[
+                    self._add_shard(split, next(results)) for _ in files[split]
+                ],
                 num_bytes=sum(Path(file).stat().st_size for file in files[split]),
                 filename_template=names[split],
             )
@@ -363,10 +365,10 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         ]
         self.info.set_splits(tfds.core.SplitDict(infos))
 
-    def _take_up(self, split: str, told: beam.Outcomes) -> int:
-        """Keep what the index needs of a shard's patients; their slices' number."""
+    def _add_shard(self, split: str, results: beam.Outcomes) -> int:
+        """Add a shard's patients to the index; returns the number of their slices."""
         slices = 0
-        for patient, outcome in told.items():
+        for patient, outcome in results.items():
             if isinstance(outcome, errors.MtlError):
                 self.refuse(patient, outcome)
             else:
@@ -385,9 +387,9 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     def _read(
         self, source: Source, chosen: Mapping[str, tuple[str, ...]]
     ) -> Generator[examples.Stack | None]:
-        """The stacks of all `chosen` patients in order, under a progress bar.
+        """The stacks of all `chosen` patients in order, with a progress bar.
 
-        None stands for a patient that is refused.
+        None stands for a refused patient.
         """
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]

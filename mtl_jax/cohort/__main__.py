@@ -61,12 +61,12 @@ def run(flags: argparse.Namespace) -> int:
     location = patient_folders.locate(flags.manual_dir, sites.get(flags.site), rules)
     if location is None:
         raise errors.SourceError(
-            f"the manual_dir is empty, or not a folder; {patient_folders.WHAT_TO_PUT}"
+            f"the manual_dir is empty, or not a folder; {patient_folders.INSTRUCTIONS}"
         )
     if location.loose:
         print(
             f"left out: {location.loose} DICOM files that lie directly in the "
-            f"manual_dir; {patient_folders.WHAT_TO_PUT}",
+            f"manual_dir; {patient_folders.INSTRUCTIONS}",
             file=sys.stderr,
         )
     if flags.survey:

@@ -100,7 +100,7 @@ def examine(
     members = tuple(_each(_examine, tasks, workers, count, "patients"))
     heard = frozenset[str]().union(*(member.heard for member in members))
     hidden = frozenset[str]().union(*(member.identifying for member in members))
-    unheard = roi_names.unheard(location.mapping, heard)
+    unheard = roi_names.unmatched(location.mapping, heard)
     return Quality(
         site=location.site,
         members=members,

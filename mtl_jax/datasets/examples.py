@@ -21,16 +21,16 @@ BODY_FRACTION = 0.001
 
 @dataclasses.dataclass(frozen=True)
 class PatientEntry:
-    """A patient's row in the index of a split: where it is, and what it has."""
+    """A patient's row in the index of a split: its slices, and what is stored."""
 
     patient_id: str
-    start: int  # first slice, counted over the split
-    slices: int  # as many follow each other, from the feet
+    start: int  # index of the first slice in the split
+    slices: int  # number of slices, consecutive from the feet
     grid: geometry.Grid
     structures: tuple[str, ...]  # contoured, in the site's order
     has_dose: bool
     has_mask: bool  # the possible-dose mask is known
-    body: np.ndarray  # [Z] bool: the slice shows some of the patient
+    body: np.ndarray  # [Z] bool: the slice shows a part of the body
     ct_sha256: str | None = None  # see `hash_ct`; data sets built before have none
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def mask_bit(site: sites.Site) -> int:
 
 
 def stack(patient: records.Patient, site: sites.Site) -> Stack:
-    """What a data set stores of `patient`; RecordError if that would lose anything."""
+    """What a data set stores of `patient`; RecordError if values would be lost."""
     records.check_patient(patient, site.names)
     ct = patient.ct.astype(np.int16)
     if not np.array_equal(ct, patient.ct):
@@ -174,12 +174,12 @@ def decode(
     examples: Sequence[records.Example], entry: PatientEntry, site: sites.Site
 ) -> records.Patient:
     """The patient of `entry`, whose `examples` are in order."""
-    shown = [(example["patient"], example["slice"]) for example in examples]
+    stored = [(example["patient"], example["slice"]) for example in examples]
     expected = [(entry.patient_id, z) for z in range(entry.slices)]
-    if shown != expected:
+    if stored != expected:
         raise errors.DatasetError(
             f"patient {entry.patient_id}: expected its {entry.slices} slices in order, "
-            f"found {shown[:3]} ...; the data set's index and shards do not belong "
+            f"found {stored[:3]} ...; the data set's index and shards do not belong "
             "together: remove it and build it again"
         )
     masks = np.stack([example["masks"] for example in examples])
@@ -203,5 +203,5 @@ def decode(
 def read_stack(
     read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
 ) -> Stack:
-    """What `stack` makes of the patient that `read` finds in `raw`: a worker's task."""
+    """The stack of the patient that `read` reads from `raw`."""
     return stack(read(raw), site)

@@ -42,7 +42,7 @@ def find(given: Sequence[Path], out: Path) -> list[Input]:
     for folder in given:
         # A folder is one patient, by whatever links and `..` it is reached.
         folders |= _patients(Path(os.path.realpath(folder)))
-    ids = pseudonyms.ids(pseudonyms.place(out), map(str, folders))
+    ids = pseudonyms.ids(pseudonyms.key_file(out), map(str, folders))
     return [Input(path, kind, ids[str(path)]) for path, kind in folders.items()]
 
 

@@ -53,7 +53,7 @@ def run(
     print(
         f"{len(done)} of {len(patients)} patients in "
         f"{errors.printable(str(order.out))}; who they are: "
-        f"{errors.printable(pseudonyms.place(order.out).name)}"
+        f"{errors.printable(pseudonyms.key_file(order.out).name)}"
     )
     return 1 if failed else 0
 

@@ -1,12 +1,11 @@
-"""Who is in a data set, and whether its splits are what a comparison needs.
+"""The patients of a data set in numbers, and checks that its splits are disjoint.
 
-In: a prepared data set. Out: counts to read, and checks; nobody may be in two splits,
-under whatever name.
+Input: a prepared data set. Output: a Cohort with counts per split, and the checks that
+no patient is in two splits, by its id and by its CT.
 """
 
 import dataclasses
 import itertools
-from collections import defaultdict
 
 from tqdm import tqdm
 
@@ -23,7 +22,7 @@ class Cohort:
     checks: tuple[content.Check, ...]
 
     def require(self) -> "Cohort":
-        """Itself; a DatasetError if a check failed."""
+        """Itself; raises DatasetError if a check failed."""
         if failed := [check for check in self.checks if check.passed is False]:
             raise errors.DatasetError(
                 "the data set is not fit for a study: "
@@ -76,9 +75,11 @@ def _digests(split: prepared.Split) -> set[str]:
 
 
 def _disjoint(name: str, members: dict[str, set[str]]) -> content.Check:
-    shared: dict[str, int] = defaultdict(int)
-    for one, other in itertools.combinations(members, 2):
-        shared[f"{one} and {other}"] += len(members[one] & members[other])
-    found = [f"{count} in {pair}" for pair, count in shared.items() if count]
-    sizes = ", ".join(f"{split} {len(who)}" for split, who in members.items())
-    return content.Check(name, not found, "; ".join(found) or sizes)
+    """The check that splits are disjoint, with their overlaps or their sizes."""
+    shared = {
+        f"{first} and {second}": len(members[first] & members[second])
+        for first, second in itertools.combinations(members, 2)
+    }
+    overlaps = [f"{count} in {pair}" for pair, count in shared.items() if count]
+    sizes = ", ".join(f"{split} {len(group)}" for split, group in members.items())
+    return content.Check(name, not overlaps, "; ".join(overlaps) or sizes)

@@ -120,4 +120,4 @@ def _unpacked(content: bytes):
 
 def key_file(folder: pathlib.Path) -> pathlib.Path:
     """Where the cohort's key file is."""
-    return pseudonyms.place(folder)
+    return pseudonyms.key_file(folder)

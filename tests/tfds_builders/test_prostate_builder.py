@@ -45,7 +45,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def folder_of(manual_dir: pathlib.Path) -> dict[str, str]:
-    return json.loads(pseudonyms.place(manual_dir).read_text())["patients"]
+    return json.loads(pseudonyms.key_file(manual_dir).read_text())["patients"]
 
 
 @pytest.fixture

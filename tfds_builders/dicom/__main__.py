@@ -4,7 +4,7 @@
 
 SITE is a site of core/sites, or the path of a site file (configs/sites/lung.yaml).
 
-Exit status: 0 built, or there already; 1 bad input, said in one message; 2 usage.
+Exit status: 0 built, or there already; 1 bad input, with one message; 2 usage.
 """
 
 import sys
@@ -16,7 +16,7 @@ from tfds_builders.dicom import dicom_dataset_builder
 
 
 def main(arguments: list[str]) -> int:
-    """Build, say what there is now, and return the exit status."""
+    """Build, print a summary, and return the exit status."""
     flags = dicom_command.parse_flags("dicom", arguments, site=None)
     builder_class = dicom_dataset_builder.Builder
     return command.run(

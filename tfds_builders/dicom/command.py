@@ -23,7 +23,7 @@ def parse_flags(
     parser = command.make_parser(
         name,
         f"Builds the data set {name} from a folder of DICOM patients.",
-        "folder with one folder a patient, and perhaps mapping.yaml and splits.csv; "
+        "folder with one folder per patient, optional mapping.yaml and splits.csv; "
         "default: downloads/manual in the data_dir",
     )
     reading_flags.add(parser, site=site)
@@ -31,7 +31,7 @@ def parse_flags(
         "--refused",
         choices=("skip", "error"),
         default="skip",
-        help="patients that cannot be read are left out, or end the build "
+        help="skip patients that cannot be read, or stop the build with an error "
         "(default: %(default)s)",
     )
     flags = command.parse(parser, arguments)
@@ -42,7 +42,7 @@ def parse_flags(
 def build(
     builder_class: type[dicom_dataset_builder.Builder], flags: argparse.Namespace
 ) -> Path:
-    """The folder of the data set that the flags ask for, built if it is not there."""
+    """The folder of the data set that the flags describe, built if it is missing."""
     logging.basicConfig(format="%(levelname)s: %(message)s")  # of patients left out
     builder = builder_class(
         site=sites.get(flags.site),
@@ -53,5 +53,5 @@ def build(
     )
     path = command.build(builder, flags)
     if builder.refusals:
-        print(f"left out: {len(builder.refusals)} patients, as warned of above")
+        print(f"left out: {len(builder.refusals)} patients, see the warnings above")
     return path

@@ -32,7 +32,7 @@ class Builder(shared_builder.PatientBuilder):
         tfds.core.BuilderConfig(name="phantom", description="Generated patients."),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "own"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = patient_folders.WHAT_TO_PUT
+    MANUAL_DOWNLOAD_INSTRUCTIONS = patient_folders.INSTRUCTIONS
 
     READS_DICOM = True
     PLANE = (None, None)
@@ -44,13 +44,13 @@ class Builder(shared_builder.PatientBuilder):
     def __init__(
         self,
         *,
-        rules: patient_folders.Rules = patient_folders.USUAL,
+        rules: patient_folders.Rules = patient_folders.DEFAULT_RULES,
         refused: Literal["skip", "error"] = "skip",
         **kwargs: Any,
     ) -> None:
         self.rules = rules
         self._refused = refused
-        # Reasons by patient, of the build that this builder did.
+        # Why patients were refused, by id, in the last build.
         self.refusals: dict[str, str] = {}
         super().__init__(**kwargs)
 
@@ -63,8 +63,8 @@ class Builder(shared_builder.PatientBuilder):
     ) -> patient_folders.Location:
         del dl_manager
         raise errors.DatasetError(
-            "there is nothing in the manual_dir, and of this site no public archive: "
-            f"{patient_folders.WHAT_TO_PUT}"
+            "the manual_dir is empty, and no public archive of this site is known: "
+            f"{patient_folders.INSTRUCTIONS}"
         )
 
     def refuse(self, patient_id: str, error: errors.MtlError) -> None:

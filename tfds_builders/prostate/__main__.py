@@ -2,7 +2,7 @@
 
     python -m tfds_builders.prostate --manual_dir=DIR [--data_dir=DIR] [--site=prostate]
 
-Exit status: 0 built, or there already; 1 bad input, said in one message; 2 usage.
+Exit status: 0 built, or there already; 1 bad input, with one message; 2 usage.
 """
 
 import sys
@@ -14,7 +14,7 @@ from tfds_builders.prostate import prostate_dataset_builder
 
 
 def main(arguments: list[str]) -> int:
-    """Build, say what there is now, and return the exit status."""
+    """Build, print a summary, and return the exit status."""
     flags = dicom_command.parse_flags("prostate", arguments, site="prostate")
     builder_class = prostate_dataset_builder.Builder
     return command.run(

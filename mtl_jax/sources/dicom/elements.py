@@ -1,7 +1,7 @@
 """The elements of a DICOM file as plain values, or a SourceError that names the file.
 
-pydicom speaks of values and paths in warnings, logs and exceptions: `quietly` keeps
-them in, and no message here repeats them.
+pydicom prints values and paths in warnings, logs and exceptions: `quietly` suppresses
+them, and no message here repeats them.
 """
 
 import contextlib
@@ -109,5 +109,5 @@ def items(
     dataset: pydicom.Dataset, keyword: str, name: str
 ) -> Sequence[pydicom.Dataset]:
     """The items of a sequence; none without one."""
-    found = value(dataset, keyword, name)
-    return found if isinstance(found, pydicom.Sequence) else ()
+    sequence = value(dataset, keyword, name)
+    return sequence if isinstance(sequence, pydicom.Sequence) else ()

@@ -1,7 +1,8 @@
 """RTDOSE files to the dose of the whole course on the CT's grid, in Gy.
 
-`choose` says which files make up the dose, `read` gives one on its own grid, and
-`onto` brings it to the CT's: linearly between voxel centres, 0 outside of them.
+`choose` selects the files whose sum is the dose, and `total` adds them up: `read` gives
+one on its own grid, `onto` interpolates it to the CT's, linearly between voxel centres
+and 0 outside of them.
 """
 
 import dataclasses
@@ -59,8 +60,8 @@ def choose(
         else:
             usable.append(file)
     if not usable:
-        told = "; ".join(f"{file.name} {why}" for file, why in left_out.items())
-        raise errors.SourceError(f"no RTDOSE can be used: {told}")
+        reasons = "; ".join(f"{file.name} {why}" for file, why in left_out.items())
+        raise errors.SourceError(f"no RTDOSE can be used: {reasons}")
     linked = [file for file in usable if structure_set_of(folder, file)]
     chosen = _by_summation(linked or usable, folder)
     notes = [f"{file.name} {reason}: left out" for file, reason in left_out.items()]
@@ -109,13 +110,13 @@ def _by_summation(doses: Sequence[headers.File], folder: headers.Folder) -> File
     for file in doses:
         kinds.setdefault(file.text("DoseSummationType").upper(), []).append(file)
     for kind in ("PLAN", "MULTI_PLAN"):
-        found = kinds.get(kind, [])
-        if len(found) == 1:
-            return tuple(found)
-        if found:
+        matches = kinds.get(kind, [])
+        if len(matches) == 1:
+            return tuple(matches)
+        if matches:
             raise errors.SourceError(
-                f"{len(found)} doses are of DoseSummationType {kind}: "
-                f"{headers.listed([file.name for file in found])}; leave the one "
+                f"{len(matches)} doses are of DoseSummationType {kind}: "
+                f"{headers.listed([file.name for file in matches])}; leave the one "
                 "that was treated, move the others away"
             )
     if "BEAM" in kinds:
