@@ -1,12 +1,12 @@
 """Apache Beam reads patients and writes shards, wherever its runner puts the work.
 
-Goes in: shards of patients, what makes a stack of one, and TFDS's writer of a shard.
-Comes out: of each patient what a data set's index keeps, or why it is refused. Only
-this module imports Beam, and only when it is asked for.
+Input: shards of patients, a function that reads a patient, and TFDS's shard writer.
+Output: for each patient the entry of the data set's index, or why it is refused. Only
+this module imports Beam, and only when a build uses it.
 
 TFDS's own Beam mode of a ShardBasedBuilder (4.9.10) is not used: it runs the shards of
-the first split again with each further split, and gives eleven or more shards of
-unequal size each other's sizes. Its options, its writer and its files are.
+the first split again for each further split, and mixes up the sizes of eleven or more
+shards of unequal size. Its options, its writer and its file names are used.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from tensorflow_datasets.core import example_serializer, writer
 from mtl_jax.core import errors, records
 from mtl_jax.datasets import examples
 
-TOLD = "beam.jsonl"
+RESULTS_FILE = "beam.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
-    """What the index keeps of a patient that was written."""
+class Written:
+    """The index entry of a patient whose slices were written."""
 
     entry: examples.PatientEntry  # starts at 0
     digest: str  # of its stack
 
 
-# By patient; an error says why there is none.
-Outcomes = Mapping[str, Told | errors.MtlError]
+# By patient; an error says why a patient is refused.
+Outcomes = Mapping[str, Written | errors.MtlError]
 Read = Callable[[Any], examples.Stack | errors.MtlError]
 
 
@@ -54,7 +54,7 @@ def options(text: str | None) -> Any:
     )
 
 
-def is_asked_for(config: tfds.download.DownloadConfig) -> bool:
+def is_requested(config: tfds.download.DownloadConfig) -> bool:
     """Whether TFDS's configuration names a runner or options of Beam."""
     return (config.beam_runner, config.beam_options) != (None, None)
 
@@ -71,22 +71,22 @@ def write(
     shard_writer: writer.ShardWriter,
     config: tfds.download.DownloadConfig,
 ) -> list[Outcomes]:
-    """Write all `shards` in one pipeline; what became of each patient, shard by shard.
+    """Write all `shards` in one pipeline; returns each shard's patients and results.
 
-    `read` must be what other processes can be handed.
+    `read` must be picklable.
     """
     beam = _import()
-    told = shards[0].path.parent / TOLD
+    results = shards[0].path.parent / RESULTS_FILE
     with beam.Pipeline(config.beam_runner, options=config.beam_options) as pipeline:
         _ = (
             pipeline
             | beam.Create(shards)
-            | beam.Reshuffle()  # else one worker is given all of them
+            | beam.Reshuffle()  # otherwise one worker gets all of them
             | beam.Map(_write, read=read, shard_writer=shard_writer)
-            | beam.io.WriteToText(str(told), num_shards=1, shard_name_template="")
+            | beam.io.WriteToText(str(results), num_shards=1, shard_name_template="")
         )
-    by_file = dict(json.loads(line) for line in told.read_text("utf-8").splitlines())
-    told.unlink()
+    by_file = dict(json.loads(line) for line in results.read_text("utf-8").splitlines())
+    results.unlink()
     return [
         {p: _from_json(values) for p, values in by_file[shard.path.name].items()}
         for shard in shards
@@ -94,18 +94,18 @@ def write(
 
 
 def _write(shard: Shard, read: Read, shard_writer: writer.ShardWriter) -> str:
-    """A worker's task: write a shard; JSON of its file and what became of whom."""
-    told = {}
+    """A worker's task: write a shard; returns JSON of its file name and results."""
+    results = {}
 
-    def written() -> Iterator[tuple[int, records.Example]]:
+    def read_examples() -> Iterator[tuple[int, records.Example]]:
         for patient, raw in shard.raw.items():
             stack = read(raw)
-            told[patient] = _to_json(stack)
+            results[patient] = _to_json(stack)
             if not isinstance(stack, errors.MtlError):
                 yield from enumerate(examples.slices(stack))
 
-    shard_writer.write(examples=written(), path=shard.path)
-    return json.dumps([shard.path.name, told])
+    shard_writer.write(examples=read_examples(), path=shard.path)
+    return json.dumps([shard.path.name, results])
 
 
 def _to_json(stack: examples.Stack | errors.MtlError) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def _to_json(stack: examples.Stack | errors.MtlError) -> dict[str, Any]:
     return {"entry": stack.entry.to_json(), "digest": stack.digest}
 
 
-def _from_json(values: Mapping[str, Any]) -> Told | errors.MtlError:
+def _from_json(values: Mapping[str, Any]) -> Written | errors.MtlError:
     if "error" in values:
         return getattr(errors, values["error"])(values["message"])
-    return Told(examples.PatientEntry.from_json(values["entry"]), values["digest"])
+    return Written(examples.PatientEntry.from_json(values["entry"]), values["digest"])
 
 
 def _import() -> Any:
@@ -125,7 +125,7 @@ def _import() -> Any:
         import apache_beam  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise errors.ConfigError(
-            f"Apache Beam cannot be used ({error}): install the extra `beam`, in an "
+            f"Apache Beam cannot be imported ({error}): install the extra `beam` in an "
             "environment of its own: make venv VENV=.venv-beam EXTRAS=beam"
         ) from None
     return apache_beam

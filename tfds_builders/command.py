@@ -1,6 +1,6 @@
-"""What the commands that build a data set without TensorFlow share: flags, one build.
+"""The flags, build and summary that all commands of a builder share.
 
-Exit status: 0 built, or there already; 1 bad input, said in one message; 2 usage.
+Exit status: 0 built, or there already; 1 bad input, with one message; 2 usage.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from tfds_builders import beam, shared_builder
 def make_parser(
     name: str, description: str, manual_dir: str
 ) -> argparse.ArgumentParser:
-    """A parser of the flags that all have; `manual_dir` says what lies there."""
+    """A parser of the common flags; `manual_dir` is the help text of that flag."""
     parser = argparse.ArgumentParser(
         prog=f"python -m tfds_builders.{name}", description=description
     )
@@ -25,7 +25,7 @@ def make_parser(
     parser.add_argument(
         "--data_dir",
         type=Path,
-        help="where data sets are; default: $TFDS_DATA_DIR or ~/tensorflow_datasets",
+        help="folder of data sets; default: $TFDS_DATA_DIR or ~/tensorflow_datasets",
     )
     parser.add_argument(
         "--workers",
@@ -43,7 +43,7 @@ def make_parser(
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="build again, and then replace the data set that is there",
+        help="build again, and replace the existing data set when that is done",
     )
     return parser
 
@@ -59,13 +59,13 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
 def build(
     builder: shared_builder.PatientBuilder, flags: argparse.Namespace, **download: Any
 ) -> Path:
-    """Build the data set, unless it is there and kept; returns where it is."""
+    """Build the data set if it is missing or overwritten; returns its folder."""
     modes = tfds.download.GenerateMode
-    overwrite, keep = modes.REUSE_CACHE_IF_EXISTS, modes.REUSE_DATASET_IF_EXISTS
+    overwrite, reuse = modes.REUSE_CACHE_IF_EXISTS, modes.REUSE_DATASET_IF_EXISTS
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
             manual_dir=flags.manual_dir,
-            download_mode=overwrite if flags.overwrite else keep,
+            download_mode=overwrite if flags.overwrite else reuse,
             beam_options=beam.options(flags.beam_pipeline_options),
             **download,
         )
@@ -73,10 +73,10 @@ def build(
     return Path(builder.data_path)
 
 
-def run(make: Callable[[], Any]) -> int:
-    """Say what the data set is that `make` gives (datasets.prepared); exit status."""
+def run(build_data_set: Callable[[], Any]) -> int:
+    """Call `build_data_set` and print a summary of its Prepared; returns the status."""
     try:
-        data = make()
+        data = build_data_set()
     except (errors.MtlError, OSError) as error:
         return errors.tell(error, 1)
     for split in data.splits.values():

@@ -1,4 +1,8 @@
-"""The place of a data set: one process at a time builds there, and tidies up first."""
+"""The folder of a data set: locked, cleaned and replaced.
+
+Input: the path of a data set, built or not. One process at a time builds there. What
+killed builds have left is removed first. Only a complete data set replaces another.
+"""
 
 import contextlib
 import shutil
@@ -11,17 +15,17 @@ ADVICE = "give another --data_dir"
 
 
 @contextlib.contextmanager
-def held(place: Path) -> Iterator[None]:
-    """Hold the place of a data set; what killed builds have left there is gone.
+def locked(path: Path) -> Iterator[None]:
+    """Lock the data set at `path`, and remove what killed builds have left.
 
-    A process that comes second waits.
+    A second process waits.
 
     Raises:
-        LockedError: nothing can be written there.
-        OutputError: what is built cannot be written.
+        LockedError: the folder is not writable.
+        OutputError: the data set cannot be written.
     """
-    with locks.held(place.parent, ADVICE, wait=True):
-        _tidy(place)
+    with locks.held(path.parent, ADVICE, wait=True):
+        _clean(path)
         try:
             yield
         except RuntimeError as error:  # ArrayRecord's own, which names the file
@@ -32,16 +36,26 @@ def held(place: Path) -> Iterator[None]:
             ) from error
 
 
-def beside(place: Path) -> tuple[Path, Path]:
-    """Where a data set is built that replaces the one at `place`; where that goes."""
-    new, old = (place.with_name(f"{place.name}.{name}") for name in ("new", "old"))
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A folder to build in; when that is done, it replaces the one at `path`."""
+    new, old = new_and_old(path)
+    yield new
+    path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old)
+
+
+def new_and_old(path: Path) -> tuple[Path, Path]:
+    """Where the next data set is built, and where the one at `path` is moved."""
+    new, old = (path.with_name(f"{path.name}.{name}") for name in ("new", "old"))
     return new, old
 
 
-def _tidy(place: Path) -> None:
-    """Put back, or remove, what a killed build has left."""
-    new, old = beside(place)
-    if old.exists() and not place.exists():
-        old.rename(place)
-    for left in (new, old, *place.parent.glob(f"incomplete.*_{place.name}*")):
+def _clean(path: Path) -> None:
+    """Restore or remove what a killed build has left."""
+    new, old = new_and_old(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for left in (new, old, *path.parent.glob(f"incomplete.*_{path.name}*")):
         shutil.rmtree(left, ignore_errors=True)

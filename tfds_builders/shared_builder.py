@@ -1,15 +1,17 @@
-"""The TFDS builder that all sites share: patients by split, to shards of slices.
+"""The TFDS builder that all data sets share: patients by split, to shards of slices.
 
-A site's builder says what it reads; this one reads patients in `workers` processes,
-writes each as a run of slices, and keeps an index of them in the data set's metadata.
-Whatever the number of workers, by Beam or not, and however the source is packed, the
-data set is the same.
+A subclass says how a patient is read. This builder reads patients in `workers`
+processes, writes the slices of each one after another, and keeps an index of the
+patients in the data set's metadata. The data set does not depend on the number of
+workers, on the use of Beam, or on how the source is packed.
 """
 
 import abc
 import contextlib
+import dataclasses
 import functools
-import shutil
+import hashlib
+import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -20,14 +22,14 @@ import tqdm
 
 from mtl_jax.core import errors, records, sites, workers
 from mtl_jax.datasets import examples, splits
-from tfds_builders import beam, data_folder, growing_index
+from tfds_builders import beam, data_folder
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
 
 
 class Location(Protocol):
-    """Where a source lies; cheap to make, opened only to build."""
+    """The path of a source: cheap to make, opened only to build."""
 
     @property
     def description(self) -> str: ...
@@ -37,7 +39,7 @@ class Location(Protocol):
 
     @property
     def is_folder(self) -> bool:
-        """Other processes can read its patients, from paths alone."""
+        """Whether other processes can read its patients from their paths."""
         ...
 
     def open(self) -> "Source": ...
@@ -61,6 +63,52 @@ class Source(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
+def read_or_error(
+    read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
+) -> examples.Stack | errors.MtlError:
+    """The slices of the patient that `read` makes of `raw`, or why it is refused.
+
+    A worker's task: errors are returned, so that one patient does not end the others.
+    """
+    try:
+        return examples.read_stack(read, raw, site)
+    except errors.MtlError as error:
+        return error
+
+
+class IndexInProgress:
+    """The index entries of the patients that are written so far, shard by shard."""
+
+    def __init__(self, stacks: Iterator[examples.Stack | None]) -> None:
+        """`stacks` are those of all patients in order, None for a refused one."""
+        self.entries: dict[str, list[examples.PatientEntry]] = {
+            split: [] for split in splits.SPLITS
+        }
+        self._stacks = stacks
+        self._digest = hashlib.sha256()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that was written."""
+        return self._digest.hexdigest()
+
+    def add(self, split: str, entry: examples.PatientEntry, digest: str) -> int:
+        """Add the next patient of `split`; returns the index of its first slice."""
+        entries = self.entries[split]
+        start = entries[-1].start + entries[-1].slices if entries else 0
+        entries.append(dataclasses.replace(entry, start=start))
+        self._digest.update(digest.encode())
+        return start
+
+    def shard(self, split: str, count: int) -> Iterator[tuple[int, records.Example]]:
+        """Keys and examples of the next `count` patients, all of `split`."""
+        for stack in itertools.islice(self._stacks, count):
+            if stack is None:
+                continue
+            start = self.add(split, stack.entry, stack.digest)
+            yield from enumerate(examples.slices(stack), start=start)
+
+
 class PatientBuilder(tfds.core.ShardBasedBuilder):
     """Builds a data set of slices from the patients of a source.
 
@@ -68,13 +116,16 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     needs TensorFlow.
     """
 
-    SITE: ClassVar[sites.Site]
+    # The site that is stored; None: the caller has to give one.
+    SITE: ClassVar[sites.Site | None] = None
+    # Reads folders of DICOM patients: also takes `rules` and `refused` (see `dicom`).
+    READS_DICOM: ClassVar[bool] = False
     # Rows and columns of a slice; None where they differ between patients.
     PLANE: ClassVar[tuple[int | None, int | None]]
     HOMEPAGE: ClassVar[str]
-    # Makes a patient of what Source.raw gives; a function of a module, for the workers.
+    # Reads the patient of a Source.raw; picklable, for the workers.
     READ: ClassVar[Callable[[Any], records.Patient]]
-    # Consecutive patients that share a shard, where they are larger than most.
+    # Consecutive patients that share a shard; None: PATIENTS_PER_SHARD.
     PER_SHARD: ClassVar[int | None] = None
 
     def __init__(
@@ -85,23 +136,29 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         file_format: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.site = site or self.SITE
+        chosen = site or self.SITE
+        if chosen is None:
+            raise errors.ConfigError(
+                f"the builder {self.name} got no site, which says what structures it "
+                "stores: give site=sites.get(NAME), or sites.get(FILE) for a site file"
+            )
+        self.site = chosen
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self.workers = workers
         self.downloads = self.manual_dir = Path()
         self._chosen: dict[str, tuple[str, ...]] = {}
-        self._written = growing_index.Written(iter(()))
+        self._index = IndexInProgress(iter(()))
 
     @abc.abstractmethod
     def locate(self, manual_dir: Path) -> Location | None:
-        """The source in `manual_dir`; None if there is nothing at all."""
+        """The source in `manual_dir`; None if that is empty."""
 
     @abc.abstractmethod
     def download(self, dl_manager: tfds.download.DownloadManager) -> Location:
-        """The public source, when there is nothing in the manual_dir."""
+        """The public source, if the manual_dir is empty."""
 
     def refuse(self, patient_id: str, error: errors.MtlError) -> None:
-        """What becomes of a patient that cannot be read: here, the end of the build."""
+        """Handle a patient that cannot be read; by default the build stops."""
         del patient_id
         raise error
 
@@ -144,12 +201,12 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         download_config: tfds.download.DownloadConfig | None = None,
         **kwargs: Any,
     ) -> None:
-        """Build the data set, or keep one that was built from the same source."""
+        """Build the data set, or keep an existing one of the same source."""
         config = download_config or tfds.download.DownloadConfig()
         self.downloads = Path(download_dir or Path(self._data_dir_root) / "downloads")
-        usual = self.downloads / "manual"
-        self.manual_dir = Path(config.manual_dir or usual).expanduser()
-        is_given = self.manual_dir.absolute() != usual.absolute()
+        default = self.downloads / "manual"
+        self.manual_dir = Path(config.manual_dir or default).expanduser()
+        is_given = self.manual_dir.absolute() != default.absolute()
         if is_given and not self.manual_dir.is_dir():
             raise errors.SourceError(
                 f"the manual_dir {self.manual_dir} is not a folder; "
@@ -163,7 +220,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         )
         overwrite, data_set = config.download_mode.overwrite_dataset, self.data_path
         if overwrite or not data_set.exists():
-            with data_folder.held(Path(data_set)):
+            with data_folder.locked(Path(data_set)):
                 if not data_set.exists():
                     return self._build(build, is_given=is_given)
                 if overwrite:
@@ -172,7 +229,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         return self._check_same_source(is_given=is_given)
 
     def _build(self, build: Callable[[], None], *, is_given: bool) -> None:
-        """Build; if another process was first, keep its data set, if it is the same."""
+        """Build; if another process was first, keep its data set of the same source."""
         try:
             build()
         except OSError:
@@ -182,24 +239,21 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             self._check_same_source(is_given=is_given)
 
     def _replace(self, build: Callable[[], None]) -> None:
-        """Build beside the data set that is there; only then take its place."""
-        there = Path(self.data_path)
-        new, old = data_folder.beside(there)
-        self._data_dir = str(new)
-        try:
-            build()
-        finally:
-            self._data_dir = str(there)
-        there.rename(old)
-        new.rename(there)
-        shutil.rmtree(old)
+        """Build beside the existing data set, then replace it."""
+        path = Path(self.data_path)
+        with data_folder.replacing(path) as new:
+            self._data_dir = str(new)
+            try:
+                build()
+            finally:
+                self._data_dir = str(path)
         self.info.update_data_dir(self._data_dir)
 
     def _check_same_source(self, *, is_given: bool) -> None:
-        """DatasetError if the data set was built from another source than is there.
+        """Raise DatasetError if the data set was built from another source.
 
-        `is_given`: the user named the manual_dir, so that it must hold a source. TFDS's
-        own may well hold the files of other data sets.
+        `is_given`: the user named the manual_dir, so it must hold a source. TFDS's
+        default one may hold the files of other data sets.
         """
         built = splits.Index.of(self.info.metadata, self.data_path).origin
         try:
@@ -208,13 +262,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             if is_given:
                 raise
             return
-        given = location.fingerprint if location else built.fingerprint
-        if location is not None and given != built.fingerprint:
+        present = location.fingerprint if location else built.fingerprint
+        if location is not None and present != built.fingerprint:
             raise errors.DatasetError(
                 f"the data set in {self.data_path} was built from "
                 f"{built.description}, fingerprint {built.fingerprint[:12]}; "
-                f"{location.description} has fingerprint {given[:12]}: "
-                "other patients, or the same ones changed or packed anew. Give another "
+                f"{location.description} has fingerprint {present[:12]}: "
+                "the patients, their files or the options differ. Give another "
                 f"--data_dir, or remove {self.data_path} to build it again"
             )
 
@@ -233,31 +287,31 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                 for split in splits.SPLITS
             }
             origin = splits.Origin(location.fingerprint, source.description)
-            self._written = growing_index.Written(iter(()))
-            if download_config is not None and beam.is_asked_for(download_config):
+            self._index = IndexInProgress(iter(()))
+            if download_config is not None and beam.is_requested(download_config):
                 self._write_by_beam(location, source, download_config)
             else:
                 stacks = self._read(source, self._chosen)
-                self._written = growing_index.Written(
+                self._index = IndexInProgress(
                     stack.enter_context(contextlib.closing(stacks))
                 )
                 super()._download_and_prepare(dl_manager, download_config)
-        if empty := [k for k, entries in self._written.entries.items() if not entries]:
+        if empty := [k for k, entries in self._index.entries.items() if not entries]:
             raise errors.DatasetError(
                 f"no patient of {', '.join(empty)} can be taken, all are refused; a "
-                "data set needs some in each split"
+                "data set needs patients in each split: see the reasons above"
             )
         index = splits.Index(
             site=self.site,
             cohort=self.builder_config.name,
             origin=origin,
-            fingerprint=self._written.fingerprint,
-            patients={k: tuple(v) for k, v in self._written.entries.items()},
+            fingerprint=self._index.fingerprint,
+            patients={k: tuple(v) for k, v in self._index.entries.items()},
         )
         self.info.metadata.update(index.to_json())
 
     def _find(self, dl_manager: tfds.download.DownloadManager) -> Location:
-        """The source in the manual_dir; with nothing there, the public one."""
+        """The source in the manual_dir; the public one if that is empty."""
         try:
             manual_dir = Path(dl_manager.manual_dir)
         except AssertionError:  # TFDS: the folder is not there, or empty
@@ -270,8 +324,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         del dl_manager
         return {
             split: [
-                functools.partial(self._written.shard, split, len(ids))
-                for ids in shards
+                functools.partial(self._index.shard, split, len(ids)) for ids in shards
             ]
             for split, shards in self._shards().items()
         }
@@ -279,10 +332,10 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     def _write_by_beam(
         self, location: Location, source: Source, config: tfds.download.DownloadConfig
     ) -> None:
-        """What TFDS's `_download_and_prepare` does, by the processes of a runner."""
+        """As TFDS's `_download_and_prepare`, by the processes of a Beam runner."""
         if not location.is_folder:
             raise errors.SourceError(
-                "with Beam each process reads patients' files by itself, not "
+                "with Beam each process reads the patients' files by itself, not "
                 f"{location.description}: unpack it, and give the folder as manual_dir"
             )
         parts = self._shards()
@@ -296,13 +349,15 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
             for split in parts
             for ids, file in zip(parts[split], files[split], strict=True)
         ]
-        read = functools.partial(growing_index.attempt, type(self).READ, site=self.site)
+        read = functools.partial(read_or_error, type(self).READ, site=self.site)
         writer = beam.make_writer(self.info.features, self._example_writer())
-        told = iter(beam.write(shards, read, writer, config))
+        results = iter(beam.write(shards, read, writer, config))
         infos = [
             tfds.core.SplitInfo(
                 name=split,
-                shard_lengths=[self._take_up(split, next(told)) for _ in files[split]],
+                shard_lengths=[
+                    self._add_shard(split, next(results)) for _ in files[split]
+                ],
                 num_bytes=sum(Path(file).stat().st_size for file in files[split]),
                 filename_template=names[split],
             )
@@ -310,14 +365,14 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         ]
         self.info.set_splits(tfds.core.SplitDict(infos))
 
-    def _take_up(self, split: str, told: beam.Outcomes) -> int:
-        """Keep what the index needs of a shard's patients; their slices' number."""
+    def _add_shard(self, split: str, results: beam.Outcomes) -> int:
+        """Add a shard's patients to the index; returns the number of their slices."""
         slices = 0
-        for patient, outcome in told.items():
+        for patient, outcome in results.items():
             if isinstance(outcome, errors.MtlError):
                 self.refuse(patient, outcome)
             else:
-                self._written.add(split, outcome.entry, outcome.digest)
+                self._index.add(split, outcome.entry, outcome.digest)
                 slices += outcome.entry.slices
         return slices
 
@@ -332,14 +387,14 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     def _read(
         self, source: Source, chosen: Mapping[str, tuple[str, ...]]
     ) -> Generator[examples.Stack | None]:
-        """The stacks of all `chosen` patients in order, under a progress bar.
+        """The stacks of all `chosen` patients in order, with a progress bar.
 
-        None stands for a patient that is refused.
+        None stands for a refused patient.
         """
         read = type(self).READ
         patients = [(split, patient) for split in chosen for patient in chosen[split]]
         tasks = ((read, source.raw(*patient), self.site) for patient in patients)
-        done = workers.in_order(growing_index.attempt, tasks, self.workers)
+        done = workers.in_order(read_or_error, tasks, self.workers)
         bar = tqdm.tqdm(total=len(patients), unit="patient", desc=self.info.full_name)
         with contextlib.closing(done), bar:
             for (_, patient), stack in zip(patients, done, strict=True):

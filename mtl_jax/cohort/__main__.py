@@ -62,12 +62,13 @@ def run(flags: argparse.Namespace) -> int:
     location = patient_folders.locate(flags.manual_dir, sites.get(flags.site), rules)
     if location is None:
         raise errors.SourceError(
-            f"the manual_dir is empty or is not a folder; {patient_folders.WHAT_TO_PUT}"
+            "the manual_dir is empty or is not a folder; "
+            f"{patient_folders.INSTRUCTIONS}"
         )
     if location.loose:
         print(
             f"{location.loose} DICOM files that lie directly in the manual_dir are "
-            f"ignored; {patient_folders.WHAT_TO_PUT}",
+            f"ignored; {patient_folders.INSTRUCTIONS}",
             file=sys.stderr,
         )
     if flags.survey:

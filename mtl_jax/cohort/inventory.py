@@ -107,7 +107,7 @@ def examine(
     identifying = frozenset[str]().union(
         *(patient.identifying_names for patient in patients)
     )
-    unused = roi_names.unheard(location.mapping, used)
+    unused = roi_names.unmatched(location.mapping, used)
     return Inventory(
         site=location.site,
         patients=patients,

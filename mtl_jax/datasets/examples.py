@@ -6,7 +6,7 @@ as float32, and all masks as the bits of one uint16: three arrays a patient.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,21 @@ from mtl_jax.core import body_region, errors, geometry, records, sites
 
 @dataclasses.dataclass(frozen=True)
 class PatientEntry:
-    """A patient's row in the index of a split: where it is, and what it has."""
+    """A patient's row in the index of a split: its slices, and what is stored."""
 
     patient_id: str
-    start: int  # first slice, counted over the split
-    slices: int  # as many follow each other, from the feet
+    start: int  # index of the first slice in the split
+    slices: int  # number of slices, consecutive from the feet
     grid: geometry.Grid
     structures: tuple[str, ...]  # contoured, in the site's order
     has_dose: bool
     has_mask: bool  # the possible-dose mask is known
-    body: np.ndarray  # [Z] bool: the slice shows some of the patient
+    body: np.ndarray  # [Z] bool: the slice shows a part of the body
+    ct_sha256: str | None = None  # see `hash_ct`; data sets built before have none
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a metadata file."""
-        return {
+        values = {
             "patient_id": self.patient_id,
             "start": self.start,
             "slices": self.slices,
@@ -39,6 +40,7 @@ class PatientEntry:
             "has_mask": self.has_mask,
             "body": "".join("1" if body else "0" for body in self.body),
         }
+        return values | ({"ct_sha256": self.ct_sha256} if self.ct_sha256 else {})
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "PatientEntry":
@@ -52,6 +54,7 @@ class PatientEntry:
             has_dose=row["has_dose"],
             has_mask=row["has_mask"],
             body=np.array([flag == "1" for flag in row["body"]], np.bool_),
+            ct_sha256=row.get("ct_sha256"),
         )
 
 
@@ -73,7 +76,7 @@ def mask_bit(site: sites.Site) -> int:
 
 
 def stack(patient: records.Patient, site: sites.Site) -> Stack:
-    """What a data set stores of `patient`; RecordError if that would lose anything."""
+    """What a data set stores of `patient`; RecordError if values would be lost."""
     records.check_patient(patient, site.names)
     ct = patient.ct.astype(np.int16)
     if not np.array_equal(ct, patient.ct):
@@ -99,6 +102,7 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
         has_dose=dose_gy is not None,
         has_mask=patient.possible_dose_mask is not None,
         body=body_region.in_slices(patient.ct, site.ct_offset_hu),
+        ct_sha256=hash_ct(ct),
     )
     if dose_gy is None:
         dose_gy = np.zeros(patient.grid.shape, np.float32)
@@ -112,13 +116,27 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
     )
 
 
+def hash_ct(slices: Iterable[np.ndarray]) -> str:
+    """SHA-256 of the stored CT `slices`, [Y, X] int16 each, from the feet."""
+    total = hashlib.sha256()
+    for plane in slices:
+        total.update(_little_endian(plane))
+    return total.hexdigest()
+
+
 def _digest(entry: PatientEntry, *arrays: np.ndarray) -> str:
+    # Without ct_sha256: fingerprints are those of data sets that were built before.
     total = hashlib.sha256(repr((entry.patient_id, entry.grid)).encode())
     total.update(repr((entry.structures, entry.has_dose, entry.has_mask)).encode())
     for array in arrays:
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        total.update(np.ascontiguousarray(little).data)
+        total.update(_little_endian(array))
     return total.hexdigest()
+
+
+def _little_endian(array: np.ndarray) -> memoryview:
+    """The bytes of `array` in C order, the same on every machine."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).data
 
 
 def slices(stack: Stack) -> Iterator[records.Example]:
@@ -145,12 +163,12 @@ def decode(
     examples: Sequence[records.Example], entry: PatientEntry, site: sites.Site
 ) -> records.Patient:
     """The patient of `entry`, whose `examples` are in order."""
-    shown = [(example["patient"], example["slice"]) for example in examples]
+    stored = [(example["patient"], example["slice"]) for example in examples]
     expected = [(entry.patient_id, z) for z in range(entry.slices)]
-    if shown != expected:
+    if stored != expected:
         raise errors.DatasetError(
             f"patient {entry.patient_id}: expected its {entry.slices} slices in order, "
-            f"found {shown[:3]} ...; the data set's index and shards do not belong "
+            f"found {stored[:3]} ...; the data set's index and shards do not belong "
             "together: remove it and build it again"
         )
     masks = np.stack([example["masks"] for example in examples])
@@ -174,5 +192,5 @@ def decode(
 def read_stack(
     read: Callable[[Any], records.Patient], raw: Any, site: sites.Site
 ) -> Stack:
-    """What `stack` makes of the patient that `read` finds in `raw`: a worker's task."""
+    """The stack of the patient that `read` reads from `raw`."""
     return stack(read(raw), site)

@@ -1,7 +1,7 @@
 """Prepared data sets: a directory of shards, opened for random access.
 
-Goes in: a TFDS builder and where its raw files are, or the directory of a data set that
-was built. Comes out: a Prepared, whose splits give slices and whole patients.
+Input: a TFDS builder and the folder of its raw files, or the directory of a data set
+that was built. Output: a Prepared, whose splits give slices and whole patients.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class Slices:
             example = self._data_source[index]
             example["patient"] = example["patient"].decode()
         except (RuntimeError, ValueError, KeyError) as error:
-            # A checksum of ArrayRecord, or what TFDS says of features that are damaged.
+            # A checksum error of ArrayRecord, or TFDS's error for damaged features.
             raise _damaged(self._path, f"slice {index}: {error}") from error
         return example
 
@@ -66,15 +66,15 @@ class Split:
     def slice_indices(
         self, body_only: bool, leave_out: Collection[int] = ()
     ) -> np.ndarray:
-        """Indices into `source`, int64: all, or those of slices that show a body.
+        """Indices into `source`, int64: all, or those of slices with a body.
 
-        Without the slices of the patients at the positions `leave_out`.
+        `leave_out` are positions in `patients` whose slices are excluded.
         """
-        shown = [
+        selected = [
             (entry.body | (not body_only)) & (index not in leave_out)
             for index, entry in enumerate(self.patients)
         ]
-        return np.flatnonzero(np.concatenate(shown)).astype(np.int64)
+        return np.flatnonzero(np.concatenate(selected)).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,19 +88,19 @@ class Prepared:
     path: Path
 
     def seen_as(self, site: sites.Site) -> "Prepared":
-        """Itself with the metrics, colours and names of `site`.
+        """The same data with the metrics, colours and names of `site`.
 
         Raises:
-            DatasetError: what is stored means something else to `site`.
+            DatasetError: `site` has other structures, or another CT offset.
         """
-        stored, wanted = self.site, site
-        if (stored.names, stored.ct_offset_hu) != (wanted.names, wanted.ct_offset_hu):
+        stored = self.site
+        if (stored.names, stored.ct_offset_hu) != (site.names, site.ct_offset_hu):
             raise errors.DatasetError(
                 f"the data set in {self.path} stores {', '.join(stored.names)} (site "
                 f"{stored.name}, CT offset {stored.ct_offset_hu:g} HU); the site "
-                f"{wanted.name} of the configuration has {', '.join(wanted.names)} "
-                f"(offset {wanted.ct_offset_hu:g} HU): give the site and the "
-                "data.builder that belong together, or build the data set again"
+                f"{site.name} of the configuration has {', '.join(site.names)} "
+                f"(offset {site.ct_offset_hu:g} HU): give a site and a data.builder "
+                "that belong together, or build the data set again"
             )
         seen = {
             name: dataclasses.replace(split, site=site)
@@ -130,7 +130,7 @@ def open_directory(path: Path) -> Prepared:
 
 
 def _open_shards(builder: tfds.core.DatasetBuilder, name: str, path: Path) -> Slices:
-    """The slices of a split; a DatasetError if its description or files are damaged."""
+    """The slices of a split; DatasetError if its description or files are damaged."""
     try:
         _check_shards(builder.info, name, path)
         return Slices(builder.as_data_source(name), path)
@@ -141,23 +141,23 @@ def _open_shards(builder: tfds.core.DatasetBuilder, name: str, path: Path) -> Sl
 
 
 def _check_shards(info: tfds.core.DatasetInfo, name: str, path: Path) -> None:
-    """DatasetError if files of a split are missing or cut off; looks at sizes only."""
+    """Raise DatasetError if files of a split are missing or cut off, by their sizes."""
     split = info.splits[name]
     missing = [Path(file).name for file in split.filepaths if not Path(file).exists()]
     size = 0 if missing else sum(Path(file).stat().st_size for file in split.filepaths)
     if not missing and size == split.num_bytes:
         return
-    what = (
+    damage = (
         f"{', '.join(missing)} is missing"
         if missing
         else f"split {name} has {size} bytes, expected {split.num_bytes}"
     )
-    raise _damaged(path, what)
+    raise _damaged(path, damage)
 
 
-def _damaged(path: Path, what: str) -> errors.DatasetError:
+def _damaged(path: Path, damage: str) -> errors.DatasetError:
     return errors.DatasetError(
-        f"the data set in {path} is damaged ({what}); remove the directory and build "
+        f"the data set in {path} is damaged ({damage}); remove the directory and build "
         "it again"
     )
 
@@ -173,9 +173,12 @@ def prepare(
 ) -> Prepared:
     """The data set of `cohort`, built by `workers` processes if it is not there yet.
 
-    `settings` are the builder's own. None as directory is TFDS's own. SourceError and
-    DatasetError say what is wrong with the raw files, or that the data set there was
-    built from others.
+    `settings` are further arguments of the builder; a directory of None is TFDS's own.
+
+    Raises:
+        ConfigError: the builder has no such cohort.
+        SourceError, DatasetError: the raw files cannot be used, or an existing data set
+            was built from others.
     """
     if cohort not in builder_class.builder_configs:
         known = tuple(builder_class.builder_configs)

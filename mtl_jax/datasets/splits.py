@@ -1,4 +1,8 @@
-"""Which patients a data set takes, and the index that it keeps of them."""
+"""The patients of each split of a data set, and the index of them in its metadata.
+
+Input: a cohort's name and what each patient has. Output: the ids of each split; an
+Index, to and from JSON.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,10 +13,10 @@ from mtl_jax.core import errors, files, records, sites
 from mtl_jax.datasets import examples
 
 SPLITS = records.SPLITS
-# "paper" takes the test patients that have every structure the paper contours (78 of
-# OpenKBP's 100), and train and validation whole; "official" takes everyone,
-# and so does "phantom", so that generated patients never take the place of real ones.
-# "own" is a cohort of the user's: every patient that could be read.
+# "paper": all training and validation patients, and the test patients with every
+# structure that the paper contours (78 of OpenKBP's 100). "official": all patients.
+# "phantom": all generated patients, under a name of their own. "own": all patients of a
+# user's cohort that can be read.
 COHORTS = ("paper", "official", "phantom", "own")
 INDEX_FORMAT = 1
 
@@ -22,8 +26,10 @@ def select(
 ) -> tuple[str, ...]:
     """The patients of `split` in `cohort`, in the order of `contoured`.
 
-    `contoured` holds the structures that each patient of the split has. DatasetError if
-    no patient is left.
+    `contoured` holds the structures that each patient of the split has.
+
+    Raises:
+        DatasetError: the cohort is unknown, or no patient is left.
     """
     if cohort not in COHORTS:
         raise errors.DatasetError(
@@ -84,11 +90,12 @@ class Index:
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None, path: Path) -> "Index":
         """What `to_json` wrote; a DatasetError if the data set in `path` lacks it."""
-        found = metadata.get("format") if metadata else None
-        if metadata is None or found != INDEX_FORMAT:
+        index_format = metadata.get("format") if metadata else None
+        if metadata is None or index_format != INDEX_FORMAT:
             raise errors.DatasetError(
-                f"{path} holds no data set of ours (index of format {found}, expected "
-                f"{INDEX_FORMAT}); remove the directory and build the data set again"
+                f"{path} holds no data set of ours (index format {index_format}, "
+                f"expected {INDEX_FORMAT}); remove the directory and build the data "
+                "set again"
             )
         values = dict(metadata)
         digest = values.pop("digest", None)  # data sets of earlier versions have none
@@ -118,8 +125,8 @@ class Index:
         )
 
 
-def _damaged(path: Path, what: str) -> errors.DatasetError:
+def _damaged(path: Path, damage: str) -> errors.DatasetError:
     return errors.DatasetError(
-        f"the index of the data set in {path} is damaged ({what}); remove the "
+        f"the index of the data set in {path} is damaged ({damage}); remove the "
         "directory and build the data set again"
     )

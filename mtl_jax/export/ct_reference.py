@@ -10,14 +10,14 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pydicom.config
-from pydicom import uid
+from pydicom import tag, uid
 
 from mtl_jax.core import errors, geometry
 
@@ -98,9 +98,13 @@ def read(paths: Sequence[Path], grid: geometry.Grid) -> CtReference:
             lacks an identifier that exported objects need.
         GeometryError: `grid` is not canonical, or has another number of slices.
     """
+    return from_headers((_read_header(p, n) for n, p in enumerate(paths)), grid)
+
+
+def from_headers(found: Iterable[pydicom.Dataset], grid: geometry.Grid) -> CtReference:
+    """As `read`, from headers that hold at least HEADER, IMAGE and POSITION."""
     images, headers = [], []
-    for number, path in enumerate(paths):
-        header = _read_header(path, number)
+    for number, header in enumerate(found):
         if number < grid.shape[0]:
             _check_position(header, number, grid)
         images.append(_text(header, IMAGE, number))
@@ -112,9 +116,20 @@ def read(paths: Sequence[Path], grid: geometry.Grid) -> CtReference:
                     f"the CT's image of slice {number + 1} from the feet has another "
                     f"{keyword} than the first; leave only the images of one scan"
                 )
-    return CtReference(
-        grid, headers[0] if headers else pydicom.Dataset(), tuple(images)
+    header = _listed(headers[0]) if headers else pydicom.Dataset()
+    return CtReference(grid, header, tuple(images))
+
+
+def _listed(header: pydicom.Dataset) -> pydicom.Dataset:
+    """`header` without the elements that are not listed above."""
+    listed = pydicom.Dataset()
+    for keyword in (*HEADER, IMAGE, POSITION):
+        if keyword in header:
+            listed[tag.Tag(keyword)] = header.get_item(keyword)
+    listed.set_original_encoding(
+        *header.original_encoding, header.original_character_set
     )
+    return listed
 
 
 def _read_header(path: Path, number: int) -> pydicom.Dataset:

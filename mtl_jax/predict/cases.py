@@ -69,7 +69,7 @@ def find(folders: Sequence[Path], out: Path) -> list[CaseFolder]:
     for folder in folders:
         # A folder is one patient, whatever links and `..` lead to it.
         kinds |= _patients(Path(os.path.realpath(folder)))
-    ids = pseudonyms.ids(pseudonyms.place(out), map(str, kinds))
+    ids = pseudonyms.ids(pseudonyms.key_file(out), map(str, kinds))
     return [CaseFolder(path, kind, ids[str(path)]) for path, kind in kinds.items()]
 
 
@@ -189,7 +189,7 @@ def _read_dicom(
     patient = records.Patient(case_folder.patient_id, grid, ct, structures, None, None)
     return Case(
         records.check_patient(patient, model.site.names),
-        ct_reference.read([file.path for file in files], grid),
+        ct_reference.from_headers([file.header for file in files], grid),
         files[0].text("BodyPartExamined"),
         (*notes, *clipping_notes),
     )

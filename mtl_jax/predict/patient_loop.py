@@ -87,7 +87,7 @@ def run(
     print(
         f"{len(done)} of {len(patients)} patients in "
         f"{errors.printable(str(request.out))}; key file: "
-        f"{errors.printable(pseudonyms.place(request.out).name)}"
+        f"{errors.printable(pseudonyms.key_file(request.out).name)}"
     )
     return 1 if failed else 0
 

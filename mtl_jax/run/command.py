@@ -1,4 +1,4 @@
-"""What the commands that train share: flags, data, signals and exit status.
+"""The flags, data, signals and exit status that the training commands share.
 
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
@@ -30,9 +30,10 @@ logger = logging.getLogger("mtl_jax")
 
 BUILDERS = {
     "openkbp": "tfds_builders.openkbp.openkbp_dataset_builder",
+    "dicom": "tfds_builders.dicom.dicom_dataset_builder",
     "prostate": "tfds_builders.prostate.prostate_dataset_builder",
 }
-# What a disk answers that is full, or not to be written to, or broken.
+# Errors of a disk that is full, read-only or broken.
 UNWRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -42,7 +43,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration: FILE[:ROLE]; --config.KEY=VALUE changes a value."
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where results go; by default a folder of runs/<config>."
+    "workdir", None, "Folder for results; by default a folder of runs/<config>."
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -50,9 +51,11 @@ DATA_DIR = flags.DEFINE_string(
     "TFDS's data directory; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.",
 )
 MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir", None, "Raw patients; by default <data_dir>/downloads/manual."
+    "manual_dir",
+    None,
+    "Folder of the raw patients; by default <data_dir>/downloads/manual.",
 )
-# Only where JAX does not find the other processes by itself.
+# Needed only if JAX does not find the other processes by itself.
 COORDINATOR = flags.DEFINE_string(
     "coordinator_address",
     os.environ.get("JAX_COORDINATOR_ADDRESS") or None,
@@ -61,13 +64,13 @@ COORDINATOR = flags.DEFINE_string(
 PROCESSES = flags.DEFINE_integer(
     "num_processes",
     os.environ.get("JAX_NUM_PROCESSES") or None,
-    "How many processes train together; by default $JAX_NUM_PROCESSES. 1: this alone.",
+    "Number of processes that train together; by default $JAX_NUM_PROCESSES.",
     lower_bound=1,
 )
 PROCESS = flags.DEFINE_integer(
     "process_id",
     os.environ.get("JAX_PROCESS_ID") or None,
-    "Which of them this is, from 0; by default $JAX_PROCESS_ID.",
+    "Number of this process, from 0; by default $JAX_PROCESS_ID.",
     lower_bound=0,
 )
 
@@ -76,8 +79,8 @@ def start(run: Callable[[], int]) -> None:
     """Parse the flags, call `run`, and end with its exit status."""
 
     def main(argv: list[str]) -> int:
-        del argv  # all of it is in the flags
-        absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says much
+        del argv  # the flags hold all of it
+        absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
         logging.getLogger("mtl_jax").setLevel(logging.INFO)
         compilation.keep_programs()
         status = status_of(lambda: _together(run))
@@ -96,7 +99,7 @@ def _together(run: Callable[[], int]) -> int:
 
 
 def status_of(run: Callable[[], int]) -> int:
-    """The exit status of `run`; what ended it before is said in one line."""
+    """The exit status of `run`; one line says why it ended early."""
     try:
         with stopping.raise_on_signal():
             return run()
@@ -109,14 +112,14 @@ def status_of(run: Callable[[], int]) -> int:
         if error.errno not in UNWRITABLE:
             raise
         return errors.tell(
-            f"{error}: the disk is full, broken, or not to be written to; when that is "
-            "mended, the same command goes on",
+            f"{error}: the disk is full, broken or read-only; fix that, and run the "
+            "same command again to continue",
             1,
         )
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Parse the flags; a wrong one ends the program with one line and status 2 or 1."""
+    """Parse the flags; a wrong one exits with one line and status 2 or 1."""
     if {"--help", "-h", "--helpshort"} & set(argv):
         app.usage(shorthelp=True, writeto_stdout=True)
         sys.exit(0)
@@ -131,8 +134,8 @@ def parse(argv: list[str]) -> list[str]:
     except flags.Error as error:
         sys.exit(errors.tell(f"{error}; see --help", 2))
     except AttributeError as error:  # an unknown --config.KEY
-        given = [word.split("=")[0] for word in argv if word.startswith("--config.")]
-        unknown = [key for key in (k[9:] for k in given) if key not in configs.KEYS]
+        names = [word.split("=")[0] for word in argv if word.startswith("--config.")]
+        unknown = [key for key in (k[9:] for k in names) if key not in configs.KEYS]
         hints = [f"{key}{errors.nearest(key, configs.KEYS)}" for key in unknown]
         sys.exit(
             errors.tell(f"unknown configuration key {', '.join(hints) or error}", 1)
@@ -157,18 +160,18 @@ def workdir(below: str = "") -> Path:
     return Path("runs") / Path(filename).stem / below
 
 
-def folder(given: str) -> Path:
-    """The folder that a flag names; a ConfigError if it is an address."""
-    if "://" in given:
+def folder(path: str) -> Path:
+    """The folder that a flag names; ConfigError if it is a URL."""
+    if "://" in path:
         raise errors.ConfigError(
-            f"{given} is an address, not a folder: mount the bucket, with gcsfuse say, "
-            "and give the folder that it is mounted on"
+            f"{path} is an address, not a folder: mount the bucket (gcsfuse does), and "
+            "give the folder that it is mounted on"
         )
-    return Path(given).expanduser()
+    return Path(path).expanduser()
 
 
 def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
-    """The data set of `config` in the flags' directories, built if it is not there."""
+    """The data set of `config` in the flags' directories, built if it is missing."""
     data_dir = folder(
         DATA_DIR.value or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     )
@@ -185,9 +188,9 @@ def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
 def prepare_in(
     config: ml_collections.ConfigDict, *, data_dir: Path | None, manual_dir: Path | None
 ) -> prepared.Prepared:
-    """The data set of `config`, built first if it is not there; None is TFDS's own.
+    """The data set of `config`, built if it is missing; None is TFDS's directory.
 
-    Phantoms are written to `data_dir`, which then has to be given.
+    Phantoms are written to `data_dir`, which they need.
     """
     if config.data.builder not in BUILDERS:
         raise errors.ConfigError(
@@ -195,17 +198,16 @@ def prepare_in(
             f"{errors.nearest(config.data.builder, BUILDERS)}"
         )
     builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
-    dicom = config.data.builder == "prostate"
     if config.data.source == "phantom":
         assert data_dir is not None
-        manual_dir = _write_phantoms(config, data_dir, dicom=dicom)
+        manual_dir = _write_phantoms(config, data_dir, dicom=builder.READS_DICOM)
     data = prepared.prepare(
         builder,
         cohort=config.data.cohort,
         data_dir=data_dir,
         manual_dir=manual_dir,
         workers=config.data.workers,
-        **(_dicom_settings(config) if dicom else {}),
+        **(_dicom_settings(config) if builder.READS_DICOM else {}),
     )
     return data.seen_as(sites.get(config.site))
 
@@ -213,7 +215,7 @@ def prepare_in(
 def _write_phantoms(
     config: ml_collections.ConfigDict, data_dir: Path, *, dicom: bool
 ) -> Path:
-    """The folder of the generated patients that `config` asks for."""
+    """Write the generated patients of `config`; returns their folder."""
     seed, workers = config.data.phantom_seed, config.data.workers
     train, validation, test = config.data.phantom_patients
     if dicom:
@@ -230,7 +232,7 @@ def _write_phantoms(
 
 
 def _dicom_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What the builder of DICOM patients asks for: the site, and how to read them."""
+    """Further arguments of a builder of DICOM patients: site and reading rules."""
     data = config.data
     generated = data.source == "phantom"
     rules = patient_folders.Rules(

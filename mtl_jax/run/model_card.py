@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import files, records, sites
+from mtl_jax.core import body_region, files, records, sites
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import multitask, operation_count
 from mtl_jax.report import render

@@ -76,6 +76,23 @@ def test_an_index_that_was_changed_is_refused(tmp_path: pathlib.Path):
         splits.Index.of({"format": 1, "site": "openkbp"}, tmp_path)
 
 
+def test_an_entry_may_lack_the_digest_of_its_ct(tmp_path: pathlib.Path):
+    """As in data sets of versions that did not store it."""
+    grid = geometry.Grid((1, 2, 2), (1.0, 1.0, 1.0))
+    body = np.ones(1, bool)
+    for ct_sha256 in ("a" * 64, None):
+        entry = examples.PatientEntry(
+            "pt_1", 0, 1, grid, (), True, False, body, ct_sha256
+        )
+        origin = splits.Origin("a" * 64, "the folder x")
+        index = splits.Index(SITE, "paper", origin, "b" * 64, {"test": (entry,)})
+        metadata = json.loads(json.dumps(index.to_json()))
+        (row,) = metadata["patients"]["test"]
+        assert ("ct_sha256" in row) == (ct_sha256 is not None)
+        (found,) = splits.Index.of(metadata, tmp_path).patients["test"]
+        assert found.ct_sha256 == ct_sha256
+
+
 @pytest.mark.parametrize("name", ["../escaped", "/etc/passwd", "..", "a/b", "", "a\n"])
 def test_a_patient_whose_id_would_leave_its_folder_is_refused(tmp_path, name):
     """A data set may come from others, and ids become the names of files."""

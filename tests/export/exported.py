@@ -49,7 +49,7 @@ def read_ct(folder: pathlib.Path) -> ct_series.Series:
 def reference(folder: pathlib.Path) -> ct_reference.CtReference:
     """The reference to the CT in `folder`, as `predict` makes it."""
     ct = read_ct(folder)
-    return ct_reference.read([file.path for file in ct.files], ct.grid)
+    return ct_reference.from_headers([file.header for file in ct.files], ct.grid)
 
 
 def change(path: pathlib.Path, **elements: object) -> None:

@@ -126,7 +126,7 @@ def test_what_a_killed_build_leaves_is_tidied_by_the_next(built, tmp_path, repla
     half = home / "incomplete.ABCDEF_1.0.0"
     half.mkdir(parents=True)
     (half / "openkbp-train.array_record-00000-of-00001").write_bytes(b"half")
-    _, old = data_folder.beside(home / "1.0.0")
+    _, old = data_folder.new_and_old(home / "1.0.0")
     if replaced:  # killed after the data set went, before the new one came
         shutil.copytree(built.path, old)
         inode = old.stat().st_ino
@@ -139,11 +139,11 @@ def test_what_a_killed_build_leaves_is_tidied_by_the_next(built, tmp_path, repla
 
 def test_a_second_build_waits_and_takes_what_the_first_has_made(tmp_path, monkeypatch):
     """The second has seen that nothing is there, and only then comes to the lock."""
-    held, read = data_folder.held, []
+    held, read = data_folder.locked, []
     stack = examples.read_stack
 
     def late(path):
-        monkeypatch.setattr(data_folder, "held", held)
+        monkeypatch.setattr(data_folder, "locked", held)
         prepare(tmp_path)
         return held(path)
 
@@ -151,7 +151,7 @@ def test_a_second_build_waits_and_takes_what_the_first_has_made(tmp_path, monkey
         read.append(arguments)
         return stack(*arguments)
 
-    monkeypatch.setattr(data_folder, "held", late)
+    monkeypatch.setattr(data_folder, "locked", late)
     monkeypatch.setattr(examples, "read_stack", counted)
     assert len(prepare(tmp_path).splits["train"].source) == 256
     assert len(read) == 4  # each patient once

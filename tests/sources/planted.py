@@ -119,5 +119,5 @@ def _unpacked(content: bytes):
 
 
 def key_file(folder: pathlib.Path) -> pathlib.Path:
-    """The path of the cohort's key file."""
-    return pseudonyms.place(folder)
+    """Where the cohort's key file is."""
+    return pseudonyms.key_file(folder)

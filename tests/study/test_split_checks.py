@@ -4,6 +4,7 @@ On the real patients: tests/datasets/test_real_patients.py.
 """
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -58,6 +59,50 @@ def test_the_same_ct_under_another_name_is_refused(phantoms):
     data = dataclasses.replace(phantoms, splits=phantoms.splits | {"test": test})
     with pytest.raises(errors.DatasetError, match="no CT is in two splits: 2 in train"):
         split_checks.inspect(data).require()
+
+
+def test_the_index_has_the_digest_of_each_stored_ct(phantoms):
+    for split in phantoms.splits.values():
+        for index, entry in enumerate(split.patients):
+            ct = split.volume(index).ct.astype("<i2")
+            assert entry.ct_sha256 == hashlib.sha256(ct.tobytes()).hexdigest()
+
+
+class Unread:
+    """Slices that nobody may read."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        raise AssertionError(f"slice {index} was read")
+
+
+def test_cts_are_read_only_where_the_index_lacks_their_digests(phantoms):
+    unread = {
+        name: dataclasses.replace(split, source=Unread(split.source))
+        for name, split in phantoms.splits.items()
+    }
+    with_index = split_checks.inspect(dataclasses.replace(phantoms, splits=unread))
+    without = {  # as data sets of earlier versions are
+        name: dataclasses.replace(
+            split,
+            patients=tuple(
+                dataclasses.replace(e, ct_sha256=None) for e in split.patients
+            ),
+        )
+        for name, split in phantoms.splits.items()
+    }
+    old = dataclasses.replace(phantoms, splits=without)
+    assert split_checks.inspect(old) == with_index
+    # A CT that is known by its index is found among those that are not.
+    test = renamed(phantoms.splits["train"], "test", ["pt_98", "pt_99"])
+    mixed = dataclasses.replace(old, splits=without | {"test": test})
+    with pytest.raises(errors.DatasetError, match="no CT is in two splits: 2 in train"):
+        split_checks.inspect(mixed).require()
 
 
 def test_fitted_statistics_are_those_of_the_training_patients_alone(phantoms):

@@ -110,7 +110,7 @@ def test_a_page_instead_of_the_archive_is_deleted_again(served, tmp_path):
 def test_an_answer_that_is_an_error_says_what_to_put_there(served, tmp_path):
     served.unlink()
     message = (
-        rf"nothing in {tmp_path}/data/downloads/manual, and http://127.* cannot be "
+        rf"{tmp_path}/data/downloads/manual is empty, and http://127.* cannot be "
         r"downloaded \(404 .*\); put the challenge's data there"
     )
     with pytest.raises(errors.DatasetError, match=message):

@@ -45,7 +45,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def folder_of(manual_dir: pathlib.Path) -> dict[str, str]:
-    return json.loads(pseudonyms.place(manual_dir).read_text())["patients"]
+    return json.loads(pseudonyms.key_file(manual_dir).read_text())["patients"]
 
 
 @pytest.fixture
@@ -278,11 +278,11 @@ def test_the_demo_writes_its_patients_as_dicom(tmp_path, monkeypatch):
     def write(folder, *, patients, **_):
         for number in range(patients):
             who = f"PHANTOM-{number}"
-            study_command.phantom_dicom.write_patient(
+            study_command.dicom_cohort.write_patient(
                 folder / who, make_dummy_data.pelvis(number), patient_id=who
             )
 
-    monkeypatch.setattr(study_command.phantom_dicom, "write_cohort", write)
+    monkeypatch.setattr(study_command.dicom_cohort, "write_cohort", write)
     built = [
         study_command.prepare_in(
             configs.check(config), data_dir=tmp_path / name, manual_dir=None

@@ -2,7 +2,7 @@
 
     python -m tfds_builders.openkbp --manual_dir=DIR [--data_dir=DIR] [--cohort=paper]
 
-Exit status: 0 built, or there already; 1 bad input, said in one message; 2 usage.
+Exit status: 0 built, or there already; 1 bad input, with one message; 2 usage.
 """
 
 import argparse
@@ -27,19 +27,19 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "--cohort",
         choices=tuple(openkbp_dataset_builder.Builder.builder_configs),
         default="paper",
-        help="paper: test patients that have the paper's four organs; official: all "
+        help="paper: of the test patients those with all four organs; official: all "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--register_checksums",
         action="store_true",
-        help="record the downloaded archive's checksum beside the builder",
+        help="record the checksum of the downloaded archive beside the builder",
     )
     return command.parse(parser, arguments)
 
 
 def build(flags: argparse.Namespace) -> prepared.Prepared:
-    """The data set that the flags ask for."""
+    """The data set that the flags describe."""
     builder = openkbp_dataset_builder.Builder(
         config=flags.cohort, data_dir=flags.data_dir, workers=flags.workers
     )
@@ -48,7 +48,7 @@ def build(flags: argparse.Namespace) -> prepared.Prepared:
 
 
 def main(arguments: list[str]) -> int:
-    """Build, say what there is now, and return the exit status."""
+    """Build, print a summary, and return the exit status."""
     flags = parse_flags(arguments)
     return command.run(lambda: build(flags))
 

@@ -2,8 +2,8 @@
 
     python -m tfds_builders.openkbp.make_dummy_data
 
-It has the challenge's format and nothing of its patients. The second test patient lacks
-a parotid, so that cohort `paper` leaves it out.
+The files have the challenge's format, and no data of its patients. The second test
+patient lacks a parotid, so cohort `paper` excludes it.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ CORNERS = {
 
 
 def patient(patient_id: str, seed: int, without: tuple[str, ...]) -> records.Patient:
-    """A body of 4 x 8 x 8 voxels with boxes as organs, chance values in CT and dose."""
+    """A body of 4 x 8 x 8 voxels, boxes as organs, random CT and dose values."""
     rng = np.random.default_rng(seed)
     shape = (128, 128, 128)
     body = np.zeros(shape, np.bool_)

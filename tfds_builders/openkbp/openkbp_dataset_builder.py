@@ -51,25 +51,25 @@ class Builder(shared_builder.PatientBuilder):
             path = Path(dl_manager.download(url))
         except download_manager.NonMatchingChecksumError as error:
             raise errors.DatasetError(
-                f"what {url} sent has another checksum than checksums.tsv beside the "
-                f"builder has for it, so it is not what was tested: {error}. If it is "
-                f"right all the same, {provided_data.WHAT_TO_PUT}"
+                f"the file from {url} has another checksum than checksums.tsv beside "
+                f"the builder lists for it, so it is not the tested archive: {error}. "
+                f"If you trust it, {provided_data.WHAT_TO_PUT}"
             ) from error
         except (util.DownloadError, requests.RequestException) as error:
             raise errors.DatasetError(
-                f"there is nothing in {self.manual_dir}, and {url} cannot be "
+                f"{self.manual_dir} is empty, and {url} cannot be "
                 f"downloaded ({error}); {provided_data.WHAT_TO_PUT}"
             ) from error
         location = provided_data.archive(path, origin=url)
         try:
             location.open().close()
         except errors.SourceError as error:
-            # Else TFDS would take it for the archive the next time.
+            # Otherwise TFDS would use it as the archive the next time.
             path.unlink()
             path.with_name(f"{path.name}.INFO").unlink()
             raise errors.DatasetError(
-                f"what {url} sent is not the archive ({error}); it was deleted: try "
-                f"again, or {provided_data.WHAT_TO_PUT}"
+                f"the file from {url} is not the archive ({error}) and was deleted: "
+                f"try again, or {provided_data.WHAT_TO_PUT}"
             ) from error
         return location
 
@@ -80,7 +80,7 @@ class Builder(shared_builder.PatientBuilder):
 
 
 def _check_answer(url: str) -> None:
-    """RequestException if nobody answers there: TFDS would try for three minutes."""
+    """Raise RequestException without an answer; TFDS would try for three minutes."""
     answer = requests.head(url, allow_redirects=True, timeout=10)
     if answer.status_code not in (405, 501):  # HEAD itself may be unknown
         answer.raise_for_status()

@@ -2,9 +2,9 @@
 
     python -m tfds_builders.prostate.make_dummy_data
 
-They are DICOM files as a clinic exports them, with nothing of a patient in them, and
-ROIs under two kinds of names, for which there is a mapping file. The last one lacks its
-structure set, so that it is refused; splits.csv says who is where.
+They are DICOM files as a clinic exports them, without data of real patients. Their ROIs
+have two kinds of names, with a mapping file. The last patient has no structure set and
+is refused; splits.csv assigns the splits.
 """
 
 from pathlib import Path

@@ -1,71 +1,17 @@
-"""The TFDS builder `prostate`: a cohort of one's own as DICOM-RT, a slice an example.
+"""The TFDS builder `prostate`: the builder `dicom` with the paper's second site.
 
-The name is that of the paper's second site; any other site (core/sites, or a file of
-the user's) is read and stored in the same way.
+Its data sets are called `prostate` whatever the site, as in versions that had no
+builder `dicom`: configurations with another `site` go on working.
 """
 
-import logging
-from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-import tensorflow_datasets as tfds
-
-from mtl_jax.core import errors, sites
-from mtl_jax.sources.clinical import dicom_patient, patient_folders
-from tfds_builders import shared_builder
-
-logger = logging.getLogger("mtl_jax")
+from mtl_jax.core import sites
+from tfds_builders.dicom import dicom_dataset_builder
 
 
-class Builder(shared_builder.PatientBuilder):
-    """Patients of a clinic: CT, contours and dose from folders of DICOM files."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
-    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
-        tfds.core.BuilderConfig(
-            name="own", description="Every patient of the manual_dir that can be read."
-        ),
-        tfds.core.BuilderConfig(name="phantom", description="Generated patients."),
-    ]
-    DEFAULT_BUILDER_CONFIG_NAME = "own"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = patient_folders.WHAT_TO_PUT
+class Builder(dicom_dataset_builder.Builder):
+    """Patients of a clinic, by default of the site prostate."""
 
     SITE = sites.PROSTATE
-    PLANE = (None, None)
-    # A planning CT with its masks and dose has some 300 MB in memory.
-    PER_SHARD = 1
-    HOMEPAGE = "https://doi.org/10.1088/1361-6560/adb23d"
-    READ = staticmethod(dicom_patient.read_patient)
-
-    def __init__(
-        self,
-        *,
-        rules: patient_folders.Rules = patient_folders.USUAL,
-        refused: Literal["skip", "error"] = "skip",
-        **kwargs: Any,
-    ) -> None:
-        self.rules = rules
-        self._refused = refused
-        # Reasons by patient, of the build that this builder did.
-        self.refusals: dict[str, str] = {}
-        super().__init__(**kwargs)
-
-    def locate(self, manual_dir: Path) -> patient_folders.Location | None:
-        patient_folders.check_apart(Path(self.data_path), manual_dir, "data_dir")
-        return patient_folders.locate(manual_dir, self.site, self.rules)
-
-    def download(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> patient_folders.Location:
-        del dl_manager
-        raise errors.DatasetError(
-            "there is nothing in the manual_dir, and of this site no public archive: "
-            f"{patient_folders.WHAT_TO_PUT}"
-        )
-
-    def refuse(self, patient_id: str, error: errors.MtlError) -> None:
-        if self._refused == "error":
-            raise errors.SourceError(f"patient {patient_id}: {error}") from None
-        self.refusals[patient_id] = str(error)
-        logger.warning("patient %s is left out: %s", patient_id, error)
+    # TFDS would look for README and citation in the parent's folder if that was loaded
+    # first.
+    pkg_dir_path = None

@@ -1,9 +1,9 @@
 """One patient of a DICOM cohort, ready for a data set.
 
-Goes in: a Raw, which a worker process can be handed. Comes out: what `dicom_patient`
-reads there, with whole Hounsfield units and the possible-dose mask of a clinical plan:
-the voxels inside the body that the dose grid reaches. The body is the ROI of type
-EXTERNAL, or else the largest piece of the CT above -500 HU, holes in its slices filled.
+Input: a Raw, which can be sent to a worker process. Output: a Reading with whole
+Hounsfield units and the possible-dose mask of a clinical plan: the voxels inside the
+body that the dose grid covers. The body is the ROI of type EXTERNAL, or else the
+largest piece of the CT above -500 HU with holes in its slices filled.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ _INT16 = np.iinfo(np.int16)
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-    """Where a patient is, and how it is to be read."""
+    """The folder of a patient, and how to read it."""
 
     folder: Path
     patient_id: str
     site: sites.Site
     mapping: Mapping[str, str | None]
     options: reader.Options
-    beside: Path | None = None  # where its contours and dose are, if not in `folder`
+    beside: Path | None = None  # its contours and dose, if they are not in `folder`
 
 
 def read(raw: Raw) -> reader.Reading:
-    """The patient of `raw`, and how it came about.
+    """The patient of `raw`, with notes on how it was read.
 
     Raises:
-        SourceError, RecordError, ConfigError: why it is refused.
+        SourceError, RecordError, ConfigError: the patient is refused.
     """
     with guarded():
         reading = reader.read(
@@ -64,7 +64,7 @@ def structure_set(raw: Raw) -> rtstruct.StructureSet:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Of an exception not ours tell kind and place: its text may name a path."""
+    """Raise a SourceError for other exceptions, whose text may name a path."""
     try:
         yield
     except errors.MtlError:
@@ -73,7 +73,7 @@ def guarded() -> Iterator[None]:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise errors.SourceError(
             f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}:"
-            " a mistake of ours, or a file that nobody thought of; please report it"
+            " an error in this program, or an unexpected file; please report it"
         ) from None
 
 

@@ -1,9 +1,9 @@
-"""A folder of clinical patients: one folder each goes in, patients by split come out.
+"""A folder of clinical patients, one folder each, to patients by split.
 
-Beside the patients' folders there may be `mapping.yaml` (which ROI is which structure,
-see roi_names) and `splits.csv` (who is in which split, see cohort_splits). Patients are
-called by salted hashes, and stand in the order of these (cohort_keys): nothing that
-leaves here tells a folder's name.
+Input: the manual_dir. Beside the patients' folders it may hold `mapping.yaml` (which
+ROI is which structure, see roi_names) and `splits.csv` (see split_assignment). Output:
+a Cohort. Patient ids are salted hashes (pseudonyms), and patients are in the order of
+these: no folder's name leaves this module.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from mtl_jax.sources.dicom import headers, reader, roi_names
 
 MAPPINGS = ("mapping.yaml", "mapping.yml", "mapping.json")
 SPLITS_CSV = "splits.csv"
-WHAT_TO_PUT = (
+INSTRUCTIONS = (
     "put a folder for each patient there, with the CT series, the RTSTRUCT and the "
     "RTDOSE as DICOM files (docs/how-to/bring-your-own-data.md)"
 )
-# Of each file so much is taken into the fingerprint, at its start and at its end.
+# Bytes at the start and at the end of each file that the fingerprint covers.
 _PART = 32 << 10
 
 
@@ -33,26 +33,29 @@ STRICT = reader.Options()
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """How patients are read and divided."""
+    """How patients are read and divided into splits.
+
+    Fingerprints of data sets cover this class's repr: a renamed field changes them.
+    """
 
     options: reader.Options = STRICT
-    # Instead of those in the cohort's folder.
+    # These replace mapping.yaml and splits.csv in the cohort's folder.
     mapping_file: Path | None = None
     splits_file: Path | None = None
     # Train, validation and test, where no splits.csv says it: the paper's. For commands
     # without a configuration; a test holds all of these to those of configs/prostate.
     split_ratio: tuple[float, float, float] = (95, 5, 10)
     split_seed: int = 0
-    # Of generated patients: ids that are the same on every machine.
+    # For generated patients: the same ids on every machine.
     salt: str | None = None
 
 
-USUAL = Rules()
+DEFAULT_RULES = Rules()
 
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """A folder with patients in it, not yet looked into."""
+    """The path of a folder of patients; its files are not read yet."""
 
     folder: Path
     site: sites.Site
@@ -60,7 +63,7 @@ class Location:
 
     @property
     def is_folder(self) -> bool:
-        """Its patients can be read from paths alone."""
+        """Always: other processes can read its patients from their paths."""
         return True
 
     @property
@@ -71,7 +74,7 @@ class Location:
 
     @property
     def loose(self) -> int:
-        """How many DICOM files lie beside the patients' folders, and are not read."""
+        """The number of DICOM files beside the patients' folders; they are ignored."""
         files = (path for path in self.folder.iterdir() if path.is_file())
         return sum(headers.may_be_dicom(path) for path in files)
 
@@ -82,29 +85,27 @@ class Location:
 
     @functools.cached_property
     def mapping(self) -> dict[str, str | None]:
-        """What the mapping file says, empty without one; a ConfigError names it."""
-        if given := self.rules.mapping_file:
-            return load_mapping(given, self.site)
-        found = self._beside(MAPPINGS)
-        return load_mapping(found, self.site) if found else {}
+        """The structure of each mapped ROI name; empty without a mapping file."""
+        path = self.rules.mapping_file or self._find_file(MAPPINGS)
+        return load_mapping(path, self.site) if path else {}
 
     @property
     def splits_file(self) -> Path | None:
         """The CSV that divides the patients, None without one."""
-        return self.rules.splits_file or self._beside((SPLITS_CSV,))
+        return self.rules.splits_file or self._find_file((SPLITS_CSV,))
 
-    def _beside(self, names: tuple[str, ...]) -> Path | None:
-        """The file beside the patients with one of `names`, whatever its case."""
-        there = sorted(self.folder.iterdir())
-        found = [path for path in there if path.name.lower() in names]
-        if len(found) > 1:
-            shown = ", ".join(path.name for path in found)
-            raise errors.ConfigError(f"there are {shown}: keep one of them")
-        return found[0] if found else None
+    def _find_file(self, names: tuple[str, ...]) -> Path | None:
+        """The file beside the patients with one of `names`, in upper or lower case."""
+        entries = sorted(self.folder.iterdir())
+        matches = [path for path in entries if path.name.lower() in names]
+        if len(matches) > 1:
+            listing = ", ".join(path.name for path in matches)
+            raise errors.ConfigError(f"there are {listing}: keep one of them")
+        return matches[0] if matches else None
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what is read and how: of files the path, size, start and end."""
+        """SHA-256 of the options and of each file's path, size, start and end."""
         structures = [
             (s.name, s.tg263, s.aliases, s.target_gy) for s in self.site.structures
         ]
@@ -123,28 +124,28 @@ class Location:
         return total.hexdigest()
 
     def open(self) -> "Cohort":
-        """Name the patients, and divide them."""
+        """Give the patients ids, and divide them into splits."""
         return Cohort(self)
 
 
 class Cohort:
-    """Patients by split, called by their ids; each can be read by itself."""
+    """Patients by split, each with its id."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        path = pseudonyms.place(location.folder)
-        known = pseudonyms.ids(path, location.folders, location.rules.salt)
+        key_file = pseudonyms.key_file(location.folder)
+        known = pseudonyms.ids(key_file, location.folders, location.rules.salt)
         self._folders = {known[folder]: folder for folder in location.folders}
         if location.splits_file is not None:
-            given = split_assignment.read(location.splits_file, known)
-            chosen = {known[folder]: split for folder, split in given.items()}
+            by_folder = split_assignment.read(location.splits_file, known)
+            chosen = {known[folder]: split for folder, split in by_folder.items()}
         else:
             rules = location.rules
             chosen = split_assignment.draw(
                 self._folders, rules.split_ratio, rules.split_seed
             )
         self.split_of = dict(sorted(chosen.items()))
-        # Patients whom splits.csv leaves out.
+        # Patients that splits.csv does not name.
         self.left_out = tuple(sorted(set(self._folders) - set(chosen)))
 
     @property
@@ -157,19 +158,19 @@ class Cohort:
 
     @property
     def description(self) -> str:
-        """For messages: what the patients come from, and how many there are."""
+        """For messages: the source and the number of patients of each split."""
         counts = ", ".join(
             f"{len(ids)} {split}" for split, ids in self.patients.items()
         )
         return f"{self.location.description} ({counts})"
 
     def contoured(self, split: str, patient_id: str) -> tuple[str, ...]:
-        """Nothing: what a patient has is known when it was read."""
+        """Nothing: a patient's structures are known only after it was read."""
         del split, patient_id
         return ()
 
     def raw(self, split: str, patient_id: str) -> dicom_patient.Raw:
-        """What `cohort_patient.read` takes."""
+        """The input of `dicom_patient.read`."""
         del split
         location = self.location
         return dicom_patient.Raw(
@@ -187,11 +188,13 @@ class Cohort:
         pass
 
 
-def locate(folder: Path, site: sites.Site, rules: Rules = USUAL) -> Location | None:
-    """The cohort in `folder`; None if nothing is there.
+def locate(
+    folder: Path, site: sites.Site, rules: Rules = DEFAULT_RULES
+) -> Location | None:
+    """The cohort in `folder`; None if that is missing or empty.
 
     Raises:
-        SourceError: something is there, but no DICOM in folders of patients.
+        SourceError: none of the folders in it holds a DICOM file.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
@@ -200,22 +203,22 @@ def locate(folder: Path, site: sites.Site, rules: Rules = USUAL) -> Location | N
     if not any(headers.may_be_dicom(path) for path in files):
         raise errors.SourceError(
             f"the manual_dir holds {len(location.folders)} folders, and no DICOM file "
-            f"in them; {WHAT_TO_PUT}"
+            f"is in them; {INSTRUCTIONS}"
         )
     return location
 
 
-def check_apart(path: Path, manual_dir: Path, what: str) -> None:
-    """SourceError if `path` lies in the manual_dir: a folder there is a patient."""
+def check_apart(path: Path, manual_dir: Path, name: str) -> None:
+    """Raise SourceError if `path`, called `name`, is in the manual_dir."""
     if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(manual_dir)):
         raise errors.SourceError(
-            f"the {what} lies in the manual_dir, whose folders are patients; give one "
-            "that is somewhere else"
+            f"the {name} lies in the manual_dir, whose folders are patients; give a "
+            "folder outside it"
         )
 
 
 def load_mapping(path: Path, site: sites.Site) -> dict[str, str | None]:
-    """A mapping file (see roi_names), whose errors call it by its name alone."""
+    """A mapping file (see roi_names); errors name the file without its folder."""
     try:
         return roi_names.load_mapping(path, site)
     except errors.ConfigError as error:
@@ -223,21 +226,21 @@ def load_mapping(path: Path, site: sites.Site) -> dict[str, str | None]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below `folder`, in order, but for hidden ones."""
+    """All files below `folder`, sorted, without hidden ones."""
     paths = [
         Path(root) / name
         for root, _, names in os.walk(folder)
         for name in names
         if not any(p[0] == "." for p in (Path(root) / name).relative_to(folder).parts)
     ]
-    # What is no file, a pipe say, would be waited for when it is opened.
+    # Opening a pipe would block.
     yield from sorted(path for path in paths if path.is_file())
 
 
 def _ends(path: Path) -> tuple[int, bytes, bytes]:
-    """Size, start and end of a file; nothing of one that cannot be read.
+    """Size, start and end of a file; -1 and nothing if it cannot be read.
 
-    What is wrong with it is told when its patient is read.
+    Reading its patient then reports the error.
     """
     try:
         with path.open("rb") as file:

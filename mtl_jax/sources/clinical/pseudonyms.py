@@ -1,8 +1,8 @@
-"""Names that tell nothing: salted hashes of patient folders, and the key file.
+"""Pseudonyms: salted hashes of the names of patient folders, and the key file.
 
-Goes in: the names of patients' folders, which often are identifiers. Comes out: an id
-of each. The key file holds the salt and leads from ids back to folders: it lies outside
-data set and working directories, for its owner's eyes only, and is never copied.
+Input: the names of patients' folders, which often are identifiers. Output: an id for
+each. The key file holds the salt and maps ids back to folders. It is outside data sets
+and working directories, readable by its owner only, and never copied.
 """
 
 import contextlib
@@ -16,33 +16,33 @@ from typing import Any
 
 from mtl_jax.core import errors
 
-# Names the key file where the place beside the manual_dir will not do.
+# Environment variable with the path of the key file; default: beside the manual_dir.
 VARIABLE = "MTL_JAX_KEY_FILE"
 MODE = 0o600
 _HEX_DIGITS = 12
 
 
-def place(manual_dir: Path) -> Path:
-    """Where the key file of a manual_dir is: beside it, or where `VARIABLE` says."""
-    if given := os.environ.get(VARIABLE):
-        return Path(given).expanduser()
+def key_file(manual_dir: Path) -> Path:
+    """The path of the key file: beside the manual_dir, or the value of `VARIABLE`."""
+    if path := os.environ.get(VARIABLE):
+        return Path(path).expanduser()
     folder = Path(os.path.abspath(manual_dir))  # without `..`
     if not folder.name:
         raise errors.SourceError(
-            "there is no place for the key file beside the root of the file system: "
-            "give a folder in it"
+            "the key file cannot be beside the root of the file system: give a folder "
+            "in it"
         )
     return folder.with_name(f"{folder.name}.keys.json")
 
 
 def ids(path: Path, folders: Iterable[str], salt: str | None = None) -> dict[str, str]:
-    """The id of each of `folders`, kept in the key file at `path` too.
+    """The id of each of `folders`, also written to the key file at `path`.
 
-    A first key file gets a salt by chance, or `salt` (of generated patients, who have
-    nothing to hide). Folders that are gone keep their entries.
+    A new key file gets a random salt, or `salt` (for generated patients, which need no
+    protection). Entries of folders that no longer exist stay.
 
     Raises:
-        SourceError: the key file cannot be read or written, or is something else.
+        SourceError: the key file cannot be read or written, or is no key file.
     """
     if not path.exists():
         _create(path, salt or secrets.token_hex(32))
@@ -75,13 +75,13 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise errors.SourceError(
-        "the key file is not one of ours, or damaged: bring back a copy, or move it "
+        "the key file is not one of ours, or damaged: restore a copy, or move it "
         "away (patients then get new ids, and data sets have to be built again)"
     )
 
 
 def _create(path: Path, salt: str) -> None:
-    """Write the first key file, unless another process was faster."""
+    """Write a new key file, unless another process was faster."""
     content = {"salt": salt, "patients": {}}
     with contextlib.suppress(FileExistsError):
         _write(path, content, lambda partial: os.link(partial, path))
@@ -114,6 +114,6 @@ def _write(
 def _unusable(error: OSError) -> errors.SourceError:
     return errors.SourceError(
         f"the key file, beside the manual_dir or predict's --out, cannot be used "
-        f"({error.strerror}); name another place in {VARIABLE}, outside data sets and "
+        f"({error.strerror}); set {VARIABLE} to another path, outside data sets and "
         "working directories"
     )

@@ -1,32 +1,37 @@
-"""Flags of the commands that read a folder of patients, and what they ask for."""
+"""Command-line flags for reading DICOM patients, and their reader options."""
 
 import argparse
 
 from mtl_jax.sources.dicom import reader
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The site, and what is not done unless it is asked for."""
+def add(parser: argparse.ArgumentParser, *, site: str | None = "prostate") -> None:
+    """Add the flags of the site and of the options; without `site`, it is required."""
+    default = "required" if site is None else "default: %(default)s"
     parser.add_argument(
         "--site",
-        default="prostate",
-        help="a site of ours, or the path of a site file (default: %(default)s)",
+        default=site,
+        required=site is None,
+        help=f"name of a site, or path of a site file ({default})",
     )
     add_options(parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What is not done unless it is asked for."""
+    """Add the options that are off by default."""
     for name, words in (
-        ("allow_missing", "patients without an ROI for a contoured structure"),
-        ("allow_frame_mismatch", "contours and dose in another frame than the CT's"),
+        ("allow_missing", "patients that lack a contoured structure"),
+        (
+            "allow_frame_mismatch",
+            "contours and dose in another frame than the CT's",
+        ),
     ):
-        parser.add_argument(f"--{name}", action="store_true", help=f"take {words}")
+        parser.add_argument(f"--{name}", action="store_true", help=f"accept {words}")
     parser.add_argument(
         "--fill_gaps",
         type=int,
         default=0,
-        help="fill up to so many slices between two contours (default: %(default)s)",
+        help="fill gaps of up to this many slices in a contour (default: %(default)s)",
     )
 
 
@@ -37,7 +42,7 @@ def check(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
 
 
 def options(flags: argparse.Namespace) -> reader.Options:
-    """How a patient is read."""
+    """The reader options that the flags describe."""
     return reader.Options(
         allow_frame_mismatch=flags.allow_frame_mismatch,
         allow_missing=flags.allow_missing,

@@ -1,6 +1,6 @@
-"""Who is in which split: by a CSV that a user wrote, or by chance.
+"""The split of each patient, from a user's CSV or at random.
 
-Goes in: patients' folders and ids. Comes out: the split of each patient.
+Input: patients' folders and ids. Output: the split of each patient.
 """
 
 import csv
@@ -19,7 +19,7 @@ HEADER = ("patient", "split")
 
 
 def load(path: Path) -> str:
-    """The text of the CSV at `path`; a SourceError if there is none."""
+    """The text of the CSV at `path`; SourceError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
@@ -31,16 +31,16 @@ def load(path: Path) -> str:
 def read(path: Path, folders: Collection[str]) -> dict[str, str]:
     """The split of each of `folders` that the CSV at `path` names, by folder.
 
-    Its first line is `patient,split`, each further one a folder and train, validation
-    or test. Folders that it does not name are not taken.
+    Its first line is `patient,split`; each further line is a folder and train,
+    validation or test. Folders that it does not name are excluded.
 
     Raises:
-        SourceError: it cannot be read, or has a line that says something else; names
-            the line, and nothing that stands in it.
+        SourceError: it cannot be read, or a line is something else. The message has the
+            number of the line, not its content.
     """
-    # Systems differ in how they write the letters of a folder's name.
+    # Systems differ in the Unicode form of a folder's name.
     by_name = {unicodedata.normalize("NFC", folder): folder for folder in folders}
-    found: dict[str, str] = {}
+    assigned: dict[str, str] = {}
     for number, cells in _rows(path):
         if number == 1:
             if tuple(cell.lower() for cell in cells) != HEADER:
@@ -53,14 +53,14 @@ def read(path: Path, folders: Collection[str]) -> dict[str, str]:
         folder = by_name.get(unicodedata.normalize("NFC", cells[0].rstrip("/")))
         if folder is None:
             raise _wrong(path, number, "names a folder that is not in the manual_dir")
-        if folder in found:
-            raise _wrong(path, number, "names a folder that is there already")
-        found[folder] = cells[1].lower()
-    return found
+        if folder in assigned:
+            raise _wrong(path, number, "names a folder for the second time")
+        assigned[folder] = cells[1].lower()
+    return assigned
 
 
 def _rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Cells of each row, and the line it begins in; the first one is always there."""
+    """The line number and cells of each row; the first row is there in any file."""
     text = load(path)
     first = text.partition("\n")[0]
     delimiter = next((sign for sign in ";\t" if sign in first), ",")
@@ -76,15 +76,15 @@ def _rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
         yield 1, ()
 
 
-def _wrong(path: Path, number: int, what: str) -> errors.SourceError:
-    return errors.SourceError(f"{path.name}, line {number} {what}")
+def _wrong(path: Path, number: int, problem: str) -> errors.SourceError:
+    return errors.SourceError(f"{path.name}, line {number} {problem}")
 
 
 def draw(ids: Collection[str], ratio: Sequence[float], seed: int) -> dict[str, str]:
-    """A split for each of `ids`, in about this `ratio` (train, validation, test).
+    """A random split for each of `ids`, in about the `ratio` train, validation, test.
 
-    By the hash of seed and id: the same for the same ids, whatever their order. Every
-    split with a share gets a patient.
+    Patients are ordered by the hash of seed and id, so the order of `ids` does not
+    matter. Every split with a share above 0 gets a patient.
 
     Raises:
         SourceError: fewer patients than splits.
@@ -96,12 +96,13 @@ def draw(ids: Collection[str], ratio: Sequence[float], seed: int) -> dict[str, s
 
 
 def _counts(patients: int, ratio: Sequence[float]) -> Mapping[str, int]:
-    """Patients of each split: whole parts, then the largest rests, at least one."""
+    """Patients of each split by largest remainders, at least one."""
     shares = dict(zip(SPLITS, ratio, strict=True))
     wanted = [split for split, share in shares.items() if share > 0]
     if patients < len(wanted):
         raise errors.SourceError(
-            f"{patients} patients cannot be divided into {', '.join(wanted)}: add some"
+            f"{patients} patients cannot be divided into {', '.join(wanted)}: "
+            "add patients"
         )
     parts = {s: patients * share / sum(ratio) for s, share in shares.items()}
     counts = {s: max(int(part), int(s in wanted)) for s, part in parts.items()}

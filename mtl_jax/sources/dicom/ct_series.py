@@ -1,8 +1,8 @@
 """A CT series to Hounsfield units on a canonical grid.
 
-Goes in: headers of CT files, by series. Comes out: one Series, float32 [z, y, x] from
-the feet to the head, rows to posterior and columns to the left however the patient lay.
-What is no regular stack of axial slices is refused: nothing is guessed or resampled.
+Input: headers of CT files, by series. Output: one Series, float32 [z, y, x] from the
+feet to the head, rows to posterior and columns to the left in every patient position.
+Only regular stacks of axial slices are accepted: nothing is guessed or resampled.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ def choose(
     Raises:
         SourceError: there is no CT, or more than one that could be meant.
     """
-    wanted, shown, frame = set(series), set(images), set(frames) - {""}
+    wanted, named, frame = set(series), set(images), set(frames) - {""}
     axial, scouts = _without_scouts(folder.ct)
     referred = wanted & set(folder.ct)
     if referred and not referred & set(axial):
@@ -68,31 +68,31 @@ def choose(
 
     tests = (
         [uid for uid in axial if uid in wanted],
-        [uid for uid, files in axial.items() if has(files, "SOPInstanceUID", shown)],
+        [uid for uid, files in axial.items() if has(files, "SOPInstanceUID", named)],
         [uid for uid, f in axial.items() if has(f, "FrameOfReferenceUID", frame)],
         list(axial),
     )
-    found = next(uids for uids in tests if uids)
-    if len(found) > 1:
+    meant = next(uids for uids in tests if uids)
+    if len(meant) > 1:
         listed = "; ".join(
-            f"{len(axial[uid])} images such as {axial[uid][0].name}" for uid in found
+            f"{len(axial[uid])} images such as {axial[uid][0].name}" for uid in meant
         )
         raise errors.SourceError(
-            f"{len(found)} CT series could be meant: {listed}; leave the planning CT, "
+            f"{len(meant)} CT series could be meant: {listed}; leave the planning CT, "
             "move the others away"
         )
     notes = [f"{f.name} is left out: a scout" for fs in scouts.values() for f in fs]
-    if wanted and found[0] not in wanted:
+    if wanted and meant[0] not in wanted:
         notes.append(
             "the structure set refers to a series that is not here; took the CT that "
-            f"{axial[found[0]][0].name} belongs to"
+            f"{axial[meant[0]][0].name} belongs to"
         )
     notes += [
         f"left out {len(files)} images of another CT series, such as {files[0].name}"
         for uid, files in axial.items()
-        if uid != found[0]
+        if uid != meant[0]
     ]
-    return axial[found[0]], tuple(notes)
+    return axial[meant[0]], tuple(notes)
 
 
 def _without_scouts(
@@ -146,7 +146,7 @@ def read(files: Files) -> Series:
             f"the CT series of {kept[0].name} has {len(frames)} frames of reference; "
             "leave the images of one scan"
         )
-    notes += _about_values(hu, padded)
+    notes += _value_notes(hu, padded)
     hu, grid = orientation.canonical(hu, planes[kept[0].name], step_mm)
     return Series(grid, hu, tuple(kept), frames.pop(), tuple(notes))
 
@@ -262,7 +262,7 @@ def _check_stack(kept: list[headers.File], positions: np.ndarray) -> float:
     return step
 
 
-def _about_values(hu: np.ndarray, padded: np.ndarray) -> list[str]:
+def _value_notes(hu: np.ndarray, padded: np.ndarray) -> list[str]:
     """Notes on padding, and on values that may be no Hounsfield units."""
     notes = []
     if share := padded.mean():

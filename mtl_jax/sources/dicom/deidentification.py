@@ -1,15 +1,15 @@
-"""What tells who a patient is, taken out of text that came with the data.
+"""Remove what identifies a patient from text that came with the data.
 
 Paths, ROI names and code strings are foreign text: they may hold a name, an id, a date
-or a UID. Such text goes through `Identifiers.hide` before a message shows it, and its
-control characters through `errors.printable`.
+or a UID. `Identifiers.hide` masks these before such text is in a message, and
+`errors.printable` its control characters.
 """
 
 import re
 from collections.abc import Iterable
 
 MASK = "*"
-# Where a file names its patient, or what leads to the patient.
+# Elements that name the patient, or lead to the patient.
 KEYWORDS = (
     "PatientName",
     "PatientID",
@@ -34,11 +34,11 @@ class Identifiers:
     """The identifying values of one patient's files."""
 
     def __init__(self, folder: str = "") -> None:
-        """Begin with the name of the patient's folder, as a whole."""
+        """Start with the whole name of the patient's folder."""
         self._values = {folder.lower()}
 
     def add(self, values: Iterable[str]) -> None:
-        """Take up `values` and the words they are made of."""
+        """Add `values` and the words in them."""
         for value in values:
             words = re.split(r"[\W_]+", value)
             self._values |= {word.lower() for word in (value.strip(), *words)}

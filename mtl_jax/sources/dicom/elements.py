@@ -1,7 +1,7 @@
 """The elements of a DICOM file as plain values, or a SourceError that names the file.
 
-pydicom speaks of values and paths in warnings, logs and exceptions: `quietly` keeps
-them in, and no message here repeats them.
+pydicom prints values and paths in warnings, logs and exceptions: `quietly` suppresses
+them, and no message here repeats them.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -34,13 +34,13 @@ def quietly() -> Iterator[None]:
 
 
 def load(
-    path: Path, name: str, keywords: Sequence[str], *, pixels: bool
+    file: Path | BinaryIO, name: str, keywords: Sequence[str], *, pixels: bool
 ) -> pydicom.FileDataset:
     """The elements `keywords` of a file; a SourceError for one that is cut off."""
     try:
         with quietly():
             dataset = pydicom.dcmread(
-                path,
+                file,
                 force=True,
                 stop_before_pixels=not pixels,
                 specific_tags=list(keywords),
@@ -109,5 +109,5 @@ def items(
     dataset: pydicom.Dataset, keyword: str, name: str
 ) -> Sequence[pydicom.Dataset]:
     """The items of a sequence; none without one."""
-    found = value(dataset, keyword, name)
-    return found if isinstance(found, pydicom.Sequence) else ()
+    sequence = value(dataset, keyword, name)
+    return sequence if isinstance(sequence, pydicom.Sequence) else ()

@@ -1,8 +1,8 @@
-"""A folder of files to the DICOM headers in it, sorted by what they are.
+"""A patient's folder to the DICOM headers in it, sorted by kind.
 
-Goes in: a patient's folder, with anything else in it and under it. Comes out: a Folder
-with the CT images by series, the structure sets, doses and plans, each a File whose
-name in messages is its path inside the folder, without anything that identifies.
+Input: a folder with DICOM files, other files and subfolders. Output: a Folder with the
+CT images by series, the structure sets, doses and plans. Each is a File whose name in
+messages is its path inside the folder, without identifiers.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ CT_KINDS = (CT, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageSt
 STRUCTURE_SET, DOSE = uid.RTStructureSetStorage, uid.RTDoseStorage
 PLANS = (uid.RTPlanStorage, uid.RTIonPlanStorage)
 
-# Only what is used is read: a private element with a broken type harms nobody.
+# Only these elements are read, so a broken private element does no harm.
 HEADER = (
     *deidentification.KEYWORDS,
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
@@ -32,6 +32,8 @@ HEADER = (
     *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"),
     *("GridFrameOffsetVector", "ReferencedRTPlanSequence"),
     *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
+    # What exported objects share with their CT besides (export/ct_reference).
+    *("PatientSex", "StudyDate", "StudyTime", "PositionReferenceIndicator"),
 )
 _MARK = b"DICM"
 # A file without preamble begins with an element of group 0002 or 0008, in the one byte
@@ -42,22 +44,22 @@ _SHOWN = 5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class File:
-    """A DICOM file: where it is, its name in messages, and its header."""
+    """A DICOM file: its path, its name in messages, and its header."""
 
     path: Path
     name: str
     header: pydicom.Dataset
     identifiers: deidentification.Identifiers
 
-    def error(self, what: str) -> errors.SourceError:
-        """A SourceError that says `what` of this file."""
-        return errors.SourceError(f"{self.name} {what}")
+    def error(self, problem: str) -> errors.SourceError:
+        """A SourceError with this file's name and its `problem`."""
+        return errors.SourceError(f"{self.name} {problem}")
 
     def text(self, keyword: str) -> str:
         return elements.text(self.header, keyword, self.name)
 
     def shown(self, keyword: str) -> str:
-        """The text of `keyword` as a message may show it."""
+        """The text of `keyword`, quoted, short and without identifiers."""
         return repr(self.identifiers.hide(self.text(keyword))[:32])
 
     def numbers(self, keyword: str, count: int | None = None) -> tuple[float, ...]:
@@ -80,9 +82,10 @@ class Folder:
 
 
 def scan(folder: Path) -> Folder:
-    """Read the headers under `folder`; a SourceError for damage or several patients.
+    """Read the headers under `folder`, which may also be one file.
 
-    In place of a folder there may be one file.
+    Raises:
+        SourceError: files are damaged, or of several patients.
     """
     paths = _paths(folder)
     numbers = {path: number for number, path in enumerate(paths, 1)}
@@ -107,8 +110,8 @@ def scan(folder: Path) -> Folder:
     def name(path: Path) -> str:
         plain = path.relative_to(folder).as_posix()
         hidden = identifiers.hide(plain)
-        place = f" (file {numbers[path]} of {len(paths)} by path)"
-        return errors.printable(hidden) + place * (hidden != plain)
+        position = f" (file {numbers[path]} of {len(paths)} by path)"
+        return errors.printable(hidden) + position * (hidden != plain)
 
     if damaged:
         raise errors.SourceError(
@@ -123,7 +126,7 @@ def scan(folder: Path) -> Folder:
 def study_of_ct(folder: Path) -> str | None:
     """The StudyInstanceUID of the first CT image under `folder`; None without one.
 
-    What cannot be read is passed over: `scan` says what is wrong with it.
+    Files that cannot be read are skipped: `scan` reports them.
     """
     try:
         paths = _paths(folder)
@@ -161,26 +164,29 @@ def _start(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(132)
     except OSError:
-        return _MARK.rjust(132)  # something is there: told of when it cannot be read
+        return _MARK.rjust(132)  # there is a file: reported when it cannot be read
 
 
 def may_be_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does, or is called so."""
+    """Whether a file begins as DICOM does, or has the extension of one."""
     return _start(path)[:2] in _STARTS or _claims(path)
 
 
 def _claims(path: Path) -> bool:
-    """Whether the file says that it is DICOM, by its mark or its name."""
+    """Whether a file claims to be DICOM, by its mark or its extension."""
     return _start(path)[128:] == _MARK or path.suffix.lower() in (".dcm", ".dicom")
 
 
 def _header(path: Path) -> pydicom.Dataset | None:
-    start = _start(path)
-    if start[128:] != _MARK and start[:2] not in _STARTS:
-        return None
+    """The header of a DICOM file; None for another file, or one that is damaged."""
     try:
-        header = elements.load(path, "", HEADER, pixels=False)
-    except errors.SourceError:
+        with path.open("rb") as file:
+            start = file.read(132)
+            if start[128:] != _MARK and start[:2] not in _STARTS:
+                return None
+            file.seek(0)
+            header = elements.load(file, "", HEADER, pixels=False)
+    except (OSError, errors.SourceError):
         return None
     return header if _kind(header) else None
 
@@ -214,7 +220,7 @@ def _sort(
         with elements.quietly():
             known = uid.UID(kind)
             what = known.name
-        # Where there is no name, pydicom gives what stands in the file: anything.
+        # For an unknown UID pydicom returns the file's own text, which may be anything.
         if what == known or not known.is_valid:
             what = "an unknown kind of DICOM"
         notes.append(_skipped(what, [file.name for file in rest]))

@@ -1,4 +1,4 @@
-"""Where the pixels of a DICOM image lie in the patient, and the canonical order.
+"""The position of a DICOM image's pixels in the patient, and the canonical order.
 
 Patient axes: x to the patient's left, y to posterior, z to the head, whatever the
 position on the couch: PatientPosition plays no part (PS3.3 C.7.6.2.1.1).
@@ -42,8 +42,8 @@ class Plane:
     def same_raster(self, other: "Plane") -> bool:
         """Whether `other` has the same matrix, spacing and orientation."""
         return self.shape == other.shape and all(
-            np.allclose(mine, theirs, rtol=1e-4, atol=1e-4)
-            for mine, theirs in (
+            np.allclose(own, others, rtol=1e-4, atol=1e-4)
+            for own, others in (
                 (self.spacing_mm, other.spacing_mm),
                 (self.right, other.right),
                 (self.down, other.down),
@@ -83,11 +83,11 @@ def plane(file: headers.File) -> Plane:
     )
 
 
-def check_straight(found: Plane, file: headers.File) -> None:
+def check_straight(image: Plane, file: headers.File) -> None:
     """SourceError unless rows and columns run along the patient's axes."""
-    normal, right = np.abs(found.normal), np.abs(found.right)
+    normal, right = np.abs(image.normal), np.abs(image.right)
     tilt = max(np.sqrt(max(0, 1 - v.max() ** 2)) for v in (normal, right))
-    if tilt > STRAIGHT or not found.is_axial:
+    if tilt > STRAIGHT or not image.is_axial:
         degrees = np.degrees(np.arccos(min(1.0, normal[2], right.max())))
         raise file.error(
             f"is turned by {degrees:.2f} degrees from the patient's axes (gantry tilt, "

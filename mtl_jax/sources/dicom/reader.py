@@ -1,9 +1,9 @@
 """A folder of clinical DICOM-RT to a Patient on the CT's grid.
 
-Goes in: a folder with a CT series, an RTSTRUCT and an RTDOSE, and perhaps much else.
-Comes out: a Reading, the patient and notes on what was decided on the way. What is
-ambiguous is refused: errors and notes name files by their path inside the folder, and
-neither holds anything that tells who the patient is.
+Input: a folder with a CT series, an RTSTRUCT and an RTDOSE, perhaps among other files.
+Output: a Reading, the patient and notes on the decisions made. Ambiguous folders are
+refused. Errors and notes name files by their path inside the folder, without anything
+that identifies the patient.
 """
 
 import dataclasses
@@ -18,27 +18,26 @@ from mtl_jax.sources.dicom import ct_series, headers, roi_names, rtdose, rtstruc
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is not done unless it is asked for."""
+    """What is off by default. Fingerprints of data sets cover this class's repr."""
 
-    # Take contours and dose in the CT's coordinates although their frame of reference
-    # is another one, or none.
+    # Accept contours and dose whose frame of reference is not the CT's, or missing.
     allow_frame_mismatch: bool = False
-    # Take a patient in whom no ROI has the name of a structure that networks contour,
-    # or its contours do not lie on the CT's slices.
+    # Accept a patient without an ROI for a structure that networks contour, or with one
+    # whose contours are not on the CT's slices.
     allow_missing: bool = False
-    # Fill gaps of up to so many slices between two contours of an ROI.
+    # Fill gaps of up to this many slices between two contours of an ROI.
     fill_gaps: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """A patient, and how it came about."""
+    """A patient, with notes on how it was read."""
 
     patient: records.Patient
     structure_set: rtstruct.StructureSet
     notes: tuple[str, ...]
-    roi_names: dict[str, str]  # of each structure, as messages may show it
-    outside_dose: dict[str, float]  # part of each structure that the dose leaves out
+    roi_names: dict[str, str]  # by structure, without identifiers
+    outside_dose: dict[str, float]  # fraction of each structure outside the dose grid
     ct_files: tuple[headers.File, ...]  # of each slice, from the feet
 
 
@@ -77,11 +76,11 @@ def read(
     assigned = _assign(structure_set, site, mapping, options)
     ct = ct_series.read(ct_files)
     notes = [*files.notes, *structure_set.notes, *chosen, *ct.notes]
-    notes += _about_images(structure_set, ct)
-    structures, told = _structures(structure_set, assigned, ct, site, options)
-    notes += told + _absent(site, assigned)
-    dose_gy, known, told = _dose(files, structure_set, ct, options)
-    notes += told
+    notes += _image_notes(structure_set, ct)
+    structures, mask_notes = _structures(structure_set, assigned, ct, site, options)
+    notes += mask_notes + _absent(site, assigned)
+    dose_gy, known, dose_notes = _dose(files, structure_set, ct, options)
+    notes += dose_notes
     outside = {} if known is None else _outside(structures, known)
     notes += [
         f"{assigned[name].label}: {part:.1%} lies outside the dose grid"
@@ -102,8 +101,8 @@ def read(
 
 def _beside(ct: headers.Folder, other: headers.Folder) -> headers.Folder:
     """The CT of one folder with the contours, doses and plans of another."""
-    theirs = (*other.structure_sets, *other.doses)
-    groups = (theirs, [file for files in ct.ct.values() for file in files])
+    objects = (*other.structure_sets, *other.doses)
+    groups = (objects, [file for files in ct.ct.values() for file in files])
     known = [{file.text("PatientID") for file in group} - {""} for group in groups]
     if known[0] and known[1] and known[0] != known[1]:
         raise errors.SourceError(
@@ -125,25 +124,26 @@ def _structure_set(folder: headers.Folder) -> rtstruct.StructureSet:
 
     By the plan of the dose, else by the frame of reference, else by the study.
     """
-    found = folder.structure_sets
-    if not found:
+    candidates = folder.structure_sets
+    if not candidates:
         raise errors.SourceError(
             "no RTSTRUCT here; a patient's folder needs the CT series, an RTSTRUCT and "
             "an RTDOSE"
         )
-    structure_set, notes = found[0], list[str]()
-    if len(found) > 1:
+    structure_set, notes = candidates[0], list[str]()
+    if len(candidates) > 1:
         doses = folder.doses
         planned = {rtdose.structure_set_of(folder, dose) for dose in doses}
         frames = {dose.text("FrameOfReferenceUID") for dose in doses} - {""}
         studies = {dose.text("StudyInstanceUID") for dose in doses} - {""}
         tests = (
-            [f for f in found if f.text("SOPInstanceUID") in planned],
-            [f for f in found if rtstruct.frames(f) & frames],
-            [f for f in found if f.text("StudyInstanceUID") in studies],
+            [f for f in candidates if f.text("SOPInstanceUID") in planned],
+            [f for f in candidates if rtstruct.frames(f) & frames],
+            [f for f in candidates if f.text("StudyInstanceUID") in studies],
         )
-        # One that tells nothing leaves it to the next, one that tells of two does not.
-        meant = next((files for files in tests if 0 < len(files) < len(found)), found)
+        # The first test that excludes some of them decides.
+        total = len(candidates)
+        meant = next((files for files in tests if 0 < len(files) < total), candidates)
         if len(meant) != 1:
             names = headers.listed([file.name for file in meant])
             raise errors.SourceError(
@@ -151,7 +151,7 @@ def _structure_set(folder: headers.Folder) -> rtstruct.StructureSet:
                 "planned on, move the others away (or add the RTPLAN that tells)"
             )
         structure_set = meant[0]
-        left = [file.name for file in found if file is not structure_set]
+        left = [file.name for file in candidates if file is not structure_set]
         notes = [f"left out other structure sets: {headers.listed(left)}"]
     read = rtstruct.read(structure_set)
     return dataclasses.replace(read, notes=(*notes, *read.notes))
@@ -193,8 +193,8 @@ def _structures(
     structures, notes = {}, []
     for name, roi in assigned.items():
         needed = name in site.contoured and not options.allow_missing
-        mask, told = _mask(structure_set, roi, ct, options, needed=needed)
-        notes += [f"{roi.label}: {what}" for what in told]
+        mask, roi_notes = _mask(structure_set, roi, ct, options, needed=needed)
+        notes += [f"{roi.label}: {note}" for note in roi_notes]
         if mask is not None:
             structures[name] = mask
     if not structures:
@@ -226,7 +226,7 @@ def _mask(
             "or allow the mismatch if you know that they do"
         )
     try:
-        mask, told = contour_geometry.to_mask(roi.contours, ct.grid)
+        mask, mask_notes = contour_geometry.to_mask(roi.contours, ct.grid)
     except errors.GeometryError as error:
         if needed:
             raise structure_set.file.error(f"has {roi.label}: {error}") from None
@@ -239,22 +239,23 @@ def _mask(
         f"slices without a contour between others, filled: {gaps - left}": gaps - left,
         f"slices without a contour between others, left empty: {left}": left,
     }
-    told = (*roi.left_out, *told, *(what for what, count in counts.items() if count))
+    gap_notes = (note for note, count in counts.items() if count)
+    notes = (*roi.left_out, *mask_notes, *gap_notes)
     if not mask.any():
-        return None, (*told, "holds no voxel of the CT, and was left out")
-    return mask, told
+        return None, (*notes, "holds no voxel of the CT, and was left out")
+    return mask, notes
 
 
-def _about_images(
+def _image_notes(
     structure_set: rtstruct.StructureSet, ct: ct_series.Series
 ) -> list[str]:
-    here = {file.text("SOPInstanceUID") for file in ct.files}
-    away = structure_set.image_uids - here
-    told = (
-        f"the structure set names {len(away)} images that are not in the CT series; "
+    present = {file.text("SOPInstanceUID") for file in ct.files}
+    absent = structure_set.image_uids - present
+    note = (
+        f"the structure set names {len(absent)} images that are not in the CT series; "
         "contours were placed by their coordinates"
     )
-    return [told] if away else []
+    return [note] if absent else []
 
 
 def _absent(site: sites.Site, assigned: Mapping[str, rtstruct.Roi]) -> list[str]:
@@ -280,14 +281,14 @@ def _dose(
     files, chosen = rtdose.choose(folder, structure_set.file, in_frame)
     if not files:
         return None, None, chosen
-    dose_gy, known, told = rtdose.total(files, ct.grid)
-    return dose_gy, known, (*chosen, *told)
+    dose_gy, known, notes = rtdose.total(files, ct.grid)
+    return dose_gy, known, (*chosen, *notes)
 
 
 def _outside(
     structures: Mapping[str, np.ndarray], known: np.ndarray
 ) -> dict[str, float]:
-    """The part of each structure where the dose is not known."""
+    """The fraction of each structure where the dose is not known."""
     return {
         name: float(np.count_nonzero(mask & ~known) / np.count_nonzero(mask))
         for name, mask in structures.items()

@@ -1,8 +1,8 @@
 """Which ROI of a structure set is which structure of a site, by name.
 
-Goes in: names as an RTSTRUCT has them, and perhaps a mapping that a user wrote. Comes
-out: the ROI of each structure, and the ROIs that nothing asked for. Whole names are
-compared, never parts of them: a margin (PRV), a ring or `Rectum_opt` is no rectum.
+Input: the ROI names of an RTSTRUCT, and a user's mapping, if there is one. Output: the
+ROI of each structure, and the unused ROIs. Whole names are compared, never parts of
+them: a margin (PRV), a ring or `Rectum_opt` is no rectum.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ _DOSED = re.compile(r"([A-Z]*TV)[ _]*(?:(\d+(?:\.\d+)?)[ _]*(C?GY)?)?", re.IGNOR
 
 @dataclasses.dataclass(frozen=True)
 class Assigned:
-    """What was found in one structure set."""
+    """The ROIs of one structure set that are structures of a site."""
 
-    structures: dict[str, str]  # by the site's name: the ROI's, as it was found
-    unused: tuple[str, ...]  # ROIs that match nothing and that no mapping rules out
+    structures: dict[str, str]  # structure name -> ROI name as in the file
+    unused: tuple[str, ...]  # ROIs that match no structure and are not in the mapping
 
     def require(self, wanted: Iterable[str]) -> "Assigned":
         """Itself; a SourceError if one of the structures `wanted` has no ROI."""
@@ -129,8 +129,8 @@ def load_mapping(path: Path, site: sites.Site) -> dict[str, str | None]:
     return dict(content)
 
 
-def unheard(mapping: Mapped, names: Iterable[str]) -> tuple[str, ...]:
-    """ROIs of the mapping that are not among `names` of a whole cohort: misspelt?"""
+def unmatched(mapping: Mapped, names: Iterable[str]) -> tuple[str, ...]:
+    """ROIs of the mapping that no patient of a cohort has: perhaps misspelt."""
     known = set(names)
     return tuple(name for name in mapping if name not in known)
 

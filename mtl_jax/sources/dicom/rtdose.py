@@ -1,7 +1,8 @@
 """RTDOSE files to the dose of the whole course on the CT's grid, in Gy.
 
-`choose` says which files make up the dose, `read` gives one on its own grid, and
-`onto` brings it to the CT's: linearly between voxel centres, 0 outside of them.
+`choose` selects the files whose sum is the dose, and `total` adds them up: `read` gives
+one on its own grid, `onto` interpolates it to the CT's, linearly between voxel centres
+and 0 outside of them.
 """
 
 import dataclasses
@@ -19,6 +20,8 @@ PLAUSIBLE_GY = 300.0
 # A course gives more; less is in other units, of one beam or fraction, or no dose.
 LOW_GY = 1.0
 
+Files = tuple[headers.File, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Dose:
@@ -28,155 +31,6 @@ class Dose:
     z_mm: np.ndarray  # [Z] growing
     plane: geometry.Grid  # y and x of `dose_gy`; its z is without meaning
     notes: tuple[str, ...]
-
-
-def read(file: headers.File) -> Dose:
-    """The dose in `file`; a SourceError for one that is not absolute or not regular."""
-    if reason := unusable(file):
-        raise file.error(reason)
-    first = orientation.plane(file)
-    orientation.check_straight(first, file)
-    z_mm = _heights(file, first)
-    # PS3.3 C.8.8.3: integers that DoseGridScaling makes doses; rescale plays no part.
-    (scaling,) = file.numbers("DoseGridScaling", 1)
-    if not 0 < scaling <= 1e3:
-        raise file.error(
-            f"has a DoseGridScaling of {scaling:g}; it must be greater than 0, and "
-            "make Gy of the pixels"
-        )
-    stored, dataset = pixels.read(file)
-    stored = pixels.significant(stored, dataset, file)
-    stored = stored.reshape(-1, *first.shape)
-    if len(stored) != len(z_mm):
-        raise file.error(
-            f"has {len(stored)} planes of dose but {len(z_mm)} offsets "
-            "(GridFrameOffsetVector); export it again"
-        )
-    units = file.text("DoseUnits").upper()
-    values = (stored.astype(np.float64) * (scaling * UNITS_GY[units])).astype(
-        np.float32
-    )
-    order = np.argsort(z_mm)
-    dose_gy, plane = orientation.canonical(values[order], first, 1.0)
-    return Dose(dose_gy, z_mm[order], plane, _notes(file, float(dose_gy.max())))
-
-
-def unusable(file: headers.File) -> str:
-    """Why the file holds no dose in Gy; '' if it does."""
-    units, kind = file.text("DoseUnits").upper(), file.text("DoseType").upper()
-    if units not in UNITS_GY:
-        return (
-            f"has DoseUnits {file.shown('DoseUnits')}, which gives no dose in Gy; "
-            "export the dose in absolute units"
-        )
-    if kind not in ("", "PHYSICAL", "EFFECTIVE"):
-        return f"has DoseType {file.shown('DoseType')}, which is no dose"
-    if file.numbers("PixelRepresentation") not in ((), (0.0,)):
-        return "has signed pixels, which a dose cannot have; export it again"
-    return ""
-
-
-def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
-    notes = []
-    if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
-        notes.append(f"{file.name} reaches {highest_gy:.4g} Gy: look if these are Gy")
-    if file.text("DoseUnits").upper() == "CGY":
-        notes.append(f"{file.name} is in cGy, and was divided by 100")
-    if file.text("DoseType").upper() == "EFFECTIVE":
-        notes.append(f"{file.name} holds effective (biologically weighted) dose")
-    if not file.text("DoseType"):
-        notes.append(f"{file.name} has no DoseType, and was taken for physical dose")
-    return tuple(notes)
-
-
-def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
-    """Positions along z in mm of each frame (PS3.3 C.8.8.3.2)."""
-    offsets = np.array(file.numbers("GridFrameOffsetVector"))
-    if len(offsets) < 2:
-        raise file.error(
-            f"has {len(offsets)} offsets of planes (GridFrameOffsetVector); a dose "
-            "volume has two or more"
-        )
-    steps = np.diff(offsets)
-    if not (np.all(steps >= 1e-3) or np.all(steps <= -1e-3)) or (
-        np.abs(offsets).max() > orientation.FAR_MM
-    ):
-        raise file.error(
-            "has a GridFrameOffsetVector (mm) that neither grows nor falls all the way"
-        )
-    start = float(first.position_mm[2])
-    # Only rows to the left and columns to posterior may state z itself.
-    plain = first.right[0] > 0.5 and first.down[1] > 0.5
-    if abs(offsets[0]) <= OFFSET_MM:
-        return start + offsets * round(float(first.normal[2]))
-    if plain and abs(offsets[0] - start) <= OFFSET_MM:
-        return offsets
-    raise file.error(
-        f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; 0 and, in axial "
-        f"orientation, the first plane's z of {start:g} mm have a meaning"
-    )
-
-
-def onto(dose: Dose, grid: geometry.Grid) -> tuple[np.ndarray, np.ndarray]:
-    """The dose [Z, Y, X] in Gy at the voxels of `grid`, and where it is known.
-
-    Outside the dose's outer voxel centres it is not known, and 0.
-    """
-    z, y, x = (np.arange(size) for size in grid.shape)
-    z_mm = grid.origin_mm[2] + z * grid.spacing_mm[0]
-    # Linear along z first, between planes that may be unevenly spaced.
-    height = np.interp(z_mm, dose.z_mm, np.arange(len(dose.z_mm)))
-    below = np.minimum(height.astype(int), len(dose.z_mm) - 2)
-    part = (height - below)[:, None, None].astype(np.float32)
-    levelled = dose.dose_gy[below] * (1 - part) + dose.dose_gy[below + 1] * part
-    dz, (_, dy, dx) = grid.spacing_mm[0], dose.plane.spacing_mm
-    x0, y0, _ = dose.plane.origin_mm
-    source = geometry.Grid(levelled.shape, (dz, dy, dx), (x0, y0, grid.origin_mm[2]))
-    resampled = geometry.resample(levelled, source, grid)
-    y_mm = grid.origin_mm[1] + y * grid.spacing_mm[1]
-    x_mm = grid.origin_mm[0] + x * grid.spacing_mm[2]
-    _, rows, columns = dose.plane.shape
-    edge = geometry.EDGE * np.diff(dose.z_mm)
-    known = (
-        _within(z_mm, dose.z_mm[0], dose.z_mm[-1], edge.min())[:, None, None]
-        & _within(y_mm, y0, y0 + (rows - 1) * dy, geometry.EDGE * dy)[:, None]
-        & _within(x_mm, x0, x0 + (columns - 1) * dx, geometry.EDGE * dx)
-    )
-    resampled[~known] = 0
-    return resampled, known
-
-
-def _within(values: np.ndarray, low: float, high: float, edge: float) -> np.ndarray:
-    return (values >= low - edge) & (values <= high + edge)
-
-
-def total(
-    files: tuple[headers.File, ...], grid: geometry.Grid
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The sum of `files` on `grid`, where all of them are known, and notes."""
-    dose_gy, known = np.zeros(grid.shape, np.float32), np.ones(grid.shape, bool)
-    notes: list[str] = []
-    for file in files:
-        dose = read(file)
-        part, covered = onto(dose, grid)
-        dose_gy += part
-        known &= covered
-        notes += dose.notes
-        highest, kept = float(dose.dose_gy.max()), float(part.max())
-        if highest - kept > 0.005 * highest:
-            notes.append(
-                f"{file.name} reaches {highest:.2f} Gy on its own grid, {kept:.2f} Gy "
-                "on the CT's"
-            )
-    if not known.any():
-        raise errors.SourceError(
-            f"the dose of {files[0].name} and the CT have no place in common; they are "
-            "of different patients or scans"
-        )
-    return dose_gy, known, tuple(notes)
-
-
-Files = tuple[headers.File, ...]
 
 
 def choose(
@@ -206,8 +60,8 @@ def choose(
         else:
             usable.append(file)
     if not usable:
-        told = "; ".join(f"{file.name} {why}" for file, why in left_out.items())
-        raise errors.SourceError(f"no RTDOSE can be used: {told}")
+        reasons = "; ".join(f"{file.name} {why}" for file, why in left_out.items())
+        raise errors.SourceError(f"no RTDOSE can be used: {reasons}")
     linked = [file for file in usable if structure_set_of(folder, file)]
     chosen = _by_summation(linked or usable, folder)
     notes = [f"{file.name} {reason}: left out" for file, reason in left_out.items()]
@@ -256,13 +110,13 @@ def _by_summation(doses: Sequence[headers.File], folder: headers.Folder) -> File
     for file in doses:
         kinds.setdefault(file.text("DoseSummationType").upper(), []).append(file)
     for kind in ("PLAN", "MULTI_PLAN"):
-        found = kinds.get(kind, [])
-        if len(found) == 1:
-            return tuple(found)
-        if found:
+        matches = kinds.get(kind, [])
+        if len(matches) == 1:
+            return tuple(matches)
+        if matches:
             raise errors.SourceError(
-                f"{len(found)} doses are of DoseSummationType {kind}: "
-                f"{headers.listed([file.name for file in found])}; leave the one "
+                f"{len(matches)} doses are of DoseSummationType {kind}: "
+                f"{headers.listed([file.name for file in matches])}; leave the one "
                 "that was treated, move the others away"
             )
     if "BEAM" in kinds:
@@ -319,3 +173,149 @@ def _plan_beams(plan: headers.File) -> list[int]:
         for beam in elements.items(group, "ReferencedBeamSequence", plan.name)
     ]
     return [int(number) for number in numbers if number not in setup]
+
+
+def total(
+    files: tuple[headers.File, ...], grid: geometry.Grid
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The sum of `files` on `grid`, where all of them are known, and notes."""
+    dose_gy, known = np.zeros(grid.shape, np.float32), np.ones(grid.shape, bool)
+    notes: list[str] = []
+    for file in files:
+        dose = read(file)
+        part, covered = onto(dose, grid)
+        dose_gy += part
+        known &= covered
+        notes += dose.notes
+        highest, kept = float(dose.dose_gy.max()), float(part.max())
+        if highest - kept > 0.005 * highest:
+            notes.append(
+                f"{file.name} reaches {highest:.2f} Gy on its own grid, {kept:.2f} Gy "
+                "on the CT's"
+            )
+    if not known.any():
+        raise errors.SourceError(
+            f"the dose of {files[0].name} and the CT have no place in common; they are "
+            "of different patients or scans"
+        )
+    return dose_gy, known, tuple(notes)
+
+
+def read(file: headers.File) -> Dose:
+    """The dose in `file`; a SourceError for one that is not absolute or not regular."""
+    if reason := unusable(file):
+        raise file.error(reason)
+    first = orientation.plane(file)
+    orientation.check_straight(first, file)
+    z_mm = _heights(file, first)
+    # PS3.3 C.8.8.3: integers that DoseGridScaling makes doses; rescale plays no part.
+    (scaling,) = file.numbers("DoseGridScaling", 1)
+    if not 0 < scaling <= 1e3:
+        raise file.error(
+            f"has a DoseGridScaling of {scaling:g}; it must be greater than 0, and "
+            "make Gy of the pixels"
+        )
+    stored, dataset = pixels.read(file)
+    stored = pixels.significant(stored, dataset, file)
+    stored = stored.reshape(-1, *first.shape)
+    if len(stored) != len(z_mm):
+        raise file.error(
+            f"has {len(stored)} planes of dose but {len(z_mm)} offsets "
+            "(GridFrameOffsetVector); export it again"
+        )
+    units = file.text("DoseUnits").upper()
+    values = (stored.astype(np.float64) * (scaling * UNITS_GY[units])).astype(
+        np.float32
+    )
+    order = np.argsort(z_mm)
+    dose_gy, plane = orientation.canonical(values[order], first, 1.0)
+    return Dose(dose_gy, z_mm[order], plane, _notes(file, float(dose_gy.max())))
+
+
+def unusable(file: headers.File) -> str:
+    """Why the file holds no dose in Gy; '' if it does."""
+    units, kind = file.text("DoseUnits").upper(), file.text("DoseType").upper()
+    if units not in UNITS_GY:
+        return (
+            f"has DoseUnits {file.shown('DoseUnits')}, which gives no dose in Gy; "
+            "export the dose in absolute units"
+        )
+    if kind not in ("", "PHYSICAL", "EFFECTIVE"):
+        return f"has DoseType {file.shown('DoseType')}, which is no dose"
+    if file.numbers("PixelRepresentation") not in ((), (0.0,)):
+        return "has signed pixels, which a dose cannot have; export it again"
+    return ""
+
+
+def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
+    """Positions along z in mm of each frame (PS3.3 C.8.8.3.2)."""
+    offsets = np.array(file.numbers("GridFrameOffsetVector"))
+    if len(offsets) < 2:
+        raise file.error(
+            f"has {len(offsets)} offsets of planes (GridFrameOffsetVector); a dose "
+            "volume has two or more"
+        )
+    steps = np.diff(offsets)
+    if not (np.all(steps >= 1e-3) or np.all(steps <= -1e-3)) or (
+        np.abs(offsets).max() > orientation.FAR_MM
+    ):
+        raise file.error(
+            "has a GridFrameOffsetVector (mm) that neither grows nor falls all the way"
+        )
+    start = float(first.position_mm[2])
+    # Only rows to the left and columns to posterior may state z itself.
+    plain = first.right[0] > 0.5 and first.down[1] > 0.5
+    if abs(offsets[0]) <= OFFSET_MM:
+        return start + offsets * round(float(first.normal[2]))
+    if plain and abs(offsets[0] - start) <= OFFSET_MM:
+        return offsets
+    raise file.error(
+        f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; 0 and, in axial "
+        f"orientation, the first plane's z of {start:g} mm have a meaning"
+    )
+
+
+def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
+    notes = []
+    if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
+        notes.append(f"{file.name} reaches {highest_gy:.4g} Gy: look if these are Gy")
+    if file.text("DoseUnits").upper() == "CGY":
+        notes.append(f"{file.name} is in cGy, and was divided by 100")
+    if file.text("DoseType").upper() == "EFFECTIVE":
+        notes.append(f"{file.name} holds effective (biologically weighted) dose")
+    if not file.text("DoseType"):
+        notes.append(f"{file.name} has no DoseType, and was taken for physical dose")
+    return tuple(notes)
+
+
+def onto(dose: Dose, grid: geometry.Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The dose [Z, Y, X] in Gy at the voxels of `grid`, and where it is known.
+
+    Outside the dose's outer voxel centres it is not known, and 0.
+    """
+    z, y, x = (np.arange(size) for size in grid.shape)
+    z_mm = grid.origin_mm[2] + z * grid.spacing_mm[0]
+    # Linear along z first, between planes that may be unevenly spaced.
+    height = np.interp(z_mm, dose.z_mm, np.arange(len(dose.z_mm)))
+    below = np.minimum(height.astype(int), len(dose.z_mm) - 2)
+    part = (height - below)[:, None, None].astype(np.float32)
+    levelled = dose.dose_gy[below] * (1 - part) + dose.dose_gy[below + 1] * part
+    dz, (_, dy, dx) = grid.spacing_mm[0], dose.plane.spacing_mm
+    x0, y0, _ = dose.plane.origin_mm
+    source = geometry.Grid(levelled.shape, (dz, dy, dx), (x0, y0, grid.origin_mm[2]))
+    resampled = geometry.resample(levelled, source, grid)
+    y_mm = grid.origin_mm[1] + y * grid.spacing_mm[1]
+    x_mm = grid.origin_mm[0] + x * grid.spacing_mm[2]
+    _, rows, columns = dose.plane.shape
+    edge = geometry.EDGE * np.diff(dose.z_mm)
+    known = (
+        _within(z_mm, dose.z_mm[0], dose.z_mm[-1], edge.min())[:, None, None]
+        & _within(y_mm, y0, y0 + (rows - 1) * dy, geometry.EDGE * dy)[:, None]
+        & _within(x_mm, x0, x0 + (columns - 1) * dx, geometry.EDGE * dx)
+    )
+    resampled[~known] = 0
+    return resampled, known
+
+
+def _within(values: np.ndarray, low: float, high: float, edge: float) -> np.ndarray:
+    return (values >= low - edge) & (values <= high + edge)

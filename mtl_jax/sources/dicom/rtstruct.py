@@ -1,8 +1,8 @@
 """An RTSTRUCT to its ROIs as planar contours in patient millimetres.
 
-Goes in: a structure set's file. Comes out: a StructureSet, whose ROIs hold only closed
-contours; points, open lines and damaged contours are left out and counted. Contours
-are matched to slices by where they lie (core/contour_geometry), never by UIDs.
+Input: a structure set's file. Output: a StructureSet, whose ROIs hold only closed
+contours; points, open lines and damaged contours are left out and counted. Contours are
+matched to slices by their coordinates (core/contour_geometry), never by UIDs.
 """
 
 import collections
@@ -28,7 +28,7 @@ class Roi:
     """A region of interest; without contours it was not contoured."""
 
     name: str  # as it is in the file: foreign text
-    label: str  # the same, as messages show it
+    label: str  # the same, without identifiers
     kind: str  # RTROIInterpretedType such as PTV, ORGAN, EXTERNAL; '' without one
     frame_uid: str  # of its coordinates, '' without one
     contours: tuple[contour_geometry.Contour, ...]
@@ -122,13 +122,13 @@ def _roi(
     name = elements.text(item, "ROIName", file.name)
     frame = elements.text(item, "ReferencedFrameOfReferenceUID", file.name)
     contours, reasons = [], collections.Counter[str]()
-    for one in drawn:
-        for contour in elements.items(one, "ContourSequence", file.name):
-            found = _contour(file, contour)
-            if isinstance(found, str):
-                reasons[found] += 1
+    for roi_contour in drawn:
+        for drawing in elements.items(roi_contour, "ContourSequence", file.name):
+            contour = _contour(file, drawing)
+            if isinstance(contour, str):
+                reasons[contour] += 1
             else:
-                contours.append(found)
+                contours.append(contour)
     kinds = [elements.text(one, "RTROIInterpretedType", file.name) for one in observed]
     return Roi(
         name=name,

@@ -90,7 +90,7 @@ def test_hounsfield_units_are_whole_and_fit_16_bits(tmp_path):
 
 def test_a_failure_of_ours_tells_its_kind_and_place_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "read", "{not_there}".format)
-    match = r"^KeyError in dicom_patient\.py, line \d+: a mistake of ours"
+    match = r"^KeyError in dicom_patient\.py, line \d+: an error in this program"
     with pytest.raises(errors.SourceError, match=match) as raised:
         read(tmp_path, writing.patient())
     assert str(tmp_path) not in str(raised.value)

@@ -65,10 +65,12 @@ def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path):
 
 def test_its_place_is_beside_the_folder_or_named(tmp_path, monkeypatch):
     monkeypatch.delenv(pseudonyms.VARIABLE, raising=False)
-    assert pseudonyms.place(tmp_path / "x") == tmp_path / "x.keys.json"
+    assert pseudonyms.key_file(tmp_path / "x") == tmp_path / "x.keys.json"
     # Not in a patient's folder, and not without a name.
-    assert pseudonyms.place(tmp_path / "x" / "Jane" / "..") == tmp_path / "x.keys.json"
+    assert (
+        pseudonyms.key_file(tmp_path / "x" / "Jane" / "..") == tmp_path / "x.keys.json"
+    )
     with pytest.raises(errors.SourceError, match="the root of the file system"):
-        pseudonyms.place(pathlib.Path("/"))
+        pseudonyms.key_file(pathlib.Path("/"))
     monkeypatch.setenv(pseudonyms.VARIABLE, str(tmp_path / "k"))
-    assert pseudonyms.place(tmp_path / "x") == tmp_path / "k"
+    assert pseudonyms.key_file(tmp_path / "x") == tmp_path / "k"

@@ -42,7 +42,7 @@ def test_too_few_patients_are_refused():
         ("patient,split\na,trian\n", "line 2 is not a folder and one of"),
         ("patient,split\na\n", "line 2 is not a folder and one of"),
         ("patient,split\n\nc,train\n", "line 3 names a folder that is not in"),
-        ("patient,split\na,train\na,test\n", "line 3 names a folder that is there"),
+        ("patient,split\na,train\na,test\n", "line 3 names a folder for the second"),
         ("patient,split\n" + "a" * 200_000, "line 2 cannot be read as CSV"),
         ('patient,split\na,train\n"b,train\n', "line 3 is not a folder and one of"),
         ('patient,split\n"a",train\n\0b,test\n', "line 3 names a folder that is not"),

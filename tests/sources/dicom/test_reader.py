@@ -3,12 +3,15 @@
 import copy
 import dataclasses
 import os
+import pathlib
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
 
 from mtl_jax.core import errors
+from mtl_jax.export import ct_reference
 from tests.sources.dicom import writing
 
 
@@ -201,3 +204,36 @@ def test_ct_values_carry_the_sites_offset(tmp_path):
     folder = writing.save(writing.patient(), tmp_path)
     found = writing.reader.read(folder, patient_id="p1", site=site)
     np.testing.assert_array_equal(found.patient.ct, writing.hu() + 1024)
+
+
+def test_each_file_is_parsed_for_its_header_and_for_its_contents(tmp_path, monkeypatch):
+    """Pixels of a whole folder are never held: they are read when they are needed."""
+    pixels = dict[str, list[bool]]()
+    load = pydicom.dcmread
+
+    def counted(file, **settings):
+        path = pathlib.Path(getattr(file, "name", file))
+        pixels.setdefault(path.name, []).append(not settings["stop_before_pixels"])
+        return load(file, **settings)
+
+    monkeypatch.setattr(pydicom, "dcmread", counted)
+    other = {
+        f"other{name}": dataset
+        for name, dataset in writing.patient("FFS").items()
+        if name.startswith("ct")
+    }
+    for slice_ in other.values():
+        slice_.SeriesInstanceUID = uid.generate_uid()
+    reading = writing.read_files(writing.patient() | other, tmp_path)
+    assert_is_the_patient(reading)
+    used = {file.path.name for file in reading.ct_files} | {"rd.dcm"}
+    assert pixels == {
+        **{path.name: [False] for path in tmp_path.rglob("otherct*")},
+        **{name: [False, True] for name in used},
+        "rs.dcm": [False, False],
+    }
+    # Exported objects refer to the CT by the headers that are here already.
+    ct_reference.from_headers(
+        [file.header for file in reading.ct_files], reading.patient.grid
+    )
+    assert all(len(parsed) <= 2 for parsed in pixels.values())

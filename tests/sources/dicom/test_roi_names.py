@@ -166,7 +166,7 @@ def test_what_is_wrong_in_a_mapping_file(write, text, message):
 
 def test_names_of_a_mapping_that_no_patient_has():
     mapping = {"Blase": "Bladder", "Blasse": "Bladder", "Tisch": None}
-    assert roi_names.unheard(mapping, ["Blase", "Couch"]) == ("Blasse", "Tisch")
+    assert roi_names.unmatched(mapping, ["Blase", "Couch"]) == ("Blasse", "Tisch")
 
 
 ODD = ['say "ah": #1', "tab\there", "line\nbreak", "Prostée 😀", "no", "1", "\u2028"]
