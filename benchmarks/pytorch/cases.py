@@ -1,6 +1,7 @@
 """What is compared: networks, sizes, and the random weights and batches of each."""
 
 import dataclasses
+import types
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ import numpy as np
 import torch
 
 from benchmarks.pytorch import networks
-from mtl_jax.models import multitask
+from mtl_jax.models import layers, parameters
+from mtl_jax.models import networks as flax_networks
 from mtl_jax.models.fast import rewrites
 
 STRUCTURES = 4
@@ -47,6 +49,10 @@ class Case:
     tasks: tuple[str, ...]
     channels: int = 1  # of the image
 
+    def image_shape(self, size: Size) -> tuple[int, int, int]:
+        """H, W, C of an image."""
+        return (*size.image[1:], self.channels)
+
     def sizes(self, size: Size) -> dict[str, Any]:
         """Arguments of both builders."""
         sizes = {**dataclasses.asdict(size), **FLAGS}
@@ -69,11 +75,11 @@ CASES = {
 }
 
 
-def draw_variables(case: Case, size: Size, dtype: np.dtype) -> multitask.Variables:
+def draw_variables(case: Case, size: Size, dtype: np.dtype) -> parameters.Variables:
     """Random weights and statistics, as Flax has them."""
     rng = np.random.default_rng(0)
     network = flax_network(case, size, np.dtype(np.float32))
-    shapes = multitask.shapes(network, case.channels)
+    shapes = parameters.shapes(network, case.image_shape(size))
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         name = path[-1].key
@@ -111,15 +117,20 @@ def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]
     return made
 
 
-def flax_network(case: Case, size: Size, dtype: np.dtype) -> multitask.MultiTask:
+def flax_network(case: Case, size: Size, dtype: np.dtype) -> flax_networks.Network:
     """The network of `mtl_jax`; its variance is the exact one, as torch's is."""
-    return multitask.build_network(
-        **case.sizes(size),
-        dtype=jnp.dtype(dtype),
-        remat=False,
-        axis_name=None,
-        fast_variance=False,
-        rewritten=rewrites.for_platform(jax.default_backend()),
+    return flax_networks.build(
+        case.network,
+        types.SimpleNamespace(**case.sizes(size)),
+        tasks=case.tasks,
+        structures=STRUCTURES,
+        numerics=layers.Numerics(
+            dtype=jnp.dtype(dtype),
+            axis_name=None,
+            fast_variance=False,
+            remat=False,
+            rewrites=rewrites.for_platform(jax.default_backend()),
+        ),
     )
 
 

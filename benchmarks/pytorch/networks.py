@@ -4,13 +4,14 @@ Written apart from `mtl_jax.models`, so that each can be checked against the oth
 `weights` carries the parameters of one to the other.
 """
 
+import types
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from benchmarks.pytorch import modules
-from mtl_jax.models import multitask
+from mtl_jax.models import networks as flax_networks
 
 
 class MultiTask(nn.Module):
@@ -98,19 +99,21 @@ def build_network(
 ) -> MultiTask:
     """The network called `network` with random weights, for images of `channels`.
 
-    The arguments mean what they mean in `mtl_jax.models.multitask.build_network`, and
-    the weights are drawn from the same distributions.
+    The arguments are keys of the configuration's `model` section, the tasks, and how
+    many structures are contoured; the weights have the distributions of `mtl_jax`.
 
     Raises:
         ConfigError: a network, head or size that cannot be built.
     """
-    multitask.check_network(
-        network, tuple(tasks), contour_head, tuple(stage_sizes), tuple(decoder_widths)
+    model = types.SimpleNamespace(
+        contour_head=contour_head,
+        stage_sizes=stage_sizes,
+        decoder_widths=decoder_widths,
     )
-    logits = {"contours": structures + (contour_head == "softmax"), "dose": 1}
+    flax_networks.check(network, model, tasks=tasks, structures=structures)
     crossed = network == "ctan"
     built = MultiTask(
-        {task: logits[task] for task in tasks},
+        flax_networks.output_channels(model, tasks, structures),
         channels=channels,
         stage_sizes=stage_sizes,
         width=width,

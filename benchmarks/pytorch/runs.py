@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.pytorch import cases, objective, training, weights
 from mtl_jax.losses import objective as flax_objective
-from mtl_jax.models import multitask, torch_names
+from mtl_jax.models import multitask, parameters, torch_names
 from mtl_jax.train import state as states
 from mtl_jax.train import step as steps
 
@@ -45,7 +45,7 @@ class Run:
 
 
 def run_flax(
-    case: cases.Case, size: cases.Size, dtype: np.dtype, start: multitask.Variables
+    case: cases.Case, size: cases.Size, dtype: np.dtype, start: parameters.Variables
 ) -> Run:
     """Steps of `mtl_jax` from the variables `start`; float64 needs `jax.enable_x64`."""
     adam = states.optimizer(
@@ -101,7 +101,7 @@ def run_flax(
 
 
 def run_torch(
-    case: cases.Case, size: cases.Size, dtype: np.dtype, start: multitask.Variables
+    case: cases.Case, size: cases.Size, dtype: np.dtype, start: parameters.Variables
 ) -> tuple[Run, dict[str, list[int]]]:
     """Steps of this package; and for each batch-norm the n of its calls in a step."""
     batches = [training.as_tensors(x) for x in cases.draw_batches(case, size, dtype)]
@@ -153,7 +153,7 @@ def start_training(
     case: cases.Case,
     size: cases.Size,
     dtype: np.dtype,
-    start: multitask.Variables,
+    start: parameters.Variables,
 ) -> training.Training:
     """Training from the variables `start`, before its first step."""
     network = cases.torch_network(case, size, dtype)

@@ -21,7 +21,7 @@ class Role:
     paper_name: str | None  # None: not in the paper
     beside_ct: Contours  # contours that go in as channels beside the CT
     tasks: tuple[Task, ...]  # what is predicted, in this order everywhere
-    network: Literal["single", "hps", "mtan", "ctan"]
+    network: str  # a row of models/networks.NETWORKS
 
 
 BOTH: tuple[Task, ...] = ("contours", "dose")

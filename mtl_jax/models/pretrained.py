@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import tqdm
 
 from mtl_jax.core import errors
-from mtl_jax.models import multitask, torch_names, weight_files
+from mtl_jax.models import parameters, torch_names, weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ RESNET50_IMAGENET_V1 = WeightsFile(
 
 
 def load(
-    variables: multitask.Variables,
+    variables: parameters.Variables,
     spec: str,
     *,
     published: WeightsFile = RESNET50_IMAGENET_V1,
-) -> tuple[multitask.Variables, str]:
+) -> tuple[parameters.Variables, str]:
     """Variables whose encoder is pretrained, and a note of where that came from.
 
     `spec` is "none"; "auto": the `published` file from torch's cache or from the net,
@@ -148,8 +148,8 @@ def _fetch(url: str, file: Any, description: str) -> str:
 
 
 def _with_file(
-    variables: multitask.Variables, path: Path
-) -> tuple[multitask.Variables, str]:
+    variables: parameters.Variables, path: Path
+) -> tuple[parameters.Variables, str]:
     state = weight_files.read(path)
     like = _encoder(variables)
     sizes, width = torch_names.size(like)
@@ -167,7 +167,17 @@ def _with_file(
     return loaded, f"encoder from {path}, SHA-256 {_sha256(path)}"
 
 
-def _encoder(variables: multitask.Variables) -> dict[str, Any]:
+def _encoder(variables: parameters.Variables) -> dict[str, Any]:
+    """The variables of the network's ResNet.
+
+    Raises:
+        WeightsError: the network has none.
+    """
+    if "conv1" not in variables["params"].get("encoder", {}):
+        raise errors.WeightsError(
+            "this network has no ResNet called 'encoder'; set model.pretrained to "
+            "'none'"
+        )
     return {collection: tree["encoder"] for collection, tree in variables.items()}
 
 
@@ -178,7 +188,7 @@ def _as_jax(tree: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_size(variables: multitask.Variables, published: WeightsFile) -> None:
+def _check_size(variables: parameters.Variables, published: WeightsFile) -> None:
     sizes, width = torch_names.size(_encoder(variables))
     if (sizes, width) != (published.stage_sizes, published.width):
         raise errors.WeightsError(

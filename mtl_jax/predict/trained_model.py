@@ -20,7 +20,7 @@ from mtl_jax.core import errors, roles, sites
 from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
 from mtl_jax.inference import volumes
-from mtl_jax.models import multitask
+from mtl_jax.models import parameters
 from mtl_jax.pipeline import preprocess
 from mtl_jax.run import contour_network as drawings
 from mtl_jax.run import wiring, workdir
@@ -179,8 +179,8 @@ def _ready(
     """The network whose weights `read` gives; images of one shape compile it once."""
     settings = about.config
     network = wiring.make_network(settings, None)
-    channels = about.preprocess.channels
-    weights = read(about.folder, multitask.shapes(network, channels))
+    image_shape = (*about.preprocess.image_size, about.preprocess.channels)
+    weights = read(about.folder, parameters.shapes(network, image_shape))
     backend, batch_size = parallel.for_prediction(settings.evaluate.batch_size)
     placed = backend.put_state(weights)
     head = settings.model.contour_head
@@ -192,5 +192,5 @@ def _ready(
     predict = straight
     if settings.evaluate.mirror:
         predict = volumes.with_mirror(straight, about.preprocess)
-    straight(np.zeros((batch_size, *about.preprocess.image_size, channels), np.float32))
+    straight(np.zeros((batch_size, *image_shape), np.float32))
     return Network(about, predict, batch_size, drawing)

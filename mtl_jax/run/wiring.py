@@ -21,7 +21,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
-from mtl_jax.models import multitask, pretrained
+from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, predicted_contours, preprocess
 from mtl_jax.run import contour_network, training_data, workdir
@@ -54,6 +54,12 @@ class Run:
     def preprocess(self) -> preprocess.Preprocess:
         """As configured; fitted statistics are taken once and kept in the workdir."""
         return make_preprocess(self.config, self.statistics)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """H, W, C of the network's images."""
+        height, width = self.preprocess.image_size
+        return height, width, self.preprocess.channels
 
     @functools.cached_property
     def statistics(self) -> dict[str, Any]:
@@ -174,8 +180,8 @@ class Run:
 
     def initial_state(self) -> tuple[states.TrainState, str]:
         """The host state before the first step, and what the encoder started from."""
-        variables = multitask.initialise(
-            self.step.network, self.config.seed, self.preprocess.channels
+        variables = parameters.initialise(
+            self.step.network, self.config.seed, self.image_shape
         )
         variables, note = pretrained.load(variables, self.config.model.pretrained)
         return jax.device_get(self._as_state(variables)), note
@@ -192,7 +198,7 @@ class Run:
         """Shapes and types of the state, without computing it."""
         return jax.eval_shape(
             self._as_state,
-            multitask.shapes(self.step.network, self.preprocess.channels),
+            parameters.shapes(self.step.network, self.image_shape),
         )
 
     @property
@@ -223,8 +229,12 @@ class Run:
         if found is None:
             return None
         folder, about = found
-        network = make_network(configs.unflatten(about["config"]), None)
-        weights = checkpoint.load_weights(folder, multitask.shapes(network, 1))
+        contour_config = configs.unflatten(about["config"])
+        network = make_network(contour_config, None)
+        image_shape = (*contour_config.data.image_size, 1)
+        weights = checkpoint.load_weights(
+            folder, parameters.shapes(network, image_shape)
+        )
         return weights, about | {"weights_digest": checkpoint.digest(weights)}
 
     @property
@@ -304,27 +314,46 @@ class Run:
         )
 
 
+def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """As `core.config.check`; the role's network checks `config.model` too.
+
+    Raises:
+        ConfigError: names the key, what it holds, what it may hold.
+    """
+    checked = configs.check(config)
+    role = roles.get(checked.role)
+    networks.check(
+        role.network,
+        checked.model,
+        tasks=role.tasks,
+        structures=len(checked.data.structures),
+    )
+    return checked
+
+
 def make_network(
     config: ml_collections.ConfigDict, axis_name: str | None, platform: str = ""
-) -> multitask.MultiTask:
+) -> networks.Network:
     """The network of a configuration; `axis_name` and `platform` are the backend's.
 
     Without a platform: that of JAX's first device.
     """
-    role, model = roles.get(config.role), dict(config.model)
-    del model["pretrained"]
-    rewritten = rewrites.PLAIN
-    if model.pop("rewrites") == "auto":
-        rewritten = rewrites.for_platform(platform or jax.default_backend())
-    return multitask.build_network(
-        network=role.network,
+    role, model = roles.get(config.role), config.model
+    forms = rewrites.PLAIN
+    if model.rewrites == "auto":
+        forms = rewrites.for_platform(platform or jax.default_backend())
+    return networks.build(
+        role.network,
+        model,
         tasks=role.tasks,
         structures=len(config.data.structures),
-        dtype=jnp.dtype(model.pop("dtype")),
-        axis_name=axis_name,
-        fast_variance=True,
-        rewritten=rewritten,
-        **model,
+        numerics=layers.Numerics(
+            dtype=jnp.dtype(model.dtype),
+            axis_name=axis_name,
+            fast_variance=True,
+            remat=model.remat,
+            rewrites=forms,
+        ),
     )
 
 

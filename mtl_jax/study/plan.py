@@ -92,7 +92,7 @@ def jobs(
                     where = home / f"{name}-folds{folds}{suffix}"
             else:
                 own.data.contours_from, own.data.contour_folds = "", 0
-            found.append(Job(configs.check(own), where))
+            found.append(Job(wiring.check(own), where))
             if name == "contour" and takes_drawn and not given:
                 found += _folds(own, folds, whole)
     return found
@@ -105,7 +105,7 @@ def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[J
         own = _changed(config)
         own.data.left_out_fold = (fold, folds)
         where = contour_network.fold_workdir(whole, fold, folds)
-        found.append(Job(configs.check(own), where))
+        found.append(Job(wiring.check(own), where))
     return found
 
 

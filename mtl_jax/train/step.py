@@ -11,17 +11,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from mtl_jax.losses import contour_loss, weighting
 from mtl_jax.losses import objective as objectives
-from mtl_jax.models import multitask
+from mtl_jax.models import parameters
 from mtl_jax.train import state as states
 
 Batch = dict[str, jax.Array]
 
 
 def outputs(
-    network: multitask.MultiTask, weights: multitask.Variables, image: jax.Array
+    network: nn.Module, weights: parameters.Variables, image: jax.Array
 ) -> dict[str, jax.Array]:
     """The outputs [B, H, W, ...] for images [B, H, W, C], by task; not in training."""
     found: Any = network.apply(weights, image, train=False)
@@ -29,9 +30,9 @@ def outputs(
 
 
 def predict(
-    network: multitask.MultiTask,
+    network: nn.Module,
     contour_head: str,
-    weights: multitask.Variables,
+    weights: parameters.Variables,
     image: jax.Array,
 ) -> dict[str, jax.Array]:
     """As `outputs`, with the contours as probabilities [B, H, W, N]."""
@@ -46,7 +47,7 @@ def predict(
 class Step:
     """The static parts of a step; called with what changes."""
 
-    network: multitask.MultiTask
+    network: nn.Module
     objective: objectives.Objective
     transform: optax.GradientTransformation
     dwa_temperature: float

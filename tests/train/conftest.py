@@ -1,12 +1,15 @@
 """A tiny CTAN and its step, on batches of noise."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtl_jax.losses import objective
-from mtl_jax.models import multitask
+from mtl_jax.models import layers, networks, parameters
+from mtl_jax.models.fast import rewrites
 from mtl_jax.train import state as states
 from mtl_jax.train import step as steps
 
@@ -16,11 +19,15 @@ TASKS = ("contours", "dose")
 class TinyRun:
     """Builds the same network, step, state and batches for every test."""
 
-    def network(self, **changes):
-        settings = {
-            "network": "ctan",
-            "tasks": TASKS,
-            "structures": 2,
+    def network(self, *, name="ctan", tasks=TASKS, **changes):
+        numerics = {
+            "dtype": jnp.dtype(jnp.float32),
+            "axis_name": None,
+            "fast_variance": False,
+            "remat": False,
+            "rewrites": rewrites.PLAIN,
+        }
+        model = {
             "stage_sizes": (2, 2),
             "width": 4,
             "decoder_widths": (8, 4, 4),
@@ -30,12 +37,16 @@ class TinyRun:
             "bottleneck_width": 8,
             "gamma_init": 0.1,
             "contour_head": "sigmoid",
-            "dtype": jnp.float32,
-            "remat": False,
-            "axis_name": None,
-            "fast_variance": False,
         }
-        return multitask.build_network(**(settings | changes))
+        for key, value in changes.items():
+            (numerics if key in numerics else model)[key] = value
+        return networks.build(
+            name,
+            types.SimpleNamespace(**model),
+            tasks=tasks,
+            structures=2,
+            numerics=layers.Numerics(**numerics),
+        )
 
     def step(self, *, dtype=jnp.float32, axis_name=None, **changes):
         settings = {
@@ -58,7 +69,7 @@ class TinyRun:
         return steps.Step(**(settings | changes))
 
     def state(self, step, *, dtype=np.float32):
-        variables = multitask.initialise(self.network(), 0, 1)
+        variables = parameters.initialise(self.network(), 0, (16, 16, 1))
         variables = jax.tree.map(lambda x: np.asarray(x, dtype), variables)
         state = states.create(variables, step.transform, tasks=2, metrics=step.metrics)
         return jax.device_get(state)
