@@ -25,6 +25,13 @@ Arrays = dict[str, np.ndarray]
 
 LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 1e-5
+LOSS = {
+    "dice_weight": 0.3,
+    "cross_entropy_weight": 0.7,
+    "dice_per_sample": False,
+    "dice_smooth": 1e-5,
+    "contour_head": "sigmoid",
+}
 DWA_TEMPERATURE = 2.0
 DWA_INTERVAL = 1
 # Compiling takes longer than the steps: machine code is not optimised.
@@ -58,9 +65,7 @@ def run_flax(
     )
     step = steps.Step(
         network=_Keeping(cases.flax_network(case, size, dtype)),  # pyright: ignore[reportArgumentType]
-        objective=flax_objective.Objective(
-            case.tasks, 0.3, 0.7, False, 1e-5, "sigmoid"
-        ),
+        objective=flax_objective.Objective(case.tasks, LOSS),
         transform=optax.chain(_keep_gradient(), adam),
         dwa_temperature=DWA_TEMPERATURE,
         dwa_interval=DWA_INTERVAL,

@@ -166,9 +166,8 @@ class Run:
         return step.Step(
             network=make_network(config, self.backend.axis_name, self.backend.platform),
             objective=objective.Objective(
-                tasks=self.role.tasks,
-                contour_head=config.model.contour_head,
-                **config.loss,
+                self.role.tasks,
+                {**config.loss, "contour_head": config.model.contour_head},
             ),
             transform=states.optimizer(**config.optimizer),
             dwa_temperature=config.dwa.temperature,

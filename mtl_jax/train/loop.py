@@ -171,8 +171,11 @@ class Validation:
             )
             total = sums if total is None else jax.tree.map(np.add, total, sums)
         by_task, parts = self._loop.step.objective.losses(total)
+        named = [by_task, *parts.values()]
         row = {
-            f"validation/loss/{name}": float(v) for name, v in (by_task | parts).items()
+            f"validation/loss/{name}": float(loss)
+            for losses in named
+            for name, loss in losses.items()
         }
         row["validation/score"] = score = sum(float(loss) for loss in by_task.values())
         check_finite(self._loop, number, row)

@@ -59,10 +59,8 @@ class Step:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what `train` logs."""
-        names = [f"loss/{task}" for task in self.objective.tasks] + ["loss/total"]
-        if "contours" in self.objective.tasks:
-            names += ["loss/dice", "loss/cross_entropy"]
-        return (*names, *(f"weight/{task}" for task in self.objective.tasks))
+        losses = [f"loss/{name}" for name in self.objective.names]
+        return (*losses, *(f"weight/{task}" for task in self.objective.tasks))
 
     def train(self, state: states.TrainState, batch: Batch) -> states.TrainState:
         """One update. `state` is donated; its window collects what is logged."""
@@ -102,7 +100,7 @@ class Step:
         self, state: states.TrainState, image: jax.Array
     ) -> dict[str, jax.Array]:
         """As `outputs`, with the contours as probabilities [B, H, W, N]."""
-        head = self.objective.contour_head
+        head = self.objective.options["contour_head"]
         return predict(self.network, head, states.weights(state), image)
 
     def _over_devices(self, tree: Any) -> Any:
@@ -159,7 +157,7 @@ class Step:
                 mutable=["batch_stats"],
             )
             sums = self._over_devices(self.objective.sums(outputs, part))
-            by_task, named = self.objective.losses(sums)
+            by_task, parts = self.objective.losses(sums)
             shared = {task: loss * share[task] for task, loss in by_task.items()}
             total = sum(
                 weight * shared[task]
@@ -167,10 +165,13 @@ class Step:
             )
             logged = {f"loss/{task}": loss for task, loss in shared.items()}
             logged |= {
-                f"loss/{name}": value * share["contours"]
+                f"loss/{name}": value * share[task]
+                for task, named in parts.items()
                 for name, value in named.items()
             }
-            return total, (logged | {"loss/total": total}, updated["batch_stats"])
+            # A network without batch normalisation has no statistics to update.
+            statistics = updated.get("batch_stats", batch_stats)
+            return total, (logged | {"loss/total": total}, statistics)
 
         (_, (logged, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params

@@ -33,7 +33,7 @@ FLAGS = {
     "contour_head": "sigmoid",
 }
 NUMERICS = {
-    "dtype": jnp.dtype(jnp.float32),
+    "dtype": jnp.float32,
     "axis_name": None,
     "fast_variance": True,
     "remat": False,
@@ -60,6 +60,7 @@ def build() -> Callable[..., networks.Network]:
         numerics = NUMERICS.copy()
         for key, value in changes.items():
             (numerics if key in numerics else model)[key] = value
+        numerics["dtype"] = jnp.dtype(numerics["dtype"])
         return networks.build(
             name,
             types.SimpleNamespace(**model),

@@ -1,5 +1,6 @@
 """A tiny CTAN and its step, on batches of noise."""
 
+import dataclasses
 import types
 
 import jax
@@ -14,6 +15,26 @@ from mtl_jax.train import state as states
 from mtl_jax.train import step as steps
 
 TASKS = ("contours", "dose")
+LOSS = {
+    "dice_weight": 0.3,
+    "cross_entropy_weight": 0.7,
+    "dice_per_sample": False,
+    "dice_smooth": 1e-5,
+    "contour_head": "sigmoid",
+}
+
+
+class FrozenStatistics:
+    """A network whose batch-norm always uses its stored statistics."""
+
+    def __init__(self, network):
+        self._network = network
+
+    def apply(self, variables, image, *, train, mutable=()):
+        outputs = self._network.apply(variables, image, train=False)
+        return (
+            (outputs, {"batch_stats": variables["batch_stats"]}) if train else outputs
+        )
 
 
 class TinyRun:
@@ -21,7 +42,7 @@ class TinyRun:
 
     def network(self, *, name="ctan", tasks=TASKS, **changes):
         numerics = {
-            "dtype": jnp.dtype(jnp.float32),
+            "dtype": jnp.float32,
             "axis_name": None,
             "fast_variance": False,
             "remat": False,
@@ -40,6 +61,7 @@ class TinyRun:
         }
         for key, value in changes.items():
             (numerics if key in numerics else model)[key] = value
+        numerics["dtype"] = jnp.dtype(numerics["dtype"])
         return networks.build(
             name,
             types.SimpleNamespace(**model),
@@ -51,7 +73,7 @@ class TinyRun:
     def step(self, *, dtype=jnp.float32, axis_name=None, **changes):
         settings = {
             "network": self.network(dtype=dtype, axis_name=axis_name),
-            "objective": objective.Objective(TASKS, 0.3, 0.7, False, 1e-5, "sigmoid"),
+            "objective": objective.Objective(TASKS, LOSS),
             "transform": states.optimizer(
                 learning_rate=1e-3,
                 decay_steps=0,
@@ -67,6 +89,10 @@ class TinyRun:
             "axis_name": axis_name,
         }
         return steps.Step(**(settings | changes))
+
+    def frozen(self, step):
+        """`step`, its batch-norm always with the stored statistics."""
+        return dataclasses.replace(step, network=FrozenStatistics(step.network))
 
     def state(self, step, *, dtype=np.float32):
         variables = parameters.initialise(self.network(), 0, (16, 16, 1))
