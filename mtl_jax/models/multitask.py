@@ -44,10 +44,10 @@ class MultiTask(nn.Module):
             self.stage_sizes, self.width, self.numerics, name="encoder"
         )
         features = encoder(image, train=train)
-        seen = self.attend(features, train=train)
+        views = self.attend(features, train=train)
         outputs = {}
         for task, channels in self.channels:
-            *skips, deepest = seen[task]
+            *skips, deepest = views[task]
             skips = [*reversed(skips), features.stem]
             decoded = decoder.Decoder(
                 self.decoder_widths, self.numerics, name=f"decoder_{task}"
@@ -59,7 +59,7 @@ class MultiTask(nn.Module):
     def attend(
         self, features: resnet.Features, *, train: bool
     ) -> dict[str, list[jax.Array]]:
-        """What each task's decoder reads of each stage, [B, H, W, C], shallow first."""
+        """For each task's decoder the features [B, H, W, C] by stage, shallow first."""
         tasks = tuple(task for task, _ in self.channels)
         shared = [stage.after for stage in features.stages]
         if not self.attention:
@@ -82,7 +82,7 @@ class MultiTask(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What sets a network apart from the others of the family.
+    """A member of the family: how it differs from the others.
 
     `model` is the configuration's section of that name; `outputs` has the channels of
     each task's output. Attention's flags have no effect on a kind without attention.
@@ -91,7 +91,7 @@ class Kind:
     name: str
     tasks: int
     attention: bool  # each task has its own view of the encoder's features
-    cross_task: bool  # ... and the tasks exchange masks and features, as flags say
+    cross_task: bool  # the tasks exchange masks and features, if the flags allow
 
     def build(
         self, model: Any, outputs: Mapping[str, int], numerics: layers.Numerics
@@ -159,7 +159,7 @@ def describe(model: Any) -> str:
 
 
 def gammas(params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """The bottleneck's residual scale of each task; {} where there is no bottleneck."""
+    """The bottleneck's residual scale of each task; {} without a bottleneck."""
     return {
         name.removeprefix(GAMMA): value
         for name, value in params.get("bottleneck", {}).items()
@@ -168,7 +168,11 @@ def gammas(params: Mapping[str, Any]) -> dict[str, jax.Array]:
 
 
 def check_image(shape: tuple[int, ...], halvings: int) -> None:
-    """A ConfigError for an image's shape that cannot be halved `halvings` times."""
+    """Check that an image of `shape` can be halved `halvings` times.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     multiple = 2**halvings
     if len(shape) != 4 or shape[1] % multiple or shape[2] % multiple:
         raise errors.ConfigError(

@@ -1,7 +1,8 @@
-"""Operations of a network, counted from its configuration: convolutions and products.
+"""Multiply-adds of a network: convolutions and matrix products.
 
-What an implementation saves or adds changes nothing here, so that shares of the peak
-can be compared. Batch normalisation and the like are left out: 1-2 %.
+Input: the configuration's `model` section, or a Flax module. Output: a whole number.
+The count does not depend on how an implementation computes a layer, so shares of a
+device's peak can be compared. Batch normalisation and the like (1-2 %) are left out.
 """
 
 import math
@@ -95,7 +96,7 @@ def widths(model: Any) -> list[int]:
 
 
 def bottleneck(entering: int, width: int, pixels: int, *, stride: int, first: bool):
-    """1x1, 3x3 with the stride, 1x1; `pixels` go out; `first` has a projection."""
+    """1x1, 3x3 with the stride, 1x1; `pixels` of output; `first` has a projection."""
     features = EXPANSION * width
     total = entering * width * pixels * stride**2
     total += 9 * width * width * pixels + width * features * pixels
@@ -106,16 +107,16 @@ def encoder(model: Any, pixels: int, channels: int) -> int:
     """The ResNet of an image of `pixels`."""
     total, entering = 49 * channels * model.width * (pixels // 4), model.width
     for stage, blocks in enumerate(model.stage_sizes):
-        width, seen = model.width * 2**stage, pixels // 4 ** (stage + 2)
+        width, size = model.width * 2**stage, pixels // 4 ** (stage + 2)
         for block in range(blocks):
             stride = 2 if block == 0 and stage > 0 else 1
-            total += bottleneck(entering, width, seen, stride=stride, first=block == 0)
+            total += bottleneck(entering, width, size, stride=stride, first=block == 0)
             entering = EXPANSION * width
     return total
 
 
 def gates(model: Any, pixels: int) -> int:
-    """One task's gates, and the blocks that carry its features on."""
+    """One task's gates, and the blocks between them."""
     total, stages = 0, widths(model)
     for stage, features in enumerate(stages):
         seen = pixels // 4 ** (stage + 2)

@@ -1,6 +1,5 @@
 """A tiny CTAN and its step, on batches of noise."""
 
-import dataclasses
 import types
 
 import jax
@@ -22,19 +21,6 @@ LOSS = {
     "dice_smooth": 1e-5,
     "contour_head": "sigmoid",
 }
-
-
-class FrozenStatistics:
-    """A network whose batch-norm always uses its stored statistics."""
-
-    def __init__(self, network):
-        self._network = network
-
-    def apply(self, variables, image, *, train, mutable=()):
-        outputs = self._network.apply(variables, image, train=False)
-        return (
-            (outputs, {"batch_stats": variables["batch_stats"]}) if train else outputs
-        )
 
 
 class TinyRun:
@@ -89,10 +75,6 @@ class TinyRun:
             "axis_name": axis_name,
         }
         return steps.Step(**(settings | changes))
-
-    def frozen(self, step):
-        """`step`, its batch-norm always with the stored statistics."""
-        return dataclasses.replace(step, network=FrozenStatistics(step.network))
 
     def state(self, step, *, dtype=np.float32):
         variables = parameters.initialise(self.network(), 0, (16, 16, 1))
