@@ -1,4 +1,7 @@
-"""What is compared: networks, sizes, and the random weights and batches of each."""
+"""The cases that are compared: networks, sizes, random weights and batches.
+
+Input: a case and a size. Output: the network in both frameworks, variables, batches.
+"""
 
 import dataclasses
 import types
@@ -15,8 +18,8 @@ from mtl_jax.models import networks as flax_networks
 from mtl_jax.models.fast import rewrites
 
 STRUCTURES = 4
-STEPS = 5  # batches are drawn for so many
-# Of both networks' builders; random weights replace gamma_init.
+STEPS = 5  # each on its own batch
+# The same in both frameworks; random weights replace gamma_init.
 FLAGS = {
     "cross_gating": True,
     "attended_skips": True,
@@ -43,7 +46,7 @@ FULL = Size((3, 4, 6, 3), 64, (256, 128, 64, 32, 16), 256, image=(4, 128, 128))
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A network that is compared."""
+    """A network, its tasks and its input channels."""
 
     network: str
     tasks: tuple[str, ...]
@@ -54,7 +57,7 @@ class Case:
         return (*size.image[1:], self.channels)
 
     def sizes(self, size: Size) -> dict[str, Any]:
-        """Arguments of both builders."""
+        """Keys of the model, tasks and structures, for both frameworks."""
         sizes = {**dataclasses.asdict(size), **FLAGS}
         del sizes["image"]
         return sizes | {
@@ -76,7 +79,7 @@ CASES = {
 
 
 def draw_variables(case: Case, size: Size, dtype: np.dtype) -> parameters.Variables:
-    """Random weights and statistics, as Flax has them."""
+    """Random weights and statistics, as Flax variables."""
     rng = np.random.default_rng(0)
     network = flax_network(case, size, np.dtype(np.float32))
     shapes = parameters.shapes(network, case.image_shape(size))
@@ -94,17 +97,17 @@ def draw_variables(case: Case, size: Size, dtype: np.dtype) -> parameters.Variab
 
 
 def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]]:
-    """Random batches [B, H, W, C] with padding, and with all that can be absent."""
+    """Random batches [B, H, W, C] with padding, absent structures and missing plans."""
     rng = np.random.default_rng(1)
     count, *sides = size.image
-    made = []
+    batches = []
     for _ in range(STEPS):
         present = (rng.random((count, STRUCTURES)) < 0.7).astype(dtype)
         present[:, 1] = 0  # a structure that no slice has
         has_dose, mask = np.ones((2, count), dtype)
         has_dose[0] = mask[-1] = 0
         contours = rng.random((count, *sides, STRUCTURES)) < 0.3
-        made.append(
+        batches.append(
             {
                 "image": rng.normal(size=(count, *sides, case.channels)).astype(dtype),
                 "contours": contours.astype(np.uint8),
@@ -114,7 +117,7 @@ def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]
                 "mask": mask,
             }
         )
-    return made
+    return batches
 
 
 def flax_network(case: Case, size: Size, dtype: np.dtype) -> flax_networks.Network:

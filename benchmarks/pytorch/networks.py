@@ -1,7 +1,7 @@
 """The networks in PyTorch: image [B, C, H, W] to {task: [B, channels, H, W]}.
 
-Written apart from `mtl_jax.models`, so that each can be checked against the other;
-`weights` carries the parameters of one to the other.
+Written independently of `mtl_jax.models`, so that each can be checked against the
+other; `weights` converts the parameters.
 """
 
 import types
@@ -15,7 +15,7 @@ from mtl_jax.models import networks as flax_networks
 
 
 class MultiTask(nn.Module):
-    """One encoder; for each task a decoder and a head, and with attention its view."""
+    """One encoder; a decoder and a head per task, and with attention its own view."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class MultiTask(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Image [B, C, H, W] to {task: [B, channels, H, W]}, float32 at least.
+        """Image [B, C, H, W] to {task: [B, channels, H, W]}, float32 or better.
 
         Raises:
             ValueError: H or W cannot be halved as often as the decoder doubles them.
@@ -68,11 +68,11 @@ class MultiTask(nn.Module):
         stem, stages = self.encoder(image)
         whole = [after for _, after in stages]
         shared = {task: whole for task in self.decoder}
-        seen = shared if self.attention is None else self.attention(stages)
-        deepest = {task: features[-1] for task, features in seen.items()}
+        views = shared if self.attention is None else self.attention(stages)
+        deepest = {task: features[-1] for task, features in views.items()}
         if self.bottleneck is not None:
             deepest = self.bottleneck(deepest)
-        skips = seen if self.attended_skips else shared
+        skips = views if self.attended_skips else shared
         return {
             task: self.head[task](
                 decoder(deepest[task], [*reversed(skips[task][:-1]), stem])

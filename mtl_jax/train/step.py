@@ -1,8 +1,10 @@
 """One update of the network: pure, and the same under jit and pmap.
 
+Input: a training state and a batch. Output: the next state, sums of losses, or outputs.
+
 Sums, batch-norm statistics and gradients are those of the global batch. Under jit the
-batch is one (sharded) array and XLA adds over the devices; under pmap the step adds
-over the axis named in `Step.axis_name` itself.
+batch is one (sharded) array and XLA adds over the devices; under pmap the step itself
+adds over the axis `Step.axis_name`.
 """
 
 import dataclasses
@@ -24,9 +26,9 @@ Batch = dict[str, jax.Array]
 def outputs(
     network: nn.Module, weights: parameters.Variables, image: jax.Array
 ) -> dict[str, jax.Array]:
-    """The outputs [B, H, W, ...] for images [B, H, W, C], by task; not in training."""
-    found: Any = network.apply(weights, image, train=False)
-    return found
+    """Outputs [B, H, W, ...] by task for images [B, H, W, C], outside of training."""
+    by_task: Any = network.apply(weights, image, train=False)
+    return by_task
 
 
 def predict(
@@ -36,16 +38,16 @@ def predict(
     image: jax.Array,
 ) -> dict[str, jax.Array]:
     """As `outputs`, with the contours as probabilities [B, H, W, N]."""
-    found = outputs(network, weights, image)
-    if "contours" in found:
-        head = contour_loss.probabilities(found["contours"], contour_head)
-        found |= {"contours": head}
-    return found
+    by_task = outputs(network, weights, image)
+    if "contours" in by_task:
+        logits = by_task["contours"]
+        by_task |= {"contours": contour_loss.probabilities(logits, contour_head)}
+    return by_task
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The static parts of a step; called with what changes."""
+    """The static parts of a step; its methods take what changes."""
 
     network: nn.Module
     objective: objectives.Objective
@@ -63,7 +65,7 @@ class Step:
         return (*losses, *(f"weight/{task}" for task in self.objective.tasks))
 
     def train(self, state: states.TrainState, batch: Batch) -> states.TrainState:
-        """One update. `state` is donated; its window collects what is logged."""
+        """One update. `state` is donated; its window sums what is logged."""
         task_weights = weighting.weights(state.dwa, temperature=self.dwa_temperature)
         grads, batch_stats, logged = self.gradients(state, batch, task_weights)
         updates, opt_state = self.transform.update(grads, state.opt_state, state.params)
@@ -86,7 +88,7 @@ class Step:
         )
 
     def evaluate(self, state: states.TrainState, batch: Batch) -> objectives.Sums:
-        """Additive parts of the losses of `batch`, batch-norm as in prediction."""
+        """Additive sums of the losses of `batch`, batch-norm as in prediction."""
         outputs = self.outputs(state, batch["image"])
         return self._over_devices(self.objective.sums(outputs, batch))
 
@@ -113,9 +115,9 @@ class Step:
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Gradients of the global loss, new batch statistics, and what is logged.
 
-        With `accumulate` > 1 each part's mean counts by its share of the slices: equal
-        to the whole batch for the dose and the cross-entropy; Dice sums and batch-norm
-        are those of the part.
+        With `accumulate` > 1 the loss of each part of the batch is weighted by its
+        share of the slices. For the dose and the cross-entropy that equals the whole
+        batch; Dice sums and batch-norm statistics are those of each part.
         """
         if self.accumulate == 1:
             whole = {task: jnp.ones(()) for task in self.objective.tasks}
