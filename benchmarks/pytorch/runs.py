@@ -126,9 +126,8 @@ def run_torch(
         if isinstance(module, nn.BatchNorm2d):
             count = functools.partial(_count, counted.setdefault(name, []))
             hooks.append(module.register_forward_hook(count))
-    logs = [trainer.step(x) for trainer, x in zip(first_steps, batches, strict=True)][
-        :1
-    ]
+    pairs = zip(first_steps, batches, strict=True)
+    logs = [trainer.step(batch) for trainer, batch in pairs][:1]
     for hook in hooks:
         hook.remove()
     evaluated, trained = outputs

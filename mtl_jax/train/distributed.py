@@ -37,9 +37,7 @@ FAILING_S = 5
 # The first process may build data or score patients while the others wait: a week.
 WAITING_MS = 7 * 24 * 3600 * 1000
 
-_calls = (
-    itertools.count()
-)  # numbers the calls that processes make together: the same in each
+_calls = itertools.count()  # numbers the joint calls, alike in all processes
 _inside_once: list[bool] = []
 
 
