@@ -1,1 +1,1 @@
-"""The paper's networks, losses and training step in PyTorch, to be compared with."""
+"""The paper's networks, losses and training step in PyTorch, for comparison."""

@@ -1,6 +1,10 @@
-"""What is compared: networks, sizes, and the random weights and batches of each."""
+"""The cases that are compared: networks, sizes, random weights and batches.
+
+Input: a case and a size. Output: the network in both frameworks, variables, batches.
+"""
 
 import dataclasses
+import types
 from typing import Any
 
 import jax
@@ -9,12 +13,13 @@ import numpy as np
 import torch
 
 from benchmarks.pytorch import networks
-from mtl_jax.models import multitask
+from mtl_jax.models import layers, parameters
+from mtl_jax.models import networks as flax_networks
 from mtl_jax.models.fast import rewrites
 
 STRUCTURES = 4
-STEPS = 5  # batches are drawn for so many
-# Of both networks' builders; random weights replace gamma_init.
+STEPS = 5  # each on its own batch
+# The same in both frameworks; random weights replace gamma_init.
 FLAGS = {
     "cross_gating": True,
     "attended_skips": True,
@@ -41,14 +46,18 @@ FULL = Size((3, 4, 6, 3), 64, (256, 128, 64, 32, 16), 256, image=(4, 128, 128))
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A network that is compared."""
+    """A network, its tasks and its input channels."""
 
     network: str
     tasks: tuple[str, ...]
     channels: int = 1  # of the image
 
+    def image_shape(self, size: Size) -> tuple[int, int, int]:
+        """H, W, C of an image."""
+        return (*size.image[1:], self.channels)
+
     def sizes(self, size: Size) -> dict[str, Any]:
-        """Arguments of both builders."""
+        """Keys of the model, tasks and structures, for both frameworks."""
         sizes = {**dataclasses.asdict(size), **FLAGS}
         del sizes["image"]
         return sizes | {
@@ -69,11 +78,11 @@ CASES = {
 }
 
 
-def draw_variables(case: Case, size: Size, dtype: np.dtype) -> multitask.Variables:
-    """Random weights and statistics, as Flax has them."""
+def draw_variables(case: Case, size: Size, dtype: np.dtype) -> parameters.Variables:
+    """Random weights and statistics, as Flax variables."""
     rng = np.random.default_rng(0)
     network = flax_network(case, size, np.dtype(np.float32))
-    shapes = multitask.shapes(network, case.channels)
+    shapes = parameters.shapes(network, case.image_shape(size))
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         name = path[-1].key
@@ -88,17 +97,17 @@ def draw_variables(case: Case, size: Size, dtype: np.dtype) -> multitask.Variabl
 
 
 def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]]:
-    """Random batches [B, H, W, C] with padding, and with all that can be absent."""
+    """Random batches [B, H, W, C] with padding, absent structures and missing plans."""
     rng = np.random.default_rng(1)
     count, *sides = size.image
-    made = []
+    batches = []
     for _ in range(STEPS):
         present = (rng.random((count, STRUCTURES)) < 0.7).astype(dtype)
         present[:, 1] = 0  # a structure that no slice has
         has_dose, mask = np.ones((2, count), dtype)
         has_dose[0] = mask[-1] = 0
         contours = rng.random((count, *sides, STRUCTURES)) < 0.3
-        made.append(
+        batches.append(
             {
                 "image": rng.normal(size=(count, *sides, case.channels)).astype(dtype),
                 "contours": contours.astype(np.uint8),
@@ -108,18 +117,23 @@ def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]
                 "mask": mask,
             }
         )
-    return made
+    return batches
 
 
-def flax_network(case: Case, size: Size, dtype: np.dtype) -> multitask.MultiTask:
+def flax_network(case: Case, size: Size, dtype: np.dtype) -> flax_networks.Network:
     """The network of `mtl_jax`; its variance is the exact one, as torch's is."""
-    return multitask.build_network(
-        **case.sizes(size),
-        dtype=jnp.dtype(dtype),
-        remat=False,
-        axis_name=None,
-        fast_variance=False,
-        rewritten=rewrites.for_platform(jax.default_backend()),
+    return flax_networks.build(
+        case.network,
+        types.SimpleNamespace(**case.sizes(size)),
+        tasks=case.tasks,
+        structures=STRUCTURES,
+        numerics=layers.Numerics(
+            dtype=jnp.dtype(dtype),
+            axis_name=None,
+            fast_variance=False,
+            remat=False,
+            rewrites=rewrites.for_platform(jax.default_backend()),
+        ),
     )
 
 

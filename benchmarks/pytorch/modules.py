@@ -1,7 +1,8 @@
-"""Parts of the networks in PyTorch: encoder, attention, decoder, head; [B, C, H, W].
+"""Parts of the networks in PyTorch: encoder, attention, decoder, head.
 
-Plain modules, named as their twins in `mtl_jax.models`, with a dot for an underscore:
-torchvision's names in the encoder, and what belongs to a task under the task's name.
+Input and output: features [B, C, H, W]. The modules are named as in `mtl_jax.models`,
+with a dot for an underscore: torchvision's names in the encoder, and the parts of a
+task under the task's name.
 """
 
 from collections.abc import Sequence
@@ -78,18 +79,18 @@ class ResNet(nn.Module):
     def forward(
         self, image: torch.Tensor
     ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """The stem [B, width, H/2, W/2], and what enters and leaves the last bottleneck
-        of each stage, [B, C, h, w], at 1/4, 1/8, ... of the image's size.
+        """The stem [B, width, H/2, W/2], and input and output of each stage's last
+        bottleneck, [B, C, h, w], at 1/4, 1/8, ... of the image's size.
         """
         stem = self.relu(self.bn1(self.conv1(image)))
         x = self.maxpool(stem)
-        seen = []
+        stages = []
         for stage in self.stages:
             before = x
             for block in getattr(self, stage):
                 before, x = x, block(x)
-            seen.append((before, x))
-        return stem, seen
+            stages.append((before, x))
+        return stem, stages
 
 
 class Gate(nn.Module):
@@ -111,10 +112,10 @@ class Gate(nn.Module):
 
 
 class AttentionEncoder(nn.Module):
-    """MTAN's gates, one a task and stage, and the blocks that carry features on.
+    """MTAN's gates, one per task and stage, and the blocks between them.
 
-    A gate sees what enters the stage's last bottleneck and, from the second stage on,
-    the task's features of the stage before, carried by a bottleneck that tasks share.
+    A gate reads the input of the stage's last bottleneck and, from the second stage on,
+    the task's features of the previous stage after a bottleneck shared by the tasks.
     """
 
     def __init__(self, tasks: Sequence[str], widths: Sequence[int], cross_gating: bool):
@@ -137,7 +138,7 @@ class AttentionEncoder(nn.Module):
     def forward(
         self, stages: Sequence[tuple[torch.Tensor, torch.Tensor]]
     ) -> dict[str, list[torch.Tensor]]:
-        """Each task's features of each stage, as large as what leaves the stage."""
+        """Each task's features of each stage, of the shape of the stage's output."""
         attended: dict[str, list[torch.Tensor]] = {task: [] for task in self.tasks}
         inputs = {task: stages[0][0] for task in self.tasks}
         for stage, (_, after) in enumerate(stages, start=1):
@@ -155,7 +156,7 @@ class AttentionEncoder(nn.Module):
 
 
 class CrossTaskBottleneck(nn.Module):
-    """Each task's deepest features ask the other's: x + gamma * attention.
+    """Each task's deepest features attend to the other task's: x + gamma * attention.
 
     One head over all positions; query from the task, key and value from the other.
     """
@@ -182,14 +183,14 @@ class CrossTaskBottleneck(nn.Module):
         """Features [B, C, h, w] of both tasks, mixed."""
         mixed = {}
         for task, other in self.others.items():
-            own, asked = features[task], features[other]
-            answer = functional.scaled_dot_product_attention(
+            own, source = features[task], features[other]
+            attended = functional.scaled_dot_product_attention(
                 _tokens(self.query[task](own)),
-                _tokens(self.key[task](asked)),
-                _tokens(self.value[task](asked)),
+                _tokens(self.key[task](source)),
+                _tokens(self.value[task](source)),
             )
-            answer = answer[:, 0].transpose(1, 2).unflatten(2, own.shape[2:])
-            mixed[task] = own + self.gamma[task] * self.output[task](answer)
+            attended = attended[:, 0].transpose(1, 2).unflatten(2, own.shape[2:])
+            mixed[task] = own + self.gamma[task] * self.output[task](attended)
         return mixed
 
 
@@ -199,7 +200,7 @@ def _tokens(x: torch.Tensor) -> torch.Tensor:
 
 
 class DecoderBlock(nn.Module):
-    """Upsample, join the skip if there is one, two 3x3 convolutions."""
+    """Upsample, concatenate the skip if there is one, two 3x3 convolutions."""
 
     def __init__(self, channels: int, features: int):
         super().__init__()
@@ -219,7 +220,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """U-Net decoder of segmentation_models.pytorch's layout; the last block is bare."""
+    """U-Net decoder of segmentation_models.pytorch's layout; no skip at the end."""
 
     def __init__(self, channels: int, skips: Sequence[int], widths: Sequence[int]):
         super().__init__()
@@ -236,13 +237,13 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """Decoder features [B, C, H, W] to an unbounded map [B, channels, H, W]."""
+    """Decoder features [B, C, H, W] to unbounded logits [B, channels, H, W]."""
 
     def __init__(self, features: int, channels: int):
         super().__init__()
         self.project = conv(features, channels, 3, bias=True)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """The map, float32 at least, as losses want it under autocast."""
+        """The logits, in float32 or better also under autocast, for the losses."""
         projected = self.project(features)
         return projected.to(torch.promote_types(projected.dtype, torch.float32))

@@ -1,20 +1,21 @@
 """The networks in PyTorch: image [B, C, H, W] to {task: [B, channels, H, W]}.
 
-Written apart from `mtl_jax.models`, so that each can be checked against the other;
-`weights` carries the parameters of one to the other.
+Written independently of `mtl_jax.models`, so that each can be checked against the
+other; `weights` converts the parameters.
 """
 
+import types
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from benchmarks.pytorch import modules
-from mtl_jax.models import multitask
+from mtl_jax.models import networks as flax_networks
 
 
 class MultiTask(nn.Module):
-    """One encoder; for each task a decoder and a head, and with attention its view."""
+    """One encoder; a decoder and a head per task, and with attention its own view."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class MultiTask(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Image [B, C, H, W] to {task: [B, channels, H, W]}, float32 at least.
+        """Image [B, C, H, W] to {task: [B, channels, H, W]}, float32 or better.
 
         Raises:
             ValueError: H or W cannot be halved as often as the decoder doubles them.
@@ -67,11 +68,11 @@ class MultiTask(nn.Module):
         stem, stages = self.encoder(image)
         whole = [after for _, after in stages]
         shared = {task: whole for task in self.decoder}
-        seen = shared if self.attention is None else self.attention(stages)
-        deepest = {task: features[-1] for task, features in seen.items()}
+        views = shared if self.attention is None else self.attention(stages)
+        deepest = {task: features[-1] for task, features in views.items()}
         if self.bottleneck is not None:
             deepest = self.bottleneck(deepest)
-        skips = seen if self.attended_skips else shared
+        skips = views if self.attended_skips else shared
         return {
             task: self.head[task](
                 decoder(deepest[task], [*reversed(skips[task][:-1]), stem])
@@ -98,19 +99,21 @@ def build_network(
 ) -> MultiTask:
     """The network called `network` with random weights, for images of `channels`.
 
-    The arguments mean what they mean in `mtl_jax.models.multitask.build_network`, and
-    the weights are drawn from the same distributions.
+    The arguments are keys of the configuration's `model` section, the tasks, and how
+    many structures are contoured; the weights have the distributions of `mtl_jax`.
 
     Raises:
         ConfigError: a network, head or size that cannot be built.
     """
-    multitask.check_network(
-        network, tuple(tasks), contour_head, tuple(stage_sizes), tuple(decoder_widths)
+    model = types.SimpleNamespace(
+        contour_head=contour_head,
+        stage_sizes=stage_sizes,
+        decoder_widths=decoder_widths,
     )
-    logits = {"contours": structures + (contour_head == "softmax"), "dose": 1}
+    flax_networks.check(network, model, tasks=tasks, structures=structures)
     crossed = network == "ctan"
     built = MultiTask(
-        {task: logits[task] for task in tasks},
+        flax_networks.output_channels(model, tasks, structures),
         channels=channels,
         stage_sizes=stage_sizes,
         width=width,

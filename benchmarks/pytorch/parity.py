@@ -1,11 +1,11 @@
-"""How far the networks here and in `mtl_jax` are apart: the same functions, or not?
+"""Differences between the networks here and those of `mtl_jax`.
 
     python -m benchmarks.pytorch.parity [--full] [--dtype=float64] [--networks=ctan ...]
 
 Each network starts in both frameworks from the same random weights (gammas too: at 0
 the bottleneck would have no gradient) and takes five steps on the same random batches,
-with DWA's interval of one step. Comes out: a Markdown table, a row a network, of the
-largest errors (`compare`). Both run on the CPU.
+with DWA's interval of one step. Output: a Markdown table with the largest errors
+(`compare`) of each network. Both frameworks run on the CPU.
 
 Three things are not compared as they are. torch keeps running variances unbiased, Flax
 does not: Flax's are multiplied by n / (n - 1) before. Biases before batch-norm, and
@@ -112,14 +112,14 @@ def unbiased(
         start: the same before the step.
         counted: n of each call of each batch-norm in the step, the same in all calls.
     """
-    found = dict(statistics)
+    corrected = dict(statistics)
     for name in statistics:
         module, _, kind = name.rpartition(".")
         if kind == "running_var":
             n = counted[module][0]
-            kept = start[name] * 0.9 ** len(counted[module])
-            found[name] = kept + (statistics[name] - kept) * n / (n - 1)
-    return found
+            decayed = start[name] * 0.9 ** len(counted[module])
+            corrected[name] = decayed + (statistics[name] - decayed) * n / (n - 1)
+    return corrected
 
 
 def _norm(arrays: Iterable[np.ndarray]) -> float:
@@ -127,7 +127,7 @@ def _norm(arrays: Iterable[np.ndarray]) -> float:
 
 
 def _largest(ours: runs.Arrays, theirs: runs.Arrays) -> Worst:
-    """The largest of the arrays' errors, each by its norm."""
+    """The largest of the arrays' errors, each relative to its norm."""
     return _worst(
         {name: _norm([x - theirs[name]]) / _norm([x]) for name, x in ours.items()}
     )
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def parse_flags() -> argparse.Namespace:
-    """Which networks, how large, in which precision."""
+    """The networks, their size and the precision."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.pytorch.parity",
         description="Errors between the PyTorch networks and those of mtl_jax.",
@@ -176,14 +176,14 @@ def parse_flags() -> argparse.Namespace:
 
 
 def table(rows: Mapping[str, Mapping[str, Worst]]) -> str:
-    """Markdown: a row a network, a column a quantity."""
+    """Markdown: a row per network, a column per quantity."""
     columns = list(next(iter(rows.values())))
     lines = [
         f"| network | {' | '.join(columns)} |",
         f"|---|{'---|' * len(columns)}",
     ]
-    for name, found in rows.items():
-        values = " | ".join(f"{found[column].error:.1e}" for column in columns)
+    for name, errors in rows.items():
+        values = " | ".join(f"{errors[column].error:.1e}" for column in columns)
         lines.append(f"| {name} | {values} |")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Five steps of a network in each framework, and what is to be compared of them.
+"""Five steps of a network in each framework, and their results for comparison.
 
 The steps are `mtl_jax.train.step.Step` and `benchmarks.pytorch.training.Training`, with
 DWA's interval of one step, so that the weights change.
@@ -17,7 +17,8 @@ from torch import nn
 
 from benchmarks.pytorch import cases, objective, training, weights
 from mtl_jax.losses import objective as flax_objective
-from mtl_jax.models import multitask, torch_names
+from mtl_jax.models import networks as flax_networks
+from mtl_jax.models import parameters, torch_names
 from mtl_jax.train import state as states
 from mtl_jax.train import step as steps
 
@@ -25,19 +26,26 @@ Arrays = dict[str, np.ndarray]
 
 LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 1e-5
+LOSS = {
+    "dice_weight": 0.3,
+    "cross_entropy_weight": 0.7,
+    "dice_per_sample": False,
+    "dice_smooth": 1e-5,
+    "contour_head": "sigmoid",
+}
 DWA_TEMPERATURE = 2.0
 DWA_INTERVAL = 1
-# Compiling takes longer than the steps: machine code is not optimised.
+# Compiling takes longer than the steps, so machine code is not optimised.
 COMPILER_OPTIONS = {"xla_backend_optimization_level": 0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a network did, by torch's names and layouts."""
+    """The results of a network's steps, by torch's names and layouts."""
 
     evaluated: Arrays  # outputs before the first step, by task
     trained: Arrays  # outputs of the first step
-    gradients: list[Arrays]  # of the first step, if it is made on this or that batch
+    gradients: list[Arrays]  # of a first step, by the batch it is made on
     statistics: Arrays  # of batch-norm, after the first step
     losses: np.ndarray  # [steps, K]
     weights: np.ndarray  # [steps, K], DWA's
@@ -45,7 +53,7 @@ class Run:
 
 
 def run_flax(
-    case: cases.Case, size: cases.Size, dtype: np.dtype, start: multitask.Variables
+    case: cases.Case, size: cases.Size, dtype: np.dtype, start: parameters.Variables
 ) -> Run:
     """Steps of `mtl_jax` from the variables `start`; float64 needs `jax.enable_x64`."""
     adam = states.optimizer(
@@ -57,10 +65,8 @@ def run_flax(
         eps=1e-8,
     )
     step = steps.Step(
-        network=_Keeping(cases.flax_network(case, size, dtype)),  # pyright: ignore[reportArgumentType]
-        objective=flax_objective.Objective(
-            case.tasks, 0.3, 0.7, False, 1e-5, "sigmoid"
-        ),
+        network=_WithOutputs(cases.flax_network(case, size, dtype)),  # pyright: ignore[reportArgumentType]
+        objective=flax_objective.Objective(case.tasks, LOSS),
         transform=optax.chain(_keep_gradient(), adam),
         dwa_temperature=DWA_TEMPERATURE,
         dwa_interval=DWA_INTERVAL,
@@ -101,9 +107,9 @@ def run_flax(
 
 
 def run_torch(
-    case: cases.Case, size: cases.Size, dtype: np.dtype, start: multitask.Variables
+    case: cases.Case, size: cases.Size, dtype: np.dtype, start: parameters.Variables
 ) -> tuple[Run, dict[str, list[int]]]:
-    """Steps of this package; and for each batch-norm the n of its calls in a step."""
+    """Steps of this package, and for each batch-norm the n of its calls in a step."""
     batches = [training.as_tensors(x) for x in cases.draw_batches(case, size, dtype)]
     first_steps = [start_training(case, size, dtype, start) for _ in batches]
     run = first_steps[0]
@@ -120,7 +126,8 @@ def run_torch(
         if isinstance(module, nn.BatchNorm2d):
             count = functools.partial(_count, counted.setdefault(name, []))
             hooks.append(module.register_forward_hook(count))
-    logs = [one.step(x) for one, x in zip(first_steps, batches, strict=True)][:1]
+    pairs = zip(first_steps, batches, strict=True)
+    logs = [trainer.step(batch) for trainer, batch in pairs][:1]
     for hook in hooks:
         hook.remove()
     evaluated, trained = outputs
@@ -128,16 +135,16 @@ def run_torch(
         _numpy(
             {
                 name: parameter.grad
-                for name, parameter in one.network.named_parameters()
+                for name, parameter in trainer.network.named_parameters()
                 if parameter.grad is not None
             }
         )
-        for one in first_steps
+        for trainer in first_steps
     ]
     buffers = dict(run.network.named_buffers())
     statistics = _numpy({name: buffers[name] for name in buffers if "running" in name})
     logs += [run.step(batch) for batch in batches[1:]]
-    found = Run(
+    results = Run(
         evaluated=evaluated,
         trained=trained,
         gradients=gradients,
@@ -146,14 +153,14 @@ def run_torch(
         weights=_table(logs, "weight", case.tasks),
         parameters=_numpy(dict(run.network.named_parameters())),
     )
-    return found, counted
+    return results, counted
 
 
 def start_training(
     case: cases.Case,
     size: cases.Size,
     dtype: np.dtype,
-    start: multitask.Variables,
+    start: parameters.Variables,
 ) -> training.Training:
     """Training from the variables `start`, before its first step."""
     network = cases.torch_network(case, size, dtype)
@@ -169,20 +176,20 @@ def start_training(
     )
 
 
-class _Keeping:
-    """A network whose training also gives its outputs, beside the statistics.
+class _WithOutputs:
+    """A network that returns its outputs in training too, with the statistics.
 
-    The step hands them on, and the network need not be compiled a second time.
+    The step passes them on, so the network is not compiled a second time.
     """
 
-    def __init__(self, network: multitask.MultiTask):
+    def __init__(self, network: flax_networks.Network):
         self._network = network
 
     def apply(self, variables: Any, image: jax.Array, *, train: bool, **rest: Any):
-        found: Any = self._network.apply(variables, image, train=train, **rest)
+        result: Any = self._network.apply(variables, image, train=train, **rest)
         if not train:
-            return found
-        outputs, updated = found
+            return result
+        outputs, updated = result
         return outputs, {"batch_stats": (updated["batch_stats"], outputs)}
 
 
@@ -195,7 +202,7 @@ def _keep_gradient() -> optax.GradientTransformation:
 
 
 def _count(counts: list[int], module: nn.Module, inputs: Any, output: Any) -> None:
-    """A forward hook: over how many values batch-norm averaged."""
+    """A forward hook that notes over how many values batch-norm averages."""
     counts.append(output.numel() // output.shape[1])
 
 

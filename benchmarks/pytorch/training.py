@@ -1,4 +1,7 @@
-"""A training step in PyTorch: batches in; updates, and losses left on the device."""
+"""A training step in PyTorch.
+
+Input: batches of tensors. Output: an updated network, and losses on the device.
+"""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +15,15 @@ from benchmarks.pytorch import weighting
 
 Batch = dict[str, torch.Tensor]
 
-# Of a batch of mtl_jax, what training reads.
+# The parts of a batch of mtl_jax that training reads.
 NAMES = ("image", "contours", "present", "dose", "has_dose", "mask")
 
 
 class Training:
     """Adam with L2 decay on every parameter, and dynamic weights of the tasks.
 
-    Prepare the network before: its device, `channels_last` (the batches' images too),
-    `torch.compile`. No call waits for the device.
+    Set the network's device, `channels_last` (of the images too) and `torch.compile`
+    before. No call waits for the device.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class Training:
 
 
 def as_tensors(batch: Mapping[str, Any]) -> Batch:
-    """What training reads of a batch of `mtl_jax`: [B, H, W, C] becomes [B, C, H, W].
+    """A batch of `mtl_jax` as tensors: [B, H, W, C] becomes [B, C, H, W].
 
     Args:
         batch: NumPy arrays by name; names that are not in `NAMES` are left out.

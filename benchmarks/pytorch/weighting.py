@@ -1,7 +1,8 @@
 """Dynamic weight average (DWA; Liu et al. 2019) in PyTorch, without leaving the device.
 
-In the first two intervals all weights are 1; from then on they follow from the means of
-the unweighted losses over the last two intervals, and change once an interval.
+Input: the unweighted losses of each step. Output: a weight for each task. In the first
+two intervals all weights are 1; then they change once an interval, by the means of the
+unweighted losses over the last two intervals.
 """
 
 import torch
@@ -37,7 +38,7 @@ class DynamicWeightAverage:
         self._steps = 0
         if len(self._past) == 2:
             before_last, last = self._past
-            # A loss of exactly 0 has nothing left to fall: it stands still.
+            # A loss of exactly 0 cannot fall further: its pace is 1.
             pace = torch.where(before_last > 0, last / before_last, 1.0)
             share = torch.softmax(pace / self.temperature, dim=0)
             self.weights = len(share) * share

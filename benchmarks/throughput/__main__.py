@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks import flag_types
 from benchmarks.throughput import cases, machine, measure, report, timings
 from mtl_jax.core import errors, roles
-from mtl_jax.models import operation_count
+from mtl_jax.models import networks, operation_count
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -289,13 +289,12 @@ def count_operations(case: cases.Case) -> float | None:
         return None
     config = cases.make_config(case, cases.Mode(cases.OURS, "", ""))
     role = roles.get(config.role)
-    logits = {"contours": len(config.data.structures), "dose": 1}
-    forward = operation_count.per_image(
-        config,
+    forward = networks.multiply_adds(
         role.network,
-        tasks=len(role.tasks),
-        logits=sum(logits[task] for task in role.tasks),
-        channels=1,
+        config.model,
+        tasks=role.tasks,
+        structures=len(config.data.structures),
+        image_shape=(*config.data.image_size, 1),
     )
     if case.part in ("train", "end_to_end"):
         return operation_count.training_step(forward)

@@ -258,11 +258,6 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         raise errors.ConfigError("data.contour_folds is 1: give 0, or at least 2")
     if config.train.epochs == 0 and config.train.steps == 0:
         raise errors.ConfigError("train.epochs and train.steps are both 0: set one")
-    if role.network in ("mtan", "ctan") and min(config.model.stage_sizes) < 2:
-        raise errors.ConfigError(
-            f"model.stage_sizes is {tuple(config.model.stage_sizes)}: attention splits "
-            "off each stage's last block, so give at least 2 blocks a stage"
-        )
 
 
 def differences(

@@ -76,7 +76,7 @@ class Role:
     paper_name: str | None  # None: not in the paper
     beside_ct: str  # a key of INPUTS
     tasks: tuple[Task, ...]  # what is predicted, in this order everywhere
-    network: str  # a key of the table of networks
+    network: str  # a row of models/networks.NETWORKS
     part: Part | None = None
 
     @property

@@ -1,1 +1,1 @@
-"""Losses of the two tasks and the weights between them; pure functions of arrays."""
+"""Losses by task, and the weights between them; pure functions of arrays."""

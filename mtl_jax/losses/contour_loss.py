@@ -1,12 +1,50 @@
-"""Combo loss of the contours: soft Dice and cross-entropy (Kim et al. 2024, 2.2.4).
+"""Loss of the contours: soft Dice and cross-entropy (Kim et al. 2024, 2.2.4).
 
-A structure that was not contoured in a patient is left out of both: it contributes
-neither a value nor a gradient. Everything is kept as additive sums until the end, so a
-batch that is spread over devices, or a whole split, has one loss and no mean of means.
+Input: the logits of the contours [B, H, W, N] (with the "softmax" head 1 + N) and a
+batch. Output: additive sums, and from them the loss and its two parts, so that a batch
+spread over devices, or a whole split, has one loss and no mean of means. A structure
+that was not contoured in a patient adds neither a value nor a gradient. `counts`,
+`sums` and `losses` are a row of `objective.LOSSES`.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+
+def counts(batch: Mapping[str, jax.Array]) -> jax.Array:
+    """[B, N], 1 for a structure that was contoured, 0 for others and for padding."""
+    return batch["present"] * batch["mask"][:, None]
+
+
+def sums(
+    logits: jax.Array,
+    batch: Mapping[str, jax.Array],
+    counts: jax.Array,
+    options: Mapping[str, Any],
+) -> dict[str, jax.Array]:
+    """The sums of both parts, for the batch's `contours`."""
+    reference = batch["contours"].astype(logits.dtype)
+    head = options["contour_head"]
+    return dice_sums(
+        probabilities(logits, head),
+        reference,
+        counts,
+        per_sample=options["dice_per_sample"],
+        smooth=options["dice_smooth"],
+    ) | cross_entropy_sums(logits, reference, counts, head=head)
+
+
+def losses(
+    sums: Mapping[str, jax.Array], options: Mapping[str, Any]
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The weighted sum of Dice loss and cross-entropy, and both as named parts."""
+    dice = dice_loss(sums, smooth=options["dice_smooth"])
+    entropy = cross_entropy(sums)
+    loss = options["dice_weight"] * dice + options["cross_entropy_weight"] * entropy
+    return loss, {"dice": dice, "cross_entropy": entropy}
 
 
 def probabilities(logits: jax.Array, head: str) -> jax.Array:
@@ -30,7 +68,7 @@ def dice_sums(
     per_sample: bool,
     smooth: float,
 ) -> dict[str, jax.Array]:
-    """What the Dice loss of each structure is made of; additive over batches.
+    """The sums of each structure's Dice loss, [N] each; additive over batches.
 
     Args:
         predicted: probabilities [B, H, W, N].
@@ -51,7 +89,7 @@ def dice_sums(
     }
 
 
-def dice_loss(sums: dict[str, jax.Array], *, smooth: float) -> jax.Array:
+def dice_loss(sums: Mapping[str, jax.Array], *, smooth: float) -> jax.Array:
     """Mean over the structures that counted anywhere; 0 where none did."""
     seen = (sums["samples"] > 0).astype(sums["samples"].dtype)
     if "dice_loss" in sums:
@@ -97,6 +135,6 @@ def _categorical_sums(
     return {"cross_entropy": total, "terms": any_counts.sum() * by_voxel[0].size}
 
 
-def cross_entropy(sums: dict[str, jax.Array]) -> jax.Array:
+def cross_entropy(sums: Mapping[str, jax.Array]) -> jax.Array:
     """Mean over voxels and structures that counted; 0 where none did."""
     return sums["cross_entropy"] / jnp.maximum(sums["terms"], 1)

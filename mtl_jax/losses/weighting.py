@@ -1,8 +1,9 @@
 """Dynamic weight average (DWA; Liu et al. 2019): pure functions, explicit state.
 
-A task whose loss falls more slowly than the others' gets a larger weight. They change
-once an interval (an epoch in the paper) from the means of the *unweighted* training
-losses over the last two intervals; in the first two intervals all weights are 1.
+Input: the *unweighted* training losses of each step. Output: a weight for each task. A
+task whose loss falls more slowly than the others' gets a larger weight. Weights change
+once an interval (an epoch in the paper), by the means of the last two intervals; in the
+first two intervals all weights are 1.
 """
 
 import flax.struct
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 @flax.struct.dataclass
 class DwaState:
-    """Losses of K tasks: the two past interval means and the running sum."""
+    """Losses of K tasks: the means of the last two intervals and the running sum."""
 
     past: jax.Array  # [2, K]: the interval before the last, the last
     sums: jax.Array  # [K]: of the current interval
@@ -34,7 +35,7 @@ def weights(state: DwaState, *, temperature: float) -> jax.Array:
     """Weights [K] of the current interval; they sum to K."""
     tasks = state.sums.size
     before_last, last = state.past
-    # A loss of exactly 0 has nothing left to fall: it counts as standing still.
+    # A loss of exactly 0 cannot fall further: its pace is 1.
     pace = jnp.where(
         before_last > 0, last / jnp.where(before_last > 0, before_last, 1), 1
     )

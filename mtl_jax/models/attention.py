@@ -1,8 +1,10 @@
 """Attention between a shared encoder and two tasks: MTAN's gates, CTAN's additions.
 
-Gates and the blocks that carry their output on are those of MTAN (Liu et al. 2019, its
-ResNet version). The exchange of masks and the bottleneck are our reconstruction of CTAN
-(Kim et al. 2023), whose code is not public: docs/explanation/network.md.
+Input: features [B, H, W, C] of each stage of the encoder. Output: each task's own view
+of them, of the same shapes. The gates and the blocks between them are those of MTAN
+(Liu et al. 2019, its ResNet version). The exchange of masks and the bottleneck are our
+reconstruction of CTAN (Kim et al. 2023), whose code is not public:
+docs/explanation/network.md.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ GATE_REDUCTION = 4  # a gate's middle is this much narrower than its output
 
 
 def other(task: str, tasks: Sequence[str]) -> str:
-    """The other one of two tasks."""
+    """The other of two tasks."""
     first, second = tasks
     return second if task == first else first
 
@@ -47,11 +49,11 @@ class Gate(nn.Module):
 
 
 class AttentionEncoder(nn.Module):
-    """For each task its own view of the encoder's stages.
+    """Each task's own view of the encoder's stages.
 
-    A gate per task and stage looks at the stage before its last bottleneck, and from
-    the second stage on at the task's features of the stage before; its mask multiplies
-    the stage's output. A bottleneck shared by the tasks carries the product on.
+    A gate per task and stage reads the input of the stage's last bottleneck and, from
+    the second stage on, the task's features of the previous stage. Its mask multiplies
+    the stage's output. A bottleneck shared by the tasks passes the product on.
     """
 
     tasks: tuple[str, ...]
@@ -96,10 +98,10 @@ class AttentionEncoder(nn.Module):
 
 
 class CrossTaskBottleneck(nn.Module):
-    """Each task's deepest features ask the other's: x + gamma * attention.
+    """Each task's deepest features attend to the other task's: x + gamma * attention.
 
     Query from the task itself, key and value from the other; one head over all
-    positions. `gamma_<task>` is a scalar parameter: 0 leaves the features as they are.
+    positions. `gamma_<task>` is a scalar parameter: 0 leaves the features unchanged.
     """
 
     tasks: tuple[str, ...]
@@ -119,10 +121,10 @@ class CrossTaskBottleneck(nn.Module):
 
         mixed = {}
         for task in self.tasks:
-            own, asked = features[task], features[other(task, self.tasks)]
+            own, source = features[task], features[other(task, self.tasks)]
             query = tokens(project(own, self.width, f"query_{task}"))
-            key = tokens(project(asked, self.width, f"key_{task}"))
-            value = tokens(project(asked, self.width, f"value_{task}"))
+            key = tokens(project(source, self.width, f"key_{task}"))
+            value = tokens(project(source, self.width, f"value_{task}"))
             scores = jnp.einsum(
                 "bqc,bkc->bqk",
                 query,
@@ -130,14 +132,14 @@ class CrossTaskBottleneck(nn.Module):
                 preferred_element_type=self.numerics.output_dtype,
             )
             weights = nn.softmax(scores / self.width**0.5, axis=-1)
-            answer = jnp.einsum("bqk,bkc->bqc", weights.astype(value.dtype), value)
-            answer = answer.reshape(*own.shape[:-1], self.width)
-            answer = project(answer, own.shape[-1], f"output_{task}")
+            attended = jnp.einsum("bqk,bkc->bqc", weights.astype(value.dtype), value)
+            attended = attended.reshape(*own.shape[:-1], self.width)
+            attended = project(attended, own.shape[-1], f"output_{task}")
             gamma = self.param(
                 f"gamma_{task}",
                 initializers.constant(self.gamma_init),
                 (),
                 jnp.float32,
             )
-            mixed[task] = own + gamma.astype(own.dtype) * answer
+            mixed[task] = own + gamma.astype(own.dtype) * attended
         return mixed

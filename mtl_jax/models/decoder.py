@@ -1,4 +1,7 @@
-"""U-Net decoder and heads: features of an encoder to a map of the image's size."""
+"""U-Net decoder of segmentation_models.pytorch's layout, and the heads.
+
+Input: an encoder's features. Output: [B, H, W, channels] float32, of the image's size.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,7 @@ from mtl_jax.models import layers
 
 
 class DecoderBlock(nn.Module):
-    """Upsample, join the skip, two 3x3 convolutions."""
+    """Upsample, concatenate the skip, two 3x3 convolutions."""
 
     features: int
     numerics: layers.Numerics
@@ -47,7 +50,7 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """Decoder features [B, H, W, C] to an unbounded map [B, H, W, channels] float32."""
+    """Decoder features [B, H, W, C] to unbounded logits [B, H, W, channels] float32."""
 
     channels: int
     numerics: layers.Numerics

@@ -1,4 +1,7 @@
-"""Convolution and batch normalisation as torch pads and counts them, in one place."""
+"""The networks' layers: convolution, batch normalisation and pooling, as in torch.
+
+Input and output: features [B, H, W, C] of `Numerics.dtype`; parameters are float32.
+"""
 
 import dataclasses
 import math
@@ -32,7 +35,7 @@ class KernelInit:
         return scaled(self.scale, self.fan, self.distribution)(key, shape, dtype)
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
-        """The same without a compiler, float32."""
+        """Kernel of `shape` drawn by NumPy from the same distribution, float32."""
         size = math.prod(shape[:-2])
         fan_in, fan_out = size * shape[-2], size * shape[-1]
         fans = {
@@ -48,7 +51,7 @@ class KernelInit:
         )
 
 
-# Of new weights: torchvision's ResNet, torch's default, its He and its Glorot uniform.
+# Initial weights: torchvision's ResNet, torch's default, He uniform, Glorot uniform.
 RESNET_INIT = KernelInit(2.0, "fan_out", "normal")
 TORCH_INIT = KernelInit(1.0 / 3.0, "fan_in", "uniform")
 HE_UNIFORM_INIT = KernelInit(2.0, "fan_in", "uniform")
@@ -63,11 +66,11 @@ class Numerics:
     axis_name: str | None  # pmap's axis, over which batch statistics are averaged
     fast_variance: bool  # E[x^2] - E[x]^2 in batch normalisation: less exact, faster
     remat: bool  # compute activations again in the backward pass
-    rewrites: rewrites.Rewrites  # operations in other forms, equal to rounding
+    rewrites: rewrites.Rewrites  # which operations take their fast form
 
     @property
     def output_dtype(self) -> jnp.dtype:
-        """At least float32: what losses and softmax are computed in."""
+        """The type of losses and softmax: float32 or better."""
         return jnp.promote_types(self.dtype, jnp.float32)
 
 
@@ -96,9 +99,9 @@ class Conv(nn.Module):
 
 
 class JoiningConv(nn.Module):
-    """3x3 convolution of [x at twice its size, skip]: a decoder block's first.
+    """3x3 convolution of upsampled features and a skip: a decoder block's first.
 
-    [B, h, w, C] and skips [B, 2h, 2w, C'] -> [B, 2h, 2w, features]; nearest neighbours.
+    [B, h, w, C] and skip [B, 2h, 2w, C'] -> [B, 2h, 2w, features]; nearest neighbours.
     """
 
     features: int
@@ -108,32 +111,32 @@ class JoiningConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *skip: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        joined = channels + sum(other.shape[-1] for other in skip)
+        joined = channels + sum(features.shape[-1] for features in skip)
         shape = (3, 3, joined, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        kernel, x, *others = (
+        kernel, x, *skips = (
             array.astype(self.numerics.dtype) for array in (kernel, x, *skip)
         )
-        chosen = self.numerics.rewrites
-        if not chosen.upsampled:
-            x = jnp.concatenate([upsample(x), *others], axis=-1)
-            return convolve(x, kernel, 1, chosen)
+        forms = self.numerics.rewrites
+        if not forms.upsampled:
+            x = jnp.concatenate([upsample(x), *skips], axis=-1)
+            return convolve(x, kernel, 1, forms)
         y = rewrites.upsampled_conv3x3(x, kernel[:, :, :channels])
-        for other in others:
-            y += convolve(other, kernel[:, :, channels:], 1, chosen)
+        for features in skips:
+            y += convolve(features, kernel[:, :, channels:], 1, forms)
         return y
 
 
 def convolve(
-    x: jax.Array, kernel: jax.Array, stride: int, chosen: rewrites.Rewrites
+    x: jax.Array, kernel: jax.Array, stride: int, forms: rewrites.Rewrites
 ) -> jax.Array:
-    """`rewrites.conv`, in the form that is chosen for its kernel."""
+    """Convolution [B, H, W, C] -> [B, H / stride, W / stride, F] in the form chosen."""
     size, _, _, features = kernel.shape
-    if size == 1 and chosen.pointwise:
+    if size == 1 and forms.pointwise:
         return rewrites.pointwise(x, kernel, stride)
-    if size == 3 and features <= rewrites.FEW and stride == 1 and chosen.few_outputs:
+    if size == 3 and features <= rewrites.FEW and stride == 1 and forms.few_outputs:
         return rewrites.few_outputs_conv3x3(x, kernel)
-    if size == 3 and chosen.spatial:
+    if size == 3 and forms.spatial:
         return rewrites.conv3x3(x, kernel, stride)
     return rewrites.conv(x, kernel, stride)
 
@@ -156,9 +159,9 @@ def batch_norm(numerics: Numerics, *, train: bool, name: str) -> nn.BatchNorm:
     )
 
 
-def max_pool(x: jax.Array, size: int, chosen: rewrites.Rewrites) -> jax.Array:
-    """Largest of `size` x `size` pixels, [B, H, W, C] -> [B, H / 2, W / 2, C]."""
-    if chosen.pooling:
+def max_pool(x: jax.Array, size: int, forms: rewrites.Rewrites) -> jax.Array:
+    """Maximum of `size` x `size` pixels, [B, H, W, C] -> [B, H / 2, W / 2, C]."""
+    if forms.pooling:
         return rewrites.max_pool(x, size)
     pad = (size - 1) // 2
     return jax.lax.reduce_window(
@@ -174,7 +177,7 @@ def max_pool(x: jax.Array, size: int, chosen: rewrites.Rewrites) -> jax.Array:
 def call(
     module: nn.Module, *inputs: jax.Array, train: bool, numerics: Numerics
 ) -> jax.Array:
-    """Call `module`; with `remat`, the backward pass computes its insides again."""
+    """Call `module`; with `remat`, the backward pass recomputes its activations."""
 
     def run(module: nn.Module, *inputs: jax.Array) -> jax.Array:
         return module(*inputs, train=train)

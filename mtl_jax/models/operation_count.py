@@ -1,33 +1,84 @@
-"""Operations of a network, counted from its configuration: convolutions and products.
+"""Multiply-adds of a network: convolutions and matrix products.
 
-What an implementation saves or adds changes nothing here, so that shares of the peak
-can be compared. Batch normalisation and the like are left out: 1-2 %.
+Input: the configuration's `model` section, or a Flax module. Output: a whole number.
+The count does not depend on how an implementation computes a layer, so shares of a
+device's peak can be compared. Batch normalisation and the like (1-2 %) are left out.
 """
 
+import math
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
 
 EXPANSION, REDUCTION = 4, 4  # of a bottleneck's output, of a gate's middle
 
 
-def per_image(config: Any, network: str, tasks: int, logits: int, channels: int) -> int:
-    """Multiply-adds of a forward pass for one image of `config.data.image_size`.
+def per_image(
+    model: Any,
+    image_shape: tuple[int, int, int],
+    *,
+    tasks: int,
+    logits: int,
+    attention: bool,
+    cross_task: bool,
+) -> int:
+    """Multiply-adds of a forward pass of the family's network for one image.
 
     Args:
-        config: a run's configuration.
-        network: one of `multitask.NETWORKS`.
+        model: the configuration's section of that name.
+        image_shape: H, W, C of the image.
         tasks: how many decoders there are.
         logits: channels of all outputs together.
-        channels: of the image.
+        attention: whether each task has gates, as `multitask.Kind` says.
+        cross_task: whether the tasks may exchange features.
     """
-    height, width = config.data.image_size
-    pixels, model = height * width, config.model
-    found = encoder(model, pixels, channels)
-    if network in ("mtan", "ctan"):
-        found += tasks * attention(model, pixels)
-    if network == "ctan" and model.bottleneck:
-        found += tasks * cross_task(model, pixels)
-    found += tasks * decoder(model, pixels)
-    return found + 9 * model.decoder_widths[-1] * logits * pixels
+    height, width, channels = image_shape
+    pixels = height * width
+    total = encoder(model, pixels, channels)
+    if attention:
+        total += tasks * gates(model, pixels)
+    if cross_task and model.bottleneck:
+        total += tasks * cross_attention(model, pixels)
+    total += tasks * decoder(model, pixels)
+    return total + 9 * model.decoder_widths[-1] * logits * pixels
+
+
+def traced(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of any network's forward pass for one image [H, W, C].
+
+    The network is traced but not run; a loop's body counts once an iteration.
+    """
+    image = jnp.zeros((1, *image_shape), jnp.float32)
+    variables = jax.eval_shape(
+        lambda key: network.init(key, image, train=False), jax.random.key(0)
+    )
+    program = jax.make_jaxpr(lambda v: network.apply(v, image, train=False))(variables)
+    return _in_program(program.jaxpr)
+
+
+def _in_program(program: Any) -> int:
+    total = 0
+    for equation in program.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            features = equation.params["dimension_numbers"].rhs_spec[0]
+            total += _size(equation) * math.prod(kernel) // kernel[features]
+        elif equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += _size(equation) * math.prod(shape[axis] for axis in contracted)
+        repeats = equation.params.get("length", 1)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple) else (value,):
+                inner = getattr(inner, "jaxpr", inner)  # of a closed one
+                total += repeats * _in_program(inner) if hasattr(inner, "eqns") else 0
+    return total
+
+
+def _size(equation: Any) -> int:
+    return math.prod(equation.outvars[0].aval.shape)
 
 
 def training_step(forward: int) -> int:
@@ -45,40 +96,40 @@ def widths(model: Any) -> list[int]:
 
 
 def bottleneck(entering: int, width: int, pixels: int, *, stride: int, first: bool):
-    """1x1, 3x3 with the stride, 1x1; `pixels` go out; `first` has a projection."""
+    """1x1, 3x3 with the stride, 1x1; `pixels` of output; `first` has a projection."""
     features = EXPANSION * width
-    found = entering * width * pixels * stride**2
-    found += 9 * width * width * pixels + width * features * pixels
-    return found + first * entering * features * pixels
+    total = entering * width * pixels * stride**2
+    total += 9 * width * width * pixels + width * features * pixels
+    return total + first * entering * features * pixels
 
 
 def encoder(model: Any, pixels: int, channels: int) -> int:
     """The ResNet of an image of `pixels`."""
-    found, entering = 49 * channels * model.width * (pixels // 4), model.width
+    total, entering = 49 * channels * model.width * (pixels // 4), model.width
     for stage, blocks in enumerate(model.stage_sizes):
-        width, seen = model.width * 2**stage, pixels // 4 ** (stage + 2)
+        width, size = model.width * 2**stage, pixels // 4 ** (stage + 2)
         for block in range(blocks):
             stride = 2 if block == 0 and stage > 0 else 1
-            found += bottleneck(entering, width, seen, stride=stride, first=block == 0)
+            total += bottleneck(entering, width, size, stride=stride, first=block == 0)
             entering = EXPANSION * width
-    return found
+    return total
 
 
-def attention(model: Any, pixels: int) -> int:
-    """One task's gates, and the blocks that carry its features on."""
-    found, stages = 0, widths(model)
+def gates(model: Any, pixels: int) -> int:
+    """One task's gates, and the blocks between them."""
+    total, stages = 0, widths(model)
     for stage, features in enumerate(stages):
         seen = pixels // 4 ** (stage + 2)
         entering = features if stage == 0 else 2 * features
         middle = features // REDUCTION
-        found += (entering + features) * middle * seen
+        total += (entering + features) * middle * seen
         if stage < len(stages) - 1:
             narrow = 2 * features // EXPANSION
-            found += bottleneck(features, narrow, seen, stride=1, first=True)
-    return found
+            total += bottleneck(features, narrow, seen, stride=1, first=True)
+    return total
 
 
-def cross_task(model: Any, pixels: int) -> int:
+def cross_attention(model: Any, pixels: int) -> int:
     """One task's attention to the other's deepest features."""
     deepest, width = widths(model)[-1], model.bottleneck_width
     seen = pixels // 4 ** (len(model.stage_sizes) + 1)
@@ -88,11 +139,11 @@ def cross_task(model: Any, pixels: int) -> int:
 def decoder(model: Any, pixels: int) -> int:
     """One task's decoder, without its head."""
     *skips, entering = widths(model)
-    found, joined = 0, [*reversed(skips), model.width, 0]
+    total, joined = 0, [*reversed(skips), model.width, 0]
     for block, (width, skip) in enumerate(
         zip(model.decoder_widths, joined, strict=True)
     ):
         seen = pixels // 4 ** (len(joined) - 1 - block)
-        found += 9 * (entering + skip + width) * width * seen
+        total += 9 * (entering + skip + width) * width * seen
         entering = width
-    return found
+    return total

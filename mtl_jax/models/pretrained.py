@@ -1,4 +1,8 @@
-"""Pretrained weights for an encoder: which file, where it is, or where to get it."""
+"""Pretrained weights of the encoder: find or download the file, and load it.
+
+Input: variables of a network, and the configuration's `model.pretrained`. Output: the
+variables with the encoder's weights, and a note of where they come from.
+"""
 
 import dataclasses
 import hashlib
@@ -14,7 +18,7 @@ import jax.numpy as jnp
 import tqdm
 
 from mtl_jax.core import errors
-from mtl_jax.models import multitask, torch_names, weight_files
+from mtl_jax.models import parameters, torch_names, weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
-    """A published file of torch's hub; the name ends with the digest's first digits."""
+    """A published file of torch's hub; its name ends with the start of its SHA-256."""
 
     name: str
     url: str
@@ -45,18 +49,18 @@ RESNET50_IMAGENET_V1 = WeightsFile(
 
 
 def load(
-    variables: multitask.Variables,
+    variables: parameters.Variables,
     spec: str,
     *,
     published: WeightsFile = RESNET50_IMAGENET_V1,
-) -> tuple[multitask.Variables, str]:
-    """Variables whose encoder is pretrained, and a note of where that came from.
+) -> tuple[parameters.Variables, str]:
+    """Variables with a pretrained encoder, and a note of where its weights come from.
 
-    `spec` is "none"; "auto": the `published` file from torch's cache or from the net,
-    or else random weights and one loud line; or the path of a file.
+    `spec` is "none", the path of a file, or "auto": the `published` file from torch's
+    cache or from the internet, else random weights and a warning.
 
     Raises:
-        WeightsError: a path that cannot be read or does not fit the encoder.
+        WeightsError: the file at a path cannot be read, or does not fit the encoder.
     """
     if spec == "none":
         return variables, "random weights: model.pretrained is 'none'"
@@ -72,8 +76,8 @@ def load(
 
 
 def find(published: WeightsFile) -> Path | None:
-    """The file in one of `places` with the right digest; one with a wrong is named."""
-    for folder in places():
+    """The file in one of `folders` with the right digest; warns of one with another."""
+    for folder in folders():
         path = folder / published.name
         if not path.is_file():
             continue
@@ -89,8 +93,8 @@ def find(published: WeightsFile) -> Path | None:
     return None
 
 
-def places() -> list[Path]:
-    """Where torch keeps downloaded files, the folder for new ones first."""
+def folders() -> list[Path]:
+    """Folders of torch's downloaded files; new files go to the first."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
     homes = [cache]
     if os.environ.get("TORCH_HOME"):
@@ -99,14 +103,14 @@ def places() -> list[Path]:
 
 
 def download(published: WeightsFile) -> Path:
-    """Fetch the file into torch's cache; it gets its name only with the right digest.
+    """Download the file into torch's cache; its digest is checked before it is named.
 
     Raises:
-        WeightsError: the server cannot be reached, or sent something else.
+        WeightsError: the server cannot be reached, or sent another file.
         OSError: the folder cannot be written.
     """
     url = os.environ.get(URL_VARIABLE) or published.url
-    folder = places()[0]
+    folder = folders()[0]
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{published.name}.{secrets.token_hex(4)}.part"
     try:
@@ -130,7 +134,7 @@ def download(published: WeightsFile) -> Path:
 
 
 def _fetch(url: str, file: Any, description: str) -> str:
-    """Write what `url` answers into `file`, with a progress bar; return its SHA-256."""
+    """Download `url` into `file`, with a progress bar; return its SHA-256."""
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
         expected = int(answer.headers.get("Content-Length") or 0)
@@ -148,8 +152,8 @@ def _fetch(url: str, file: Any, description: str) -> str:
 
 
 def _with_file(
-    variables: multitask.Variables, path: Path
-) -> tuple[multitask.Variables, str]:
+    variables: parameters.Variables, path: Path
+) -> tuple[parameters.Variables, str]:
     state = weight_files.read(path)
     like = _encoder(variables)
     sizes, width = torch_names.size(like)
@@ -167,7 +171,17 @@ def _with_file(
     return loaded, f"encoder from {path}, SHA-256 {_sha256(path)}"
 
 
-def _encoder(variables: multitask.Variables) -> dict[str, Any]:
+def _encoder(variables: parameters.Variables) -> dict[str, Any]:
+    """The variables of the network's ResNet.
+
+    Raises:
+        WeightsError: the network has none.
+    """
+    if "conv1" not in variables["params"].get("encoder", {}):
+        raise errors.WeightsError(
+            "this network has no ResNet called 'encoder'; set model.pretrained to "
+            "'none'"
+        )
     return {collection: tree["encoder"] for collection, tree in variables.items()}
 
 
@@ -178,7 +192,7 @@ def _as_jax(tree: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_size(variables: multitask.Variables, published: WeightsFile) -> None:
+def _check_size(variables: parameters.Variables, published: WeightsFile) -> None:
     sizes, width = torch_names.size(_encoder(variables))
     if (sizes, width) != (published.stage_sizes, published.width):
         raise errors.WeightsError(
@@ -189,7 +203,7 @@ def _check_size(variables: multitask.Variables, published: WeightsFile) -> None:
 
 def _advice(published: WeightsFile) -> str:
     return (
-        f"put {published.name} into {places()[0]}, or set {URL_VARIABLE} to a mirror, "
+        f"put {published.name} into {folders()[0]}, or set {URL_VARIABLE} to a mirror, "
         "or model.pretrained to a file"
     )
 

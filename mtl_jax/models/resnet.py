@@ -1,4 +1,7 @@
-"""ResNet encoder of torchvision's layout: image to features at 1/2 ... 1/32."""
+"""ResNet encoder of torchvision's layout (He et al. 2016, with the stride on the 3x3).
+
+Input: images [B, H, W, C]. Output: features at 1/2, 1/4, ... of their size.
+"""
 
 from typing import NamedTuple
 
@@ -13,12 +16,12 @@ EXPANSION = 4  # a bottleneck's output is 4 times as wide as its 3x3 convolution
 class Stage(NamedTuple):
     """Features of one stage, [B, H, W, C]."""
 
-    before: jax.Array  # what enters the last bottleneck
-    after: jax.Array  # what leaves it
+    before: jax.Array  # input of the last bottleneck
+    after: jax.Array  # its output
 
 
 class Features(NamedTuple):
-    """What the encoder sees in an image [B, H, W, C]."""
+    """The encoder's features of images [B, H, W, C]."""
 
     stem: jax.Array  # [B, H/2, W/2, width]
     stages: tuple[Stage, ...]  # at 1/4, 1/8, ...; widths 4, 8, 16, 32 times `width`

@@ -1,7 +1,8 @@
-"""torch's names <-> our trees; arrays in, arrays out, no files.
+"""Names and layouts of torch's tensors and of our variables, in both directions.
 
-An encoder here is {"params": tree, "batch_stats": tree} of `resnet.ResNet`. Its names
-follow torchvision's; kernels are [H, W, in, out] here and [out, in, H, W] there. Whole
+Input and output: NumPy arrays, in a torch state dict or in a tree of ours. An encoder
+is {"params": tree, "batch_stats": tree} of `resnet.ResNet`. Its names follow
+torchvision's; kernels are [H, W, in, out] here and [out, in, H, W] there. Whole
 networks have the names of `benchmarks/pytorch`, by the same rule.
 """
 
@@ -30,7 +31,7 @@ IGNORED_SUFFIX = ".num_batches_tracked"
 
 
 def torch_name(path: Path) -> str:
-    """The name there: ("params", "layer1_0", "bn1", "scale") is layer1.0.bn1.weight."""
+    """Torch's name: of ("params", "layer1_0", "bn1", "scale"), layer1.0.bn1.weight."""
     _, *modules, leaf = path
     names = [SHORTCUT.get(name, name.replace("_", ".")) for name in modules]
     return ".".join([*names, LEAVES.get(leaf, leaf.replace("_", "."))])
@@ -120,7 +121,7 @@ def _check(
         if arrays[name].shape != shapes[name]
     ]
     broken = [name for name in both if not np.all(np.isfinite(arrays[name]))]
-    found = [
+    problems = [
         f"{len(names)} {what} ({_some(names)})"
         for what, names in (
             ("missing", missing),
@@ -130,10 +131,10 @@ def _check(
         )
         if names
     ]
-    if found:
+    if problems:
         raise errors.WeightsError(
             f"not the weights of this network, by torch's names: "
-            f"{'; '.join(found)}. Shapes are [H, W, in, out]"
+            f"{'; '.join(problems)}. Shapes are [H, W, in, out]"
         )
 
 

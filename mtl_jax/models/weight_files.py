@@ -1,8 +1,9 @@
-"""Files of named tensors -> NumPy arrays; nothing that a file holds is ever executed.
+"""Read files of named tensors without executing anything that they contain.
 
+Input: the path of a `.pth` or `.safetensors` file. Output: NumPy arrays by name.
 torch's `.pth` is a zip archive: a pickle that describes the tensors, and their bytes.
-The pickle is read by an unpickler that knows a handful of names, all of them harmless,
-and refuses the rest; it makes descriptions only, from which the arrays are read after.
+The unpickler here accepts a few harmless names and refuses all others; it returns
+descriptions, from which the arrays are then read.
 """
 
 import collections
@@ -81,7 +82,7 @@ class _Tensor(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows ordered dicts and descriptions of tensors; refuses any other name."""
+    """Accepts ordered dicts and descriptions of tensors; refuses any other name."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         name = f"{module_name}.{global_name}"
@@ -94,7 +95,8 @@ class _Unpickler(pickle.Unpickler):
         if module_name == "torch" and global_name in TORCH_TYPES:
             return TORCH_TYPES[global_name]
         raise errors.WeightsError(
-            f"refused: it asks for {name}, which is no tensor of a known type; {RESAVE}"
+            f"refused: it asks for {name}, which is not a tensor of a known type; "
+            f"{RESAVE}"
         )
 
     def persistent_load(self, pid: Any, /) -> _Storage:

@@ -21,7 +21,7 @@ from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
 from mtl_jax.inference import postprocess, volumes
-from mtl_jax.models import multitask
+from mtl_jax.models import parameters
 from mtl_jax.pipeline import batches, predicted_contours, preprocess
 from mtl_jax.run import contour_runs, wiring, workdir
 from mtl_jax.train import checkpoint, parallel, step
@@ -202,8 +202,8 @@ def _load(
     """The network with the weights that `read` returns, compiled for one shape."""
     settings = model.config
     network = wiring.make_network(settings, None)
-    channels = model.preprocess.channels
-    weights = read(model.folder, multitask.shapes(network, channels))
+    image_shape = (*model.preprocess.image_size, model.preprocess.channels)
+    weights = read(model.folder, parameters.shapes(network, image_shape))
     backend, batch_size = parallel.for_prediction(settings.evaluate.batch_size)
     placed = backend.put_state(weights)
     head = settings.model.contour_head
@@ -215,7 +215,7 @@ def _load(
     apply = plain
     if settings.evaluate.mirror:
         apply = volumes.with_mirror(plain, model.preprocess)
-    plain(np.zeros((batch_size, *model.preprocess.image_size, channels), np.float32))
+    plain(np.zeros((batch_size, *image_shape), np.float32))
     return Network(model, apply, batch_size, contour_network)
 
 

@@ -20,7 +20,7 @@ from ml_collections import config_flags
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.run import stopping
+from mtl_jax.run import stopping, wiring
 from mtl_jax.sources.clinical import patient_folders
 from mtl_jax.sources.dicom import reader
 from mtl_jax.sources.phantom import dicom_cohort, head_and_neck
@@ -147,7 +147,7 @@ def parse(argv: list[str]) -> list[str]:
 
 def config() -> ml_collections.ConfigDict:
     """The configuration of the flags, checked."""
-    checked = configs.check(CONFIG.value)
+    checked = wiring.check(CONFIG.value)
     distributed.check_same(configs.flatten(checked))
     return checked
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mtl_jax.core import body_region, files, records, sites
 from mtl_jax.evaluation import summary, yardsticks
-from mtl_jax.models import multitask, operation_count
+from mtl_jax.models import networks, parameters
 from mtl_jax.report import render
 from mtl_jax.run import predictions, training_data, wiring, workdir
 from mtl_jax.train import checkpoint
@@ -96,12 +96,13 @@ def _purpose(run: wiring.Run) -> Iterator[str]:
 def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
     config, network, role = run.config, run.step.network, run.role
     channels = run.preprocess.channels
-    count = operation_count.per_image(
-        config,
+    image_shape = (*run.preprocess.image_size, channels)
+    count = networks.multiply_adds(
         role.network,
-        tasks=len(role.tasks),
-        logits=sum(width for _, width in network.channels),
-        channels=channels,
+        config.model,
+        tasks=role.tasks,
+        structures=len(config.data.structures),
+        image_shape=image_shape,
     )
     data = config.data
     height, width = data.image_size
@@ -110,9 +111,9 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
     low, high = data.ct_window
     yield from _facts(
         {
-            "network": f"{role.network}, encoder of width {config.model.width} and "
-            f"stages {tuple(config.model.stage_sizes)}, {config.model.dtype}",
-            "parameters": f"{multitask.count_parameters(network, channels):,}",
+            "network": f"{networks.describe(role.network, config.model)}, "
+            f"{config.model.dtype}",
+            "parameters": f"{parameters.count(network, image_shape):,}",
             "operations": f"{count / 1e9:.4g} G multiply-adds for an image",
             "image": f"{height} x {width} pixels (y, x) of {spacing} size, slice by "
             f"slice; channels: {channels}",

@@ -1,7 +1,8 @@
-"""One run, from a checked configuration to evaluated predictions.
+"""One run: the parts of the package, put together as the configuration says.
 
-Everything is wired here: the parts below know nothing of each other or of the
-configuration.
+Input: a checked configuration and prepared data. Output: the network, preprocessing,
+batches, step and loop of the run, and its training. The parts themselves know neither
+each other nor the configuration.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
-from mtl_jax.models import multitask, pretrained
+from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, predicted_contours, preprocess
 from mtl_jax.run import contour_runs, training_data, workdir
@@ -39,7 +40,7 @@ class Run:
     config: ml_collections.ConfigDict
     data: prepared.Prepared
     workdir: Path
-    # Files by split and patient; only of a role that takes in drawn contours.
+    # Files by split and patient, if the role takes in predicted contours.
     contours: Mapping[str, Mapping[str, Path]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -52,12 +53,18 @@ class Run:
 
     @functools.cached_property
     def preprocess(self) -> preprocess.Preprocess:
-        """As configured; fitted statistics are taken once and kept in the workdir."""
+        """As configured; fitted statistics are computed once for the workdir."""
         return make_preprocess(self.config, self.statistics)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """H, W, C of the network's images."""
+        height, width = self.preprocess.image_size
+        return height, width, self.preprocess.channels
 
     @functools.cached_property
     def statistics(self) -> dict[str, Any]:
-        """How the CT is normalised, and where that comes from."""
+        """How the CT is normalised, and the origin of these values."""
         return distributed.once(self._statistics)
 
     def _statistics(self) -> dict[str, Any]:
@@ -85,7 +92,11 @@ class Run:
         return statistics
 
     def split(self, name: str) -> prepared.Split:
-        """The split called `name`; a DatasetError if the data set has none."""
+        """The split called `name`.
+
+        Raises:
+            DatasetError: the data set has no such split.
+        """
         if name not in self.data.splits:
             raise errors.DatasetError(
                 f"the data set has no {name} split, only "
@@ -99,7 +110,7 @@ class Run:
 
     @property
     def left_out(self) -> tuple[int, ...]:
-        """Positions of the training patients that this run is not trained on."""
+        """Indices of the training patients that this run is not trained on."""
         fold, folds = self.config.data.left_out_fold
         patients = len(self.split("train").patients) if folds else 0
         return tuple(i for i in range(patients) if i % folds == fold)
@@ -160,9 +171,8 @@ class Run:
         return step.Step(
             network=make_network(config, self.backend.axis_name, self.backend.platform),
             objective=objective.Objective(
-                tasks=self.role.tasks,
-                contour_head=config.model.contour_head,
-                **config.loss,
+                self.role.tasks,
+                {**config.loss, "contour_head": config.model.contour_head},
             ),
             transform=states.optimizer(**config.optimizer),
             dwa_temperature=config.dwa.temperature,
@@ -173,9 +183,9 @@ class Run:
         )
 
     def initial_state(self) -> tuple[states.TrainState, str]:
-        """The host state before the first step, and what the encoder started from."""
-        variables = multitask.initialise(
-            self.step.network, self.config.seed, self.preprocess.channels
+        """The host state before the first step; the origin of the encoder's weights."""
+        variables = parameters.initialise(
+            self.step.network, self.config.seed, self.image_shape
         )
         variables, note = pretrained.load(variables, self.config.model.pretrained)
         return jax.device_get(self._as_state(variables)), note
@@ -192,12 +202,12 @@ class Run:
         """Shapes and types of the state, without computing it."""
         return jax.eval_shape(
             self._as_state,
-            multitask.shapes(self.step.network, self.preprocess.channels),
+            parameters.shapes(self.step.network, self.image_shape),
         )
 
     @property
     def in_checkpoint(self) -> dict[str, Any]:
-        """What makes a checkpoint enough on its own."""
+        """What a checkpoint holds besides the state: all that prediction needs."""
         return {
             "config": configs.flatten(self.config),
             "statistics": self.statistics,
@@ -205,36 +215,38 @@ class Run:
             "structures": list(self.config.data.structures),
             "data_fingerprint": self.data.fingerprint,
             "training_data": self._training_data(),
-        } | ({"drawing": self._drawing[1]} if self._drawing else {})
+        } | ({"drawing": self._contour_network[1]} if self._contour_network else {})
 
     def _training_data(self) -> dict[str, Any]:
-        """What it is trained on, in figures; taken once and kept in the workdir."""
+        """Figures of the training data; computed once and stored in the workdir."""
         path = self.workdir / "training_data.json"
         if path.exists():
             return workdir.read_json(path)
-        about = training_data.describe(self.data.splits["train"], self.left_out)
-        workdir.write_json(about, path)
-        return about
+        description = training_data.describe(self.data.splits["train"], self.left_out)
+        workdir.write_json(description, path)
+        return description
 
     @functools.cached_property
-    def _drawing(self) -> tuple[Any, dict[str, Any]] | None:
-        """Weights and description of the network whose contours it takes in."""
-        found = contour_runs.checkpoint_of(self.config, self.workdir)
-        if found is None:
+    def _contour_network(self) -> tuple[Any, dict[str, Any]] | None:
+        """Weights and description of the network whose contours the run takes in."""
+        source = contour_runs.checkpoint_of(self.config, self.workdir)
+        if source is None:
             return None
-        folder, about = found
-        network = make_network(configs.unflatten(about["config"]), None)
-        weights = checkpoint.load_weights(folder, multitask.shapes(network, 1))
-        return weights, about | {"weights_digest": checkpoint.digest(weights)}
+        folder, description = source
+        contour_config = configs.unflatten(description["config"])
+        network = make_network(contour_config, None)
+        image_shape = (*contour_config.data.image_size, 1)
+        weights = checkpoint.load_weights(
+            folder, parameters.shapes(network, image_shape)
+        )
+        return weights, description | {"weights_digest": checkpoint.digest(weights)}
 
     @property
     def finished(self) -> bool:
         """Whether the working directory holds the last step's checkpoint."""
         folder = self.workdir / "checkpoints"
-        found = distributed.once(lambda: checkpoint.steps(folder))
-        return bool(found) and found[-1] >= self.schedule.steps
-
-    # What a run does.
+        saved = distributed.once(lambda: checkpoint.steps(folder))
+        return bool(saved) and saved[-1] >= self.schedule.steps
 
     def train(self, stop: Callable[[], bool]) -> bool:
         """Train from the newest checkpoint to the end; False if stopped before."""
@@ -258,7 +270,7 @@ class Run:
     def _open_checkpoints(self) -> checkpoint.Checkpoints:
         if not distributed.is_first():
             return checkpoint.NoCheckpoints()
-        weights = self._drawing and self._drawing[0]
+        weights = self._contour_network and self._contour_network[0]
         return checkpoint.Checkpoints(self.workdir / "checkpoints", weights)
 
     def _begin(
@@ -274,7 +286,7 @@ class Run:
         return state
 
     def _describe(self, state: states.TrainState, writer: Any) -> None:
-        """The network's parameters and what will happen, for log and TensorBoard."""
+        """Log the network's parameters and the schedule, also to TensorBoard."""
         overview = parameter_overview.get_parameter_overview(state.params)
         writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
         logger.info(
@@ -309,27 +321,46 @@ class Run:
         )
 
 
+def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """As `core.config.check`; the role's network checks `config.model` too.
+
+    Raises:
+        ConfigError: names the key, what it holds, what it may hold.
+    """
+    checked = configs.check(config)
+    role = roles.get(checked.role)
+    networks.check(
+        role.network,
+        checked.model,
+        tasks=role.tasks,
+        structures=len(checked.data.structures),
+    )
+    return checked
+
+
 def make_network(
     config: ml_collections.ConfigDict, axis_name: str | None, platform: str = ""
-) -> multitask.MultiTask:
-    """The network of a configuration; `axis_name` and `platform` are the backend's.
+) -> networks.Network:
+    """The network of a configuration, for the backend's `axis_name` and `platform`.
 
-    Without a platform: that of JAX's first device.
+    The platform of JAX's first device by default.
     """
-    role, model = roles.get(config.role), dict(config.model)
-    del model["pretrained"]
-    rewritten = rewrites.PLAIN
-    if model.pop("rewrites") == "auto":
-        rewritten = rewrites.for_platform(platform or jax.default_backend())
-    return multitask.build_network(
-        network=role.network,
+    role, model = roles.get(config.role), config.model
+    forms = rewrites.PLAIN
+    if model.rewrites == "auto":
+        forms = rewrites.for_platform(platform or jax.default_backend())
+    return networks.build(
+        role.network,
+        model,
         tasks=role.tasks,
         structures=len(config.data.structures),
-        dtype=jnp.dtype(model.pop("dtype")),
-        axis_name=axis_name,
-        fast_variance=True,
-        rewritten=rewritten,
-        **model,
+        numerics=layers.Numerics(
+            dtype=jnp.dtype(model.dtype),
+            axis_name=axis_name,
+            fast_variance=True,
+            remat=model.remat,
+            rewrites=forms,
+        ),
     )
 
 
@@ -340,7 +371,7 @@ def make_preprocess(
 ) -> preprocess.Preprocess:
     """Preprocessing as configured, with `ct_mean` and `ct_std` of `statistics`.
 
-    `site` where the configuration's may be a file that is not here.
+    Give `site` if the configuration's may be a file that does not exist here.
     """
     data = config.data
     return preprocess.Preprocess(

@@ -97,7 +97,7 @@ def jobs(
                     where = home / f"{name}-folds{folds}{suffix}"
             else:
                 own.data.contours_from, own.data.contour_folds = "", 0
-            found.append(Job(configs.check(own), where))
+            found.append(Job(wiring.check(own), where))
             if name in drawing:
                 found += _folds(own, folds, where)
     return found
@@ -110,7 +110,7 @@ def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[J
         own = _changed(config)
         own.data.left_out_fold = (fold, folds)
         where = contour_runs.fold_workdir(whole, fold, folds)
-        found.append(Job(configs.check(own), where))
+        found.append(Job(wiring.check(own), where))
     return found
 
 

@@ -1,9 +1,10 @@
-"""Checkpoints through Orbax: whole, verified, and enough on their own.
+"""Checkpoints through Orbax: complete, verified, and sufficient for prediction.
 
-Each holds the training state and a JSON item with the run's configuration, statistics
-and structure names, and a digest of every array; and, of a run that takes in another
-network's contours, that network. Orbax itself does not notice a flipped bit, nor go
-back to an older checkpoint when the newest is damaged: `restore` does.
+Input: a training state on the host, and a description of the run. Output: files, and
+the state read back. A checkpoint holds the state, and a JSON item with the
+configuration, statistics, structure names and a digest of the arrays; if the run takes
+in the contours of another network, that network too. Orbax does not notice a flipped
+bit, nor fall back to an older checkpoint when the newest is damaged: `restore` does.
 """
 
 import contextlib
@@ -27,9 +28,9 @@ from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
 
-# What a network predicts with; the rest of a state is for training.
+# The network's variables; the rest of a state is needed for training only.
 WEIGHTS = ("params", "batch_stats")
-# After an error, until the reading of other arrays has ended too.
+# Time after an error in which the reading of other arrays ends too.
 PENDING_S = 0.5
 
 
@@ -50,9 +51,13 @@ class Checkpoints:
     """The checkpoints of one run: the newest two and the best."""
 
     def __init__(self, folder: Path, drawing: Any = None):
-        """`drawing`: weights of the network that draws for this run, if there is one.
+        """Open `folder`, or make it.
 
-        Each checkpoint then holds them too; its JSON item describes them as "drawing".
+        Args:
+            folder: of all checkpoints of the run.
+            drawing: weights of the network whose contours the run takes in, or None.
+                Each checkpoint then holds them; its JSON item describes them as
+                "drawing".
         """
         self.folder, self._drawing = Path(folder), drawing
         policies = checkpoint_managers.preservation_policy
@@ -97,7 +102,7 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
-        """Save host `state` in the background; `score`: of its validation, if any."""
+        """Save host `state` in the background; `score`: its validation's, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
         item["weights_digest"] = digest(states.weights(state))
         item["description_digest"] = files.json_digest(item)
@@ -112,45 +117,46 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Return when the last checkpoint is on disk, whole."""
+        """Return when the last checkpoint is completely on disk."""
         with self._writing():
             self._manager.wait_until_finished()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say clearly that the disk is full, or the like.
+        """Turn an error of writing, for example a full disk, into a clear message.
 
         Raises:
-            OutputError: this checkpoint, or the one before, could not be written.
+            OutputError: this checkpoint, or the previous one, could not be written.
         """
         try:
             yield
         except Exception as error:  # TensorStore raises ValueErrors
             if not isinstance(error, OSError) and "os_error_code" not in str(error):
                 raise
-            whole = ", ".join(map(str, steps(self.folder))) or "none"
+            complete = ", ".join(map(str, steps(self.folder))) or "none"
             raise errors.OutputError(
                 f"a checkpoint cannot be written to {self.folder} "
-                f"({str(error).splitlines()[0][:300]}); steps that are saved whole: "
-                f"{whole}. Make room, or mend what it says; the same command goes on"
+                f"({str(error).splitlines()[0][:300]}); complete checkpoints: "
+                f"{complete}. Free disk space, or correct the error; then the same "
+                "command goes on"
             ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest undamaged state and its JSON item; None where there is none.
+        """The newest undamaged state and its JSON item; None if there is none.
 
         Damaged checkpoints are named in a warning and moved to `damaged/` beside the
-        folder, so that their steps can be saved again. What killed saves have left is
-        removed: no other process may be at work in the folder.
+        folder, so that their steps can be saved again. Files of interrupted saves are
+        removed: no other process may use the folder.
         """
-        for left in self.folder.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         for step in reversed(self.steps):
             try:
                 return load(self.folder / str(step), like)
             except errors.CheckpointError as error:
-                kept = self._set_aside(step)
+                moved_to = self._set_aside(step)
                 logger.warning(
-                    "%s; kept in %s, going back to the one before", error, kept
+                    "%s; moved to %s, trying the previous one", error, moved_to
                 )
         return None
 
@@ -165,7 +171,7 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """Of a process that is not the first: keeps nothing, and knows of none."""
+    """The checkpoints of a process that is not the first: it saves and reads none."""
 
     def __init__(self) -> None:
         """There is no folder."""
@@ -185,17 +191,17 @@ class NoCheckpoints(Checkpoints):
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
-        """Leave it to the first process."""
+        """Do nothing: the first process saves."""
 
     def wait(self) -> None:
         """There is nothing to wait for."""
 
     def restore(self, like: Any) -> None:
-        """None; the first process hands out what it found."""
+        """None: the first process sends its state to the others."""
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
-    """So that Orbax waits for no other process: the first one alone comes here."""
+    """Options with which Orbax waits for no other process: only the first uses it."""
     here = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}
@@ -214,10 +220,10 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def load_weights(folder: Path, like: Any) -> Any:
-    """What the network in `folder` predicts with, verified, of the shapes of `like`.
+    """The variables of the network in `folder`, verified, with the shapes of `like`.
 
-    The optimiser's moments are not read, unless the checkpoint is of a version that
-    has no digest of the weights alone.
+    The optimiser's moments are not read, unless an older version wrote the checkpoint
+    without a digest of the weights alone.
 
     Raises:
         CheckpointError: as `load`.
@@ -231,32 +237,33 @@ def load_weights(folder: Path, like: Any) -> Any:
 
 
 def load_drawing(folder: Path, like: Any) -> Any:
-    """The same of the network that draws for the one in `folder`."""
+    """As `load_weights`, of the network whose contours the one in `folder` takes in."""
     expected = read_run(folder)["drawing"]["weights_digest"]
     return _verified(folder / "drawing", like, expected)
 
 
 def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> Any:
-    """The arrays in `item`, as `like` has them, if they have the digest `expected`.
+    """The arrays in `item` if they have the digest `expected`.
 
-    None takes them as they are; `partly` only those that `like` has.
+    They have the structure of `like`; with None, the stored one. `partly` reads only
+    the arrays that `like` has.
     """
     folder = item.parent
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     as_arrays = ocp.RestoreArgs(restore_type=np.ndarray)
-    wanted: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if like is not None:
         restore_args = jax.tree.map(lambda _: as_arrays, abstract)
-        wanted = {"item": abstract, "restore_args": restore_args}
+        options = {"item": abstract, "restore_args": restore_args}
     try:
         handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
         with (
-            _told_once(),
+            _without_tracebacks(),
             ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer,
         ):
-            found = checkpointer.restore(
+            restored = checkpointer.restore(
                 item.absolute(),
-                args=ocp.args.PyTreeRestore(partial_restore=partly, **wanted),
+                args=ocp.args.PyTreeRestore(partial_restore=partly, **options),
             )
     except (
         Exception
@@ -265,17 +272,17 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
             f"checkpoint {folder.name} in {folder.parent} cannot be read "
             f"({type(error).__name__}): it is damaged, or of another network"
         ) from error
-    found = jax.tree.map(np.asarray, found)
-    if digest(found) != expected:
+    arrays = jax.tree.map(np.asarray, restored)
+    if digest(arrays) != expected:
         raise errors.CheckpointError(
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "
             "differ from their digest"
         )
-    return found if like is None else _fitting(folder, found, like)
+    return arrays if like is None else _fitting(folder, arrays, like)
 
 
 @contextlib.contextmanager
-def _told_once() -> Iterator[None]:
+def _without_tracebacks() -> Iterator[None]:
     """Keep TensorStore from printing hundreds of tracebacks after an error.
 
     Orbax gives up at the first array that cannot be read, and closes its event loop;
@@ -283,11 +290,11 @@ def _told_once() -> Iterator[None]:
     """
     usual = sys.unraisablehook
 
-    def rest(what: "sys.UnraisableHookArgs") -> None:
-        if str(what.exc_value) != "Event loop is closed":
-            usual(what)
+    def report(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            usual(unraisable)
 
-    sys.unraisablehook = rest
+    sys.unraisablehook = report
     try:
         yield
     except Exception:
@@ -297,46 +304,46 @@ def _told_once() -> Iterator[None]:
         sys.unraisablehook = usual
 
 
-def _fitting(folder: Path, found: Any, like: Any) -> Any:
-    """`found`; a CheckpointError unless it has the names and shapes of `like`."""
+def _fitting(folder: Path, arrays: Any, like: Any) -> Any:
+    """`arrays`; a CheckpointError unless they have the names and shapes of `like`."""
 
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
 
-    if shapes(found) != shapes(like):
+    if shapes(arrays) != shapes(like):
         raise errors.CheckpointError(
             f"checkpoint {folder.name} in {folder.parent} is of another network: its "
             "arrays have other names or shapes"
         )
-    return found
+    return arrays
 
 
 def steps(folder: Path) -> list[int]:
     """Steps that have a checkpoint in `folder`, oldest first; nothing is changed."""
-    found = folder.glob("[0-9]*") if folder.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdigit())
+    paths = folder.glob("[0-9]*") if folder.is_dir() else ()
+    return sorted(int(path.name) for path in paths if path.name.isdigit())
 
 
 def evaluated_step(folder: Path, which: str) -> int:
     """The "newest" or "best" step of the checkpoints in `folder` (evaluate.checkpoint).
 
-    The newest where none was validated.
+    If none was validated, the newest.
 
     Raises:
         CheckpointError: there is none.
     """
-    found = steps(folder)
-    if not found:
+    saved = steps(folder)
+    if not saved:
         raise errors.CheckpointError(f"{folder} holds no checkpoint: train first")
-    scores = list(_scores(folder, found)) if which == "best" else []
-    return min(scores, key=lambda pair: pair[1])[0] if scores else found[-1]
+    scores = list(_scores(folder, saved)) if which == "best" else []
+    return min(scores, key=lambda pair: pair[1])[0] if scores else saved[-1]
 
 
 def _scores(folder: Path, among: Sequence[int]) -> Iterator[tuple[int, float]]:
     """Step and validation score of the checkpoints that have one and can be read."""
     for step in among:
-        with contextlib.suppress(errors.CheckpointError):  # `restore` deals with it
+        with contextlib.suppress(errors.CheckpointError):  # `restore` moves them away
             score = read_run(folder / str(step)).get("score")
             if score is not None:
                 yield step, score

@@ -1,4 +1,4 @@
-"""Compiled programs, kept for the next start."""
+"""Keeps compiled programs on disk for the next start."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ import jax
 
 
 def keep_programs() -> None:
-    """Keep what takes long to compile in $XDG_CACHE_HOME/mtl_jax, or ~/.cache/mtl_jax.
+    """Cache slow compilations in $XDG_CACHE_HOME/mtl_jax, or ~/.cache/mtl_jax.
 
-    A folder of the user's own ($JAX_COMPILATION_CACHE_DIR) stays, and so does JAX's
-    switch, JAX_ENABLE_COMPILATION_CACHE=false.
+    A folder set in $JAX_COMPILATION_CACHE_DIR is used instead, and
+    JAX_ENABLE_COMPILATION_CACHE=false still turns caching off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()

@@ -1,8 +1,8 @@
-"""Several processes that train one network: how they find each other, and agree.
+"""Several processes that train one network: how they start, communicate and end.
 
-In: flags, or what a TPU pod or SLURM says of itself. The first process alone reads and
-writes the working directory; what it finds there it tells the others. A process that is
-alone passes through all of this without starting anything.
+Input: flags, or the environment of a TPU pod or of SLURM. Output: the same values in
+all processes. Only the first process reads and writes the working directory; it sends
+what it reads to the others. In a single process these functions start nothing.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-# The coordination service has no public name: it alone can wait without a device.
+# The coordination service has no public name; only it can wait without a device.
 from jax._src import distributed as services
 from jax.experimental import multihost_utils
 
@@ -28,16 +28,16 @@ from mtl_jax.core import errors
 
 T = TypeVar("T")
 
-# A process that is silent for so long counts as gone, and all others end.
+# After this time without a sign of life a process counts as lost, and all others end.
 HEARTBEAT_S = 60
-# All processes have to come, and to leave, within these times of each other.
-COMING_S, LEAVING_S = 300, 60
-# One that fails waits so long for the others, which may have failed with it.
-ALONE_S = 5
+# All processes must start, and end, within these times of each other.
+STARTING_S, ENDING_S = 300, 60
+# A process that fails waits this long for the others, which may have failed too.
+FAILING_S = 5
 # The first process may build data or score patients while the others wait: a week.
-PATIENCE_MS = 7 * 24 * 3600 * 1000
+WAITING_MS = 7 * 24 * 3600 * 1000
 
-_calls = itertools.count()  # names what processes do together: the same at each of them
+_calls = itertools.count()  # numbers the joint calls, alike in all processes
 _inside_once: list[bool] = []
 
 
@@ -45,10 +45,10 @@ _inside_once: list[bool] = []
 def joined(
     coordinator_address: str | None, num_processes: int | None, process_id: int | None
 ) -> Iterator[None]:
-    """Together with the other processes, if there are any (`start`); all end together.
+    """Join the other processes, if there are any (`start`); all end together.
 
     Raises:
-        ProcessError: the others do not come, or one of them is gone.
+        ProcessError: the others do not start, or one of them has ended.
     """
     start(coordinator_address, num_processes, process_id)
     try:
@@ -58,24 +58,24 @@ def joined(
         if count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise errors.ProcessError(
-            f"what process {index()} of {count()} does with the others failed "
+            f"process {index()} of {count()}: an exchange with the others failed "
             f"({str(error).splitlines()[0][:300]}): most likely another one has ended, "
-            "and its own messages say why. Start the same command at all of them; the "
+            "and its own messages say why. Start the same command in all of them; the "
             "run goes on from its newest checkpoint"
         ) from error
 
 
 def leave(status: int, *, together: bool) -> int:
-    """`status`, with which this process ends.
+    """End together with the other processes; returns `status`, this one's exit status.
 
-    All leave together, if the others come in time. If not, it ends here and now, so
-    that they notice soon; not much is waited for where `together` is not expected.
+    If the others do not come in time, this process ends at once, so that they notice
+    soon. The time is short unless all are expected to end `together`.
     """
     if count() == 1:
         return status
     sys.stdout.flush()
     sys.stderr.flush()
-    seconds = LEAVING_S if together else ALONE_S
+    seconds = ENDING_S if together else FAILING_S
     try:
         _client().wait_at_barrier("mtl_jax/leave", seconds * 1000)
     except jax.errors.JaxRuntimeError:
@@ -86,14 +86,14 @@ def leave(status: int, *, together: bool) -> int:
 def start(
     coordinator_address: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
-    """Join the other processes, if there are any; before JAX touches a device.
+    """Join the other processes, if there are any, before JAX uses a device.
 
-    The three say it all where they are given, and `num_processes` 1 that there are no
-    others. Else a TPU pod or a step of SLURM is recognised, and JAX asks it.
+    Without arguments, a TPU pod or a step of SLURM is recognised, and JAX reads its
+    settings. `num_processes` 1 says that there are no others.
 
     Raises:
-        ConfigError: values that do not fit together.
-        ProcessError: the others do not come.
+        ConfigError: values that contradict each other.
+        ProcessError: the others do not start in time.
     """
     given = (coordinator_address, num_processes, process_id)
     if num_processes == 1 or (given == (None, None, None) and not _is_one_of_several()):
@@ -113,15 +113,15 @@ def start(
             coordinator_address,
             num_processes,
             process_id,
-            initialization_timeout=COMING_S,
+            initialization_timeout=STARTING_S,
             heartbeat_timeout_seconds=HEARTBEAT_S,
-            shutdown_timeout_seconds=LEAVING_S,
+            shutdown_timeout_seconds=ENDING_S,
         )
     except (ValueError, RuntimeError, OSError) as error:
         raise errors.ProcessError(
-            f"the processes did not come together: {error}; start the same command on "
-            "every machine, give --coordinator_address=HOST:PORT --num_processes=N "
-            "--process_id=0...N-1, or --num_processes=1 where there is only one"
+            f"the processes did not find each other: {error}; start the same command "
+            "on every machine with --coordinator_address=HOST:PORT --num_processes=N "
+            "--process_id=0...N-1, or with --num_processes=1 if there is only one"
         ) from error
 
 
@@ -135,16 +135,16 @@ def _is_one_of_several() -> bool:
         return False
     if names := os.environ.get("TPU_WORKER_HOSTNAMES"):
         return len(names.split(",")) > 1
-    return "TPU_SKIP_MDS_QUERY" not in os.environ  # a virtual machine of Google's
+    return "TPU_SKIP_MDS_QUERY" not in os.environ  # a virtual machine of Google Cloud
 
 
 def count() -> int:
-    """How many processes train together; 1 in what the first one does alone."""
+    """How many processes train together; 1 while the first one works alone (`once`)."""
     return 1 if _inside_once else services.global_state.num_processes
 
 
 def index() -> int:
-    """Which of them this is."""
+    """The number of this process, from 0."""
     return services.global_state.process_id
 
 
@@ -154,15 +154,15 @@ def is_first() -> bool:
 
 
 def wait() -> None:
-    """Return when all processes have come here."""
+    """Return when all processes have called this."""
     if count() > 1:
-        _client().wait_at_barrier(f"mtl_jax/{next(_calls)}", PATIENCE_MS)
+        _client().wait_at_barrier(f"mtl_jax/{next(_calls)}", WAITING_MS)
 
 
 def once(function: Callable[[], T]) -> T:
-    """What `function` returns at the first process, at all of them; its MtlErrors too.
+    """Call `function` in the first process; all return its result, or its MtlError.
 
-    It runs there alone, as in a single process. What it returns goes through JSON.
+    The result is sent as JSON.
     """
     if count() == 1:
         return function()
@@ -179,7 +179,7 @@ def once(function: Callable[[], T]) -> T:
             _inside_once.pop()
         _client().key_value_set(key, json.dumps({"value": value}))
         return value
-    answer = json.loads(_client().blocking_key_value_get(key, PATIENCE_MS))
+    answer = json.loads(_client().blocking_key_value_get(key, WAITING_MS))
     if "error" in answer:
         raise getattr(errors, answer["type"])(answer["error"])
     return answer["value"]
@@ -187,17 +187,19 @@ def once(function: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def at_first(context: contextlib.AbstractContextManager[None]) -> Iterator[None]:
-    """`context`, which the first process enters and leaves for all."""
+    """`context`, which only the first process enters and leaves."""
     with contextlib.ExitStack() as stack:
         once(lambda: stack.enter_context(context))
         yield
 
 
 def in_turns(function: Callable[[], T]) -> T:
-    """What `function` returns here.
+    """Call `function` in each process: first the first, then the others.
 
-    The first process is alone with it; the others follow, at most one at a time on each
-    machine. An MtlError of one of them ends all.
+    At most one process at a time runs on each machine. Returns this process's result.
+
+    Raises:
+        ProcessError: `function` raised an MtlError in one of the processes.
     """
     if count() == 1:
         return function()
@@ -211,48 +213,52 @@ def in_turns(function: Callable[[], T]) -> T:
                 results.append(function())
             except errors.MtlError as error:
                 problem = f"process {index()}: {error}"
-        for found in exchange(problem):
-            if found:
-                raise errors.ProcessError(found)
+        for message in exchange(problem):
+            if message:
+                raise errors.ProcessError(message)
     return results[0]
 
 
 def check_same(values: Mapping[str, Any]) -> None:
-    """ConfigError at all processes unless all give the same `values`."""
-    given = [json.loads(text) for text in exchange(json.dumps(values))]
-    for number, theirs in enumerate(given):
-        for name in sorted({*theirs, *given[0]}):
-            if theirs.get(name) != given[0].get(name):
+    """Check that all processes have the same `values`.
+
+    Raises:
+        ConfigError: in all processes; it names the first difference.
+    """
+    first, *others = [json.loads(text) for text in exchange(json.dumps(values))]
+    for number, other in enumerate(others, start=1):
+        for name in sorted({*other, *first}):
+            if other.get(name) != first.get(name):
                 raise errors.ConfigError(
-                    f"{name} of process {number} is {theirs.get(name)!r}, of process 0 "
-                    f"{given[0].get(name)!r}: give all processes the same"
+                    f"{name} of process {number} is {other.get(name)!r}, of process 0 "
+                    f"{first.get(name)!r}: give all processes the same"
                 )
 
 
 def exchange(text: str) -> list[str]:
-    """What each process gives, in their order, at each of them."""
+    """The texts of all processes, in their order; each returns the same list."""
     if count() == 1:
         return [text]
     key = f"mtl_jax/{next(_calls)}"
     _client().key_value_set(f"{key}/{index()}", text)
     return [
-        _client().blocking_key_value_get(f"{key}/{number}", PATIENCE_MS)
+        _client().blocking_key_value_get(f"{key}/{number}", WAITING_MS)
         for number in range(count())
     ]
 
 
 def from_first(function: Callable[[], T], like: Any) -> T:
-    """The host tree that `function` returns at the first process, at all, bit for bit.
+    """Call `function` in the first process; all return its host tree, bit for bit.
 
-    `like` has its structure, shapes and types.
+    `like` has the tree's structure, shapes and types.
     """
     if count() == 1:
         return function()
-    made: list[T] = []
-    once(lambda: made.append(function()))
+    results: list[T] = []
+    once(lambda: results.append(function()))
     here: Any = (
-        made[0]
-        if made
+        results[0]
+        if results
         else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
     )
     # As bytes: a sum with zeros would lose the sign of a zero.
@@ -266,9 +272,9 @@ def from_first(function: Callable[[], T], like: Any) -> T:
 
 
 def gather(tree: Any) -> Any:
-    """Host arrays [b, ...] of all processes, one after the other [B, ...], at each.
+    """Host arrays [b, ...] of all processes, concatenated to [B, ...], in each process.
 
-    Of an array that is spread over their devices: the whole.
+    An array that is spread over their devices is returned as a whole.
     """
     if count() == 1:
         return tree
@@ -277,10 +283,10 @@ def gather(tree: Any) -> Any:
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A function that becomes True at the same call at every process.
+    """A function that returns True from the same call on in every process.
 
-    It does so soon after SIGTERM, or Ctrl-C, has come to one of them. JAX's own handler
-    hears it, and its coordination service picks a call that no process has made yet.
+    That is soon after one of them received SIGTERM or Ctrl-C. JAX's own handler notes
+    the signal, and its coordination service picks a call that no process has made yet.
     """
     calls = itertools.count()
 
@@ -293,7 +299,7 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
         yield lambda: multihost_utils.reached_preemption_sync_point(next(calls))
     finally:
         signal.signal(signal.SIGINT, before)
-        # What this program did at SIGTERM before JAX took that over.
+        # The handler of SIGTERM before JAX replaced it.
         usual = signal.getsignal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, usual or signal.SIG_DFL)
 

@@ -1,7 +1,8 @@
-"""The training loop: batches in, checkpoints and metrics out; it fits one screen.
+"""The training loop.
 
-Everything it needs is handed in. A run that was stopped at any step and started again
-ends as one that was not: the state, and the batch of each step, are all there is.
+Input: a state and what `Loop` names. Output: checkpoints, metrics and the last state. A
+run that is stopped at any step and started again ends exactly as one that was not: it
+depends only on the state and on the batch of each step.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """What training needs beside its state."""
+    """What training needs besides its state."""
 
     step: step.Step
     backend: parallel.Backend
@@ -36,7 +37,7 @@ class Loop:
     ]  # training batches from a step on
     validation: Callable[[], Iterable[records.Batch]]
     checkpoints: checkpoint.Checkpoints
-    run: dict[str, Any]  # stored in every checkpoint beside the state
+    run: dict[str, Any]  # stored in every checkpoint besides the state
     picture: Callable[[records.Batch, dict[str, np.ndarray]], np.ndarray]
     stop: Callable[[], bool]  # asked after every step; True: save and return
 
@@ -44,9 +45,8 @@ class Loop:
 def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainState:
     """Train host `state` to the schedule's last step, or until `loop.stop()`.
 
-    Returns the state on the host. Every step that ends a log window, a validation or a
-    checkpoint interval is a multiple of it counted from step 0, so that a restart falls
-    into the same rhythm.
+    Returns the state on the host. Logging, validation and checkpoints happen at
+    multiples of their intervals, counted from step 0, so a restart does not shift them.
     """
     schedule, first = loop.schedule, int(state.step)
     update = loop.backend.update(loop.step.train)
@@ -73,7 +73,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             if number % schedule.log_every == 0 or last:
                 row = log_row(loop, state, number) | clock.read()
                 writer.write_scalars(number, row)
-                progress.set_postfix_str(_in_short(row), refresh=False)
+                progress.set_postfix_str(_brief(row), refresh=False)
             if number % schedule.images_every == 0 or last:
                 writer.write_images(number, {"slices": validate.picture(state)})
             if number % schedule.validate_every == 0 or last:
@@ -107,7 +107,7 @@ class Clock:
 
 
 def log_row(loop: Loop, state: states.TrainState, number: int) -> dict[str, Any]:
-    """Means over the open window, and the bottleneck's gammas where there are any."""
+    """Means over the open log window, and the bottleneck's gammas, if any."""
     window, gammas = loop.backend.host((state.window, multitask.gammas(state.params)))
     steps = (number - 1) % loop.schedule.log_every + 1
     row: dict[str, Any] = {"epoch": _epoch(loop, number)}
@@ -117,9 +117,12 @@ def log_row(loop: Loop, state: states.TrainState, number: int) -> dict[str, Any]
 
 
 def check_finite(loop: Loop, number: int, values: Mapping[str, Any]) -> None:
-    """DivergedError if a value is NaN or infinite, so that no checkpoint holds it.
+    """Check that all values are finite, so that no checkpoint holds another.
 
-    What is found at step `number` came up after the line before in the log.
+    A value that is not finite at step `number` appeared after the previous log line.
+
+    Raises:
+        DivergedError: names the values and the steps.
     """
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
     if not broken:
@@ -136,7 +139,7 @@ def check_finite(loop: Loop, number: int, values: Mapping[str, Any]) -> None:
 
 
 def _numbers(state: states.TrainState) -> dict[str, np.ndarray]:
-    """The arrays of a host state by name, but for whole numbers."""
+    """The arrays of a host state by name, without whole numbers."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     named = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
     return {
@@ -147,14 +150,14 @@ def _numbers(state: states.TrainState) -> dict[str, np.ndarray]:
 
 
 class Validation:
-    """Losses over the whole validation split, from sums, and a picture."""
+    """Losses over the whole validation split, from sums, and pictures of slices."""
 
     def __init__(self, loop: Loop):
         self._loop = loop
         self._sums = loop.backend.sums(loop.step.evaluate)
         self._outputs = loop.backend.by_slice(loop.step.predict)
-        self._image: np.ndarray | None = None  # this process's rows of `_shown`
-        self._shown: Any = None
+        self._image: np.ndarray | None = None  # this process's rows of `_pictured`
+        self._pictured: Any = None
 
     def __call__(self, state: states.TrainState, number: int, writer: Any) -> float:
         """Write the losses; return the score that picks the best: their plain sum."""
@@ -171,8 +174,11 @@ class Validation:
             )
             total = sums if total is None else jax.tree.map(np.add, total, sums)
         by_task, parts = self._loop.step.objective.losses(total)
+        named = [by_task, *parts.values()]
         row = {
-            f"validation/loss/{name}": float(v) for name, v in (by_task | parts).items()
+            f"validation/loss/{name}": float(loss)
+            for losses in named
+            for name, loss in losses.items()
         }
         row["validation/score"] = score = sum(float(loss) for loss in by_task.values())
         check_finite(self._loop, number, row)
@@ -180,26 +186,26 @@ class Validation:
         return score
 
     def picture(self, state: states.TrainState) -> np.ndarray:
-        """CT, contours and dose of the batch in which most structures are seen."""
+        """CT, contours and dose of the batch that shows the most structures."""
         if self._image is None:
             batches = itertools.islice(self._loop.validation(), 16)
-            best = max(batches, key=_structures_seen)
-            self._image, self._shown = best["image"], distributed.gather(dict(best))
-        return self._loop.picture(self._shown, self._outputs(state, self._image))
+            best = max(batches, key=_structures_shown)
+            self._image, self._pictured = best["image"], distributed.gather(dict(best))
+        return self._loop.picture(self._pictured, self._outputs(state, self._image))
 
 
-def _structures_seen(batch: records.Batch) -> tuple[int, int]:
-    """How many, in the rows of all processes; then the earliest slice."""
-    columns = {"seen": batch["contours"].any(axis=(1, 2)), "slice": batch["slice"]}
+def _structures_shown(batch: records.Batch) -> tuple[int, int]:
+    """How many there are in the rows of all processes; then the earliest slice."""
+    columns = {"shown": batch["contours"].any(axis=(1, 2)), "slice": batch["slice"]}
     whole = distributed.gather(columns)
-    return int(whole["seen"].sum()), -int(whole["slice"][0])
+    return int(whole["shown"].sum()), -int(whole["slice"][0])
 
 
 def _epoch(loop: Loop, number: int) -> int:
     return (number - 1) // loop.schedule.epoch_steps
 
 
-def _in_short(row: dict[str, Any]) -> str:
+def _brief(row: dict[str, Any]) -> str:
     losses = [
         f"{k.removeprefix('loss/')} {v:.4f}" for k, v in row.items() if "loss/" in k
     ]

@@ -1,8 +1,9 @@
-"""Where a step runs: `jit` over a mesh, or `pmap`; the same methods, the same result.
+"""The devices that a step runs on: `jit` over a mesh, or `pmap`; the same result.
 
-Both spread the batch over the devices and keep the state on each of them. Where several
-processes train together, the devices are those of all, each process hands in its rows
-of the batch, in the order of the processes, and all have the same results.
+Input: functions of a state and a batch. Output: the same functions, compiled. The batch
+is spread over the devices, and each device holds the whole state. If several processes
+train together, the devices are those of all processes; each process gives its rows of
+the batch, in the order of the processes, and all get the same results.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +20,11 @@ AXIS = "batch"
 
 
 class Backend(Protocol):
-    """Devices and how a function of (state, batch) runs on them."""
+    """Devices, and how a function of (state, batch) runs on them."""
 
     @property
     def axis_name(self) -> str | None:
-        """The axis that a step must add over itself; None: XLA does."""
+        """The axis that the step must sum over; None: XLA sums over the devices."""
         ...
 
     @property
@@ -40,7 +41,7 @@ class Backend(Protocol):
         ...
 
     def host(self, tree: Any) -> Any:
-        """What a replicated tree holds, as NumPy arrays."""
+        """A replicated tree as NumPy arrays."""
         ...
 
     def update(self, function: Callable) -> Callable:
@@ -56,9 +57,9 @@ class Backend(Protocol):
         ...
 
     def by_slice(self, function: Callable) -> Callable:
-        """`predictions` of an image [b, ...] of the host; returns NumPy.
+        """`predictions` for images [b, ...] on the host; returns NumPy arrays.
 
-        What comes out are the rows of all processes.
+        They have the rows of all processes.
         """
         ...
 
@@ -119,8 +120,8 @@ class Jit:
 
         def call(state: Any, image: np.ndarray) -> Any:
             outputs = compiled(state, self._place(image, self._spread))
-            # Gathered by a program of its own: in the same one, XLA would gather the
-            # decoders' maps and compute the rest of the network everywhere.
+            # Gathered by a separate program: in the same one, XLA would gather the
+            # decoders' features and compute the rest of the network on all devices.
             return (
                 distributed.gather(outputs) if self._is_shared else self.host(outputs)
             )
@@ -129,7 +130,7 @@ class Jit:
 
 
 class Pmap:
-    """One program a device; the step adds over `AXIS` itself."""
+    """One program per device; the step itself sums over `AXIS`."""
 
     axis_name = AXIS
 
@@ -198,10 +199,10 @@ def backend(
 ) -> Backend:
     """The backend called `name` over the first `devices` devices; 0 takes all.
 
-    Of several processes each gives as many.
+    Several processes give the same number each.
 
     Raises:
-        ConfigError: fewer devices than asked for, or a batch they cannot share equally.
+        ConfigError: there are fewer devices, or they cannot share a batch equally.
     """
     used = choose(devices)
     check_divides("train.batch_size", batch_size, len(used), accumulate)
@@ -210,33 +211,41 @@ def backend(
 
 
 def choose(devices: int) -> list[jax.Device]:
-    """`devices` devices, those of a process next to each other; 0 takes all."""
-    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    """`devices` devices, ordered by process; 0 takes all."""
+    present = sorted(
+        jax.devices(), key=lambda device: (device.process_index, device.id)
+    )
     processes = jax.process_count()
-    if devices > len(found):
+    if devices > len(present):
         raise errors.ConfigError(
-            f"train.devices is {devices}, but JAX finds {len(found)} "
-            f"({found[0].platform}): give at most that"
+            f"train.devices is {devices}, but JAX finds {len(present)} "
+            f"({present[0].platform}): give at most that"
         )
     if devices % processes:
         raise errors.ConfigError(
-            f"train.devices is {devices}, which {processes} processes cannot give in "
+            f"train.devices is {devices}, which {processes} processes cannot share in "
             f"equal parts: give {errors.nearest_multiples(devices, processes)}, or 0 "
             "for all"
         )
-    share = devices // processes or len(found)
-    of_process = [[d for d in found if d.process_index == k] for k in range(processes)]
+    share = devices // processes or len(present)
+    of_process = [
+        [d for d in present if d.process_index == k] for k in range(processes)
+    ]
     return [device for own in of_process for device in own[:share]]
 
 
 def for_prediction(batch_size: int) -> tuple[Backend, int]:
-    """All devices of this process, and `batch_size` or the next that they can share."""
-    found = jax.local_devices()
-    return Jit(found), -(-batch_size // len(found)) * len(found)
+    """All devices of this process, and `batch_size` rounded up to their multiple."""
+    devices = jax.local_devices()
+    return Jit(devices), -(-batch_size // len(devices)) * len(devices)
 
 
 def check_divides(key: str, batch_size: int, devices: int, parts: int) -> None:
-    """A ConfigError, with the nearest that can be, for a batch not to be shared out."""
+    """Check that `devices` can share a batch in `parts` equal parts each.
+
+    Raises:
+        ConfigError: they cannot; it names the nearest sizes that they can.
+    """
     share = devices * parts
     if batch_size % share:
         raise errors.ConfigError(

@@ -1,4 +1,7 @@
-"""All that a training step changes, and nothing else: what a checkpoint holds."""
+"""Everything that a training step changes, and nothing else: what a checkpoint holds.
+
+Input: a network's variables and an optimiser. Output: the state before the first step.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +27,7 @@ class TrainState:
 
 
 def weights(state: TrainState) -> dict[str, Any]:
-    """What the network predicts with: its variables, as Flax takes them."""
+    """The variables of the network, in the form that Flax takes."""
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
@@ -39,7 +42,8 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """Adam with L2 decay added to the gradient of every parameter, as torch's Adam.
 
-    With `decay_steps` > 0 the learning rate falls to 0 along a cosine in that time.
+    With `decay_steps` > 0 the learning rate falls to 0 along a cosine over that many
+    steps.
     """
     rate: optax.ScalarOrSchedule = learning_rate
     if decay_steps:

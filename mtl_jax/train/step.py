@@ -1,8 +1,10 @@
 """One update of the network: pure, and the same under jit and pmap.
 
+Input: a training state and a batch. Output: the next state, sums of losses, or outputs.
+
 Sums, batch-norm statistics and gradients are those of the global batch. Under jit the
-batch is one (sharded) array and XLA adds over the devices; under pmap the step adds
-over the axis named in `Step.axis_name` itself.
+batch is one (sharded) array and XLA adds over the devices; under pmap the step itself
+adds over the axis `Step.axis_name`.
 """
 
 import dataclasses
@@ -11,42 +13,43 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from mtl_jax.losses import contour_loss, weighting
 from mtl_jax.losses import objective as objectives
-from mtl_jax.models import multitask
+from mtl_jax.models import parameters
 from mtl_jax.train import state as states
 
 Batch = dict[str, jax.Array]
 
 
 def outputs(
-    network: multitask.MultiTask, weights: multitask.Variables, image: jax.Array
+    network: nn.Module, weights: parameters.Variables, image: jax.Array
 ) -> dict[str, jax.Array]:
-    """The outputs [B, H, W, ...] for images [B, H, W, C], by task; not in training."""
-    found: Any = network.apply(weights, image, train=False)
-    return found
+    """Outputs [B, H, W, ...] by task for images [B, H, W, C], outside of training."""
+    by_task: Any = network.apply(weights, image, train=False)
+    return by_task
 
 
 def predict(
-    network: multitask.MultiTask,
+    network: nn.Module,
     contour_head: str,
-    weights: multitask.Variables,
+    weights: parameters.Variables,
     image: jax.Array,
 ) -> dict[str, jax.Array]:
     """As `outputs`, with the contours as probabilities [B, H, W, N]."""
-    found = outputs(network, weights, image)
-    if "contours" in found:
-        head = contour_loss.probabilities(found["contours"], contour_head)
-        found |= {"contours": head}
-    return found
+    by_task = outputs(network, weights, image)
+    if "contours" in by_task:
+        logits = by_task["contours"]
+        by_task |= {"contours": contour_loss.probabilities(logits, contour_head)}
+    return by_task
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The static parts of a step; called with what changes."""
+    """The static parts of a step; its methods take what changes."""
 
-    network: multitask.MultiTask
+    network: nn.Module
     objective: objectives.Objective
     transform: optax.GradientTransformation
     dwa_temperature: float
@@ -58,13 +61,11 @@ class Step:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what `train` logs."""
-        names = [f"loss/{task}" for task in self.objective.tasks] + ["loss/total"]
-        if "contours" in self.objective.tasks:
-            names += ["loss/dice", "loss/cross_entropy"]
-        return (*names, *(f"weight/{task}" for task in self.objective.tasks))
+        losses = [f"loss/{name}" for name in self.objective.names]
+        return (*losses, *(f"weight/{task}" for task in self.objective.tasks))
 
     def train(self, state: states.TrainState, batch: Batch) -> states.TrainState:
-        """One update. `state` is donated; its window collects what is logged."""
+        """One update. `state` is donated; its window sums what is logged."""
         task_weights = weighting.weights(state.dwa, temperature=self.dwa_temperature)
         grads, batch_stats, logged = self.gradients(state, batch, task_weights)
         updates, opt_state = self.transform.update(grads, state.opt_state, state.params)
@@ -87,7 +88,7 @@ class Step:
         )
 
     def evaluate(self, state: states.TrainState, batch: Batch) -> objectives.Sums:
-        """Additive parts of the losses of `batch`, batch-norm as in prediction."""
+        """Additive sums of the losses of `batch`, batch-norm as in prediction."""
         outputs = self.outputs(state, batch["image"])
         return self._over_devices(self.objective.sums(outputs, batch))
 
@@ -101,7 +102,7 @@ class Step:
         self, state: states.TrainState, image: jax.Array
     ) -> dict[str, jax.Array]:
         """As `outputs`, with the contours as probabilities [B, H, W, N]."""
-        head = self.objective.contour_head
+        head = self.objective.options["contour_head"]
         return predict(self.network, head, states.weights(state), image)
 
     def _over_devices(self, tree: Any) -> Any:
@@ -114,9 +115,9 @@ class Step:
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Gradients of the global loss, new batch statistics, and what is logged.
 
-        With `accumulate` > 1 each part's mean counts by its share of the slices: equal
-        to the whole batch for the dose and the cross-entropy; Dice sums and batch-norm
-        are those of the part.
+        With `accumulate` > 1 the loss of each part of the batch is weighted by its
+        share of the slices. For the dose and the cross-entropy that equals the whole
+        batch; Dice sums and batch-norm statistics are those of each part.
         """
         if self.accumulate == 1:
             whole = {task: jnp.ones(()) for task in self.objective.tasks}
@@ -158,7 +159,7 @@ class Step:
                 mutable=["batch_stats"],
             )
             sums = self._over_devices(self.objective.sums(outputs, part))
-            by_task, named = self.objective.losses(sums)
+            by_task, parts = self.objective.losses(sums)
             shared = {task: loss * share[task] for task, loss in by_task.items()}
             total = sum(
                 weight * shared[task]
@@ -166,10 +167,13 @@ class Step:
             )
             logged = {f"loss/{task}": loss for task, loss in shared.items()}
             logged |= {
-                f"loss/{name}": value * share["contours"]
+                f"loss/{name}": value * share[task]
+                for task, named in parts.items()
                 for name, value in named.items()
             }
-            return total, (logged | {"loss/total": total}, updated["batch_stats"])
+            # A network without batch normalisation has no statistics to update.
+            statistics = updated.get("batch_stats", batch_stats)
+            return total, (logged | {"loss/total": total}, statistics)
 
         (_, (logged, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params

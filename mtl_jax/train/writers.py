@@ -1,8 +1,9 @@
-"""Where a run's numbers and pictures go: `metrics.jsonl`, TensorBoard files, the log.
+"""Writes a run's metrics and pictures to `metrics.jsonl` and to TensorBoard files.
 
-clu's `MultiWriter` hands everything to each writer. clu imports TensorFlow for its own
-summary writer; where that is absent a stand-in lets the rest of clu work, and
-TensorBoard files are written by tensorboardX.
+Input: scalars, images and texts of a step. Output: files in the working directory.
+clu's `MultiWriter` passes everything to each writer. clu imports TensorFlow for its own
+summary writer; without TensorFlow a stand-in lets the rest of clu work, and
+tensorboardX writes the TensorBoard files.
 """
 
 import importlib
@@ -20,7 +21,7 @@ import numpy as np
 
 from mtl_jax.core import files, records
 
-# Fields that depend on the machine's speed: all else in metrics.jsonl is reproducible.
+# Fields of metrics.jsonl that depend on the machine's speed; others are reproducible.
 TIMING = ("images_per_second", "seconds")
 
 
@@ -39,16 +40,16 @@ class _Quiet:
 
 
 class JsonLines(_Quiet):
-    """One JSON object a call in `path`; goes on after `resume_step`.
+    """Appends one JSON object per call to `path`, after `resume_step`.
 
-    Lines after `resume_step`, and a last line that was cut off, are removed first: they
-    come from steps that will be run again.
+    Lines after `resume_step`, and a last line that was cut off, are removed first:
+    their steps will run again.
     """
 
     def __init__(self, path: Path, *, resume_step: int):
-        kept = [row for row in read_json_lines(path) if row["step"] <= resume_step]
+        rows = [row for row in read_json_lines(path) if row["step"] <= resume_step]
         with files.whole(path) as partial:
-            partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
         self._file = path.open("a")
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
@@ -66,10 +67,10 @@ class JsonLines(_Quiet):
 
 
 class TensorBoard(_Quiet):
-    """Scalars, pictures and texts in TensorBoard's files, in this thread.
+    """Scalars, pictures and texts in TensorBoard's files, written in this thread.
 
-    tensorboardX's own SummaryWriter has another, after whose end (of a full disk, say)
-    it waits for ever.
+    tensorboardX's own SummaryWriter uses another thread; if that ends, for example
+    because the disk is full, it waits forever.
     """
 
     def __init__(self, folder: Path, *, resume_step: int):
@@ -91,8 +92,8 @@ class TensorBoard(_Quiet):
 
     def write_images(self, step: int, images: Mapping[str, Any]) -> None:
         for name, image in images.items():
-            made = self._summary.image(name, np.asarray(image), dataformats="HWC")
-            self._write(step, summary=made)
+            summary = self._summary.image(name, np.asarray(image), dataformats="HWC")
+            self._write(step, summary=summary)
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
@@ -110,7 +111,7 @@ class TensorBoard(_Quiet):
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, up to the first that is not whole."""
+    """The rows of a `metrics.jsonl`, up to the first incomplete one."""
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
@@ -156,7 +157,7 @@ def picture(
     slices: int,
     threshold: float,
 ) -> np.ndarray:
-    """Rows of slices, for TensorBoard: CT, contours, and doses, [H, W, 3] uint8.
+    """Slices for TensorBoard, one a row: CT, contours and doses, [H, W, 3] uint8.
 
     Args:
         batch: as in core/records.Batch.
@@ -202,7 +203,7 @@ def _outlined(
 
 
 class NoWriter:
-    """Of a process that is not the first: writes nothing."""
+    """The writer of a process that is not the first: writes nothing."""
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None: ...
     def write_images(self, step: int, images: Mapping[str, Any]) -> None: ...

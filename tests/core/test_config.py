@@ -56,7 +56,6 @@ def test_the_prostates_run_is_the_papers():
         ("optimizer.learning_rate", float("nan"), r"learning_rate is nan"),
         ("train.backend", "pjit", r"one of jit, pmap"),
         ("train.epochs", 0, r"both 0"),
-        ("model.stage_sizes", (1, 2, 2, 2), r"at least 2 blocks"),
     ],
 )
 def test_an_error_names_the_key_and_the_way_out(key, value, message):

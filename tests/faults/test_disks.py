@@ -36,7 +36,7 @@ def test_a_save_that_finds_no_room_keeps_the_steps_before(waits):
     values = 60_000  # 240 kB a checkpoint
     with disks.small(600_000) as folder:
         with (
-            pytest.raises(errors.OutputError, match=r"saved whole: .*2\. Make room"),
+            pytest.raises(errors.OutputError, match=r"checkpoints: .*2\. Free disk"),
             checkpoint.Checkpoints(folder / "checkpoints") as checkpoints,
         ):
             for step in (1, 2):

@@ -116,7 +116,7 @@ def test_when_one_is_killed_the_other_ends_with_an_error(story):
     (status, _, said), (killed, _, _) = ended
     assert killed == -signal.SIGKILL
     assert status not in (0, 75)
-    assert "error: what process 0 of 2 does with the others failed" in said
+    assert "error: process 0 of 2: an exchange with the others failed" in said
     assert seconds < 120
     assert seen["saved"] < seen["left"] < STEPS
 

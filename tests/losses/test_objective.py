@@ -9,15 +9,14 @@ from mtl_jax.losses import contour_loss, dose_loss, objective
 
 
 def make_objective(**changes):
-    settings = {
-        "tasks": ("contours", "dose"),
+    options = {
         "dice_weight": 0.3,
         "cross_entropy_weight": 0.7,
         "dice_per_sample": False,
         "dice_smooth": 1e-5,
         "contour_head": "sigmoid",
     }
-    return objective.Objective(**(settings | changes))
+    return objective.Objective(("contours", "dose"), options | changes)
 
 
 def make_batch(rng, *, size=4, side=4, structures=3):

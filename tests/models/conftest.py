@@ -1,5 +1,6 @@
 """Small networks of every kind, and random variables that nothing compiles for."""
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax.models import multitask
+from mtl_jax.models import layers, networks, parameters
+from mtl_jax.models.fast import rewrites
 
 BOTH = ("contours", "dose")
 TINY = {
@@ -23,49 +25,68 @@ FULL = {
     "decoder_widths": (256, 128, 64, 32, 16),
     "bottleneck_width": 256,
 }
-SHARED = {
-    "structures": 4,
+FLAGS = {
     "cross_gating": True,
     "attended_skips": True,
     "bottleneck": True,
     "gamma_init": 0.0,
     "contour_head": "sigmoid",
+}
+NUMERICS = {
     "dtype": jnp.float32,
-    "remat": False,
     "axis_name": None,
     "fast_variance": True,
+    "remat": False,
+    "rewrites": rewrites.PLAIN,
 }
 
 
 @pytest.fixture(scope="session")
-def build() -> Callable[..., multitask.MultiTask]:
-    """Build(network, **changes): a tiny network, or with full=True the paper's size."""
+def build() -> Callable[..., networks.Network]:
+    """Build(name, **changes): a tiny network, or with full=True the paper's size.
 
-    def build(network: str, *, full: bool = False, **changes: Any):
-        tasks = ("dose",) if network == "single" else BOTH
-        size = FULL if full else TINY
-        return multitask.build_network(
-            **{"network": network, "tasks": tasks, **SHARED, **size, **changes}
+    `changes` are keys of the model or of how it is computed.
+    """
+
+    def build(
+        name: str,
+        *,
+        full: bool = False,
+        tasks: tuple[str, ...] | None = None,
+        structures: int = 4,
+        **changes: Any,
+    ):
+        model = FLAGS | (FULL if full else TINY)
+        numerics = NUMERICS.copy()
+        for key, value in changes.items():
+            (numerics if key in numerics else model)[key] = value
+        numerics["dtype"] = jnp.dtype(numerics["dtype"])
+        return networks.build(
+            name,
+            types.SimpleNamespace(**model),
+            tasks=tasks or (("dose",) if name == "single" else BOTH),
+            structures=structures,
+            numerics=layers.Numerics(**numerics),
         )
 
     return build
 
 
 @pytest.fixture(scope="session")
-def shapes() -> Callable[..., multitask.Variables]:
+def shapes() -> Callable[..., parameters.Variables]:
     """The variables of a network as shapes only: nothing is computed."""
 
-    def shapes(network: multitask.MultiTask, channels: int = 1):
-        return multitask.shapes(network, channels)
+    def shapes(network: networks.Network, channels: int = 1):
+        return parameters.shapes(network, (32, 32, channels))
 
     return shapes
 
 
 @pytest.fixture(scope="session")
-def random_variables(shapes) -> Callable[..., multitask.Variables]:
+def random_variables(shapes) -> Callable[..., parameters.Variables]:
     """Random values for every variable, gammas and batch statistics among them."""
 
-    def random_variables(network: multitask.MultiTask, channels: int = 1):
+    def random_variables(network: networks.Network, channels: int = 1):
         rng = np.random.default_rng(0)
 
         def draw(path, leaf):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import errors
-from mtl_jax.models import multitask
+from mtl_jax.models import multitask, parameters
 
 TASKS = ("contours", "dose")
+SHAPE = (32, 32, 1)  # H, W, C of an image
 # Two stages in place of four compile faster, where the number does not matter.
 SHALLOW = {"stage_sizes": (2, 2), "decoder_widths": (8, 4, 4)}
 
@@ -60,7 +61,7 @@ def test_sizes(
     )
     variables = shapes(network, channels)
     assert count(variables["params"]) == params
-    assert multitask.count_parameters(network, channels) == params
+    assert parameters.count(network, (32, 32, channels)) == params
     assert count(variables["batch_stats"]) == stats
 
 
@@ -262,17 +263,17 @@ def test_remat_changes_no_name_and_no_value(build, random_variables, image) -> N
 def test_initial_values_follow_seed_and_name_alone(build) -> None:
     shallow = {"stage_sizes": (2, 2), "decoder_widths": (8, 4, 4)}
     network = build("single", **shallow, remat=True, axis_name="devices")
-    first = multitask.initialise(network, 1, 1)
-    np.testing.assert_equal(multitask.initialise(network, 1, 1), first)
-    larger = multitask.initialise(build("ctan", **shallow), 1, 1)
+    first = parameters.initialise(network, 1, SHAPE)
+    np.testing.assert_equal(parameters.initialise(network, 1, SHAPE), first)
+    larger = parameters.initialise(build("ctan", **shallow), 1, SHAPE)
     np.testing.assert_equal(larger["params"]["encoder"], first["params"]["encoder"])
-    other = multitask.initialise(network, 2, 1)["params"]["encoder"]["conv1"]
+    other = parameters.initialise(network, 2, SHAPE)["params"]["encoder"]["conv1"]
     assert np.all(other["kernel"] != first["params"]["encoder"]["conv1"]["kernel"])
 
 
 def test_initial_values_are_those_of_flax_but_for_chance(build) -> None:
     network = build("ctan", width=16, gamma_init=0.1)
-    ours = multitask.initialise(network, 0, 5)
+    ours = parameters.initialise(network, 0, (32, 32, 5))
     init = jax.jit(lambda key: network.init(key, jnp.zeros((1, 32, 32, 5)), train=True))
     flax = jax.device_get(init(jax.random.key(0)))
     assert jax.tree.structure(ours) == jax.tree.structure(flax)
@@ -308,14 +309,22 @@ def test_gammas_are_read_from_the_parameters(build, shapes, random_variables) ->
         ("hps", {"contour_head": "sigmod"}, "unknown model.contour_head 'sigmod'"),
         ("hps", {"tasks": ("dose",)}, "'hps' takes 2 of the tasks contours and dose"),
         ("single", {"tasks": TASKS}, "'single' takes 1 of the tasks contours and dose"),
-        ("single", {"tasks": ("doze",)}, "and dose, got doze"),
+        ("single", {"tasks": ("doze",)}, "are contours and dose, got doze"),
         (
             "hps",
             {"decoder_widths": (8, 4)},
             "model.decoder_widths has 2 entries, model",
         ),
-        ("mtan", {"stage_sizes": (2, 2, 1, 2)}, "at least 2 in every stage: its gates"),
-        ("hps", {"stage_sizes": (2, 2, 0, 2)}, "'hps' needs at least 1 in every stage"),
+        (
+            "mtan",
+            {"stage_sizes": (2, 2, 1, 2)},
+            "2 or more blocks in every stage: its gates",
+        ),
+        (
+            "hps",
+            {"stage_sizes": (2, 2, 0, 2)},
+            "'hps' needs 1 or more blocks in every stage",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_said(build, name, changes, message) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from configs import demo, prostate_demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import sites
-from mtl_jax.models import multitask
+from mtl_jax.models import parameters
 from mtl_jax.run import wiring
 from mtl_jax.train import checkpoint
 
@@ -41,7 +41,9 @@ def configure(role: str, site: str, **evaluate: object) -> ml_collections.Config
 
 def weights(config: ml_collections.ConfigDict, seed: int) -> dict:
     channels = wiring.make_preprocess(config, STATISTICS).channels
-    made = multitask.initialise(wiring.make_network(config, None), seed, channels)
+    made = parameters.initialise(
+        wiring.make_network(config, None), seed, (*config.data.image_size, channels)
+    )
     for name, head in made["params"].items():
         if name.startswith("head"):  # so that contours are neither empty nor all
             head["project"]["kernel"] *= np.float32(20)

@@ -1,26 +1,40 @@
 """A tiny CTAN and its step, on batches of noise."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtl_jax.losses import objective
-from mtl_jax.models import multitask
+from mtl_jax.models import layers, networks, parameters
+from mtl_jax.models.fast import rewrites
 from mtl_jax.train import state as states
 from mtl_jax.train import step as steps
 
 TASKS = ("contours", "dose")
+LOSS = {
+    "dice_weight": 0.3,
+    "cross_entropy_weight": 0.7,
+    "dice_per_sample": False,
+    "dice_smooth": 1e-5,
+    "contour_head": "sigmoid",
+}
 
 
 class TinyRun:
     """Builds the same network, step, state and batches for every test."""
 
-    def network(self, **changes):
-        settings = {
-            "network": "ctan",
-            "tasks": TASKS,
-            "structures": 2,
+    def network(self, *, name="ctan", tasks=TASKS, **changes):
+        numerics = {
+            "dtype": jnp.float32,
+            "axis_name": None,
+            "fast_variance": False,
+            "remat": False,
+            "rewrites": rewrites.PLAIN,
+        }
+        model = {
             "stage_sizes": (2, 2),
             "width": 4,
             "decoder_widths": (8, 4, 4),
@@ -30,17 +44,22 @@ class TinyRun:
             "bottleneck_width": 8,
             "gamma_init": 0.1,
             "contour_head": "sigmoid",
-            "dtype": jnp.float32,
-            "remat": False,
-            "axis_name": None,
-            "fast_variance": False,
         }
-        return multitask.build_network(**(settings | changes))
+        for key, value in changes.items():
+            (numerics if key in numerics else model)[key] = value
+        numerics["dtype"] = jnp.dtype(numerics["dtype"])
+        return networks.build(
+            name,
+            types.SimpleNamespace(**model),
+            tasks=tasks,
+            structures=2,
+            numerics=layers.Numerics(**numerics),
+        )
 
     def step(self, *, dtype=jnp.float32, axis_name=None, **changes):
         settings = {
             "network": self.network(dtype=dtype, axis_name=axis_name),
-            "objective": objective.Objective(TASKS, 0.3, 0.7, False, 1e-5, "sigmoid"),
+            "objective": objective.Objective(TASKS, LOSS),
             "transform": states.optimizer(
                 learning_rate=1e-3,
                 decay_steps=0,
@@ -58,7 +77,7 @@ class TinyRun:
         return steps.Step(**(settings | changes))
 
     def state(self, step, *, dtype=np.float32):
-        variables = multitask.initialise(self.network(), 0, 1)
+        variables = parameters.initialise(self.network(), 0, (16, 16, 1))
         variables = jax.tree.map(lambda x: np.asarray(x, dtype), variables)
         state = states.create(variables, step.transform, tasks=2, metrics=step.metrics)
         return jax.device_get(state)

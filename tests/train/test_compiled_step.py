@@ -8,7 +8,7 @@ import re
 import jax
 import pytest
 
-from mtl_jax.models import multitask
+from mtl_jax.models import parameters
 from mtl_jax.models.fast import rewrites
 from mtl_jax.train import state as states
 
@@ -32,17 +32,17 @@ def compiled(tiny):
     def compile_step(chosen: rewrites.Rewrites):
         step = tiny.step(
             network=tiny.network(
-                network="hps",
+                name="hps",
                 stage_sizes=(1, 1),
                 decoder_widths=DECODER,
-                rewritten=chosen,
+                rewrites=chosen,
             )
         )
         state = jax.eval_shape(
             lambda variables: states.create(
                 variables, step.transform, tasks=2, metrics=step.metrics
             ),
-            multitask.shapes(step.network, 1),
+            parameters.shapes(step.network, (SIDE, SIDE, 1)),
         )
         batch = tiny.batches(1, size=BATCH, side=SIDE)[0]
         lowered = jax.jit(step.train, donate_argnums=0).lower(state, batch)

@@ -1,1 +1,1 @@
-"""Forms of the networks' operations for speed, equal to the plain ones to rounding."""
+"""Faster forms of the networks' operations, equal to the plain ones to rounding."""

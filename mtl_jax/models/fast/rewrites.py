@@ -1,8 +1,8 @@
-"""The networks' operations in other forms, equal to the plain ones to rounding.
+"""Faster forms of the networks' operations, equal to the plain ones to rounding.
 
-That holds for values and gradients. Where the forms pay depends on the device, so
-`for_platform` chooses; docs/explanation/speed.md has the measurements.
-Maps are [B, H, W, C], kernels [size, size, in, out]; all paddings are torch's.
+Values and gradients are equal. Input and output: feature maps [B, H, W, C], kernels
+[size, size, in, out], all paddings as in torch. Which form is faster depends on the
+device: `for_platform` chooses. Measurements: docs/explanation/speed.md.
 """
 
 import dataclasses
@@ -14,31 +14,31 @@ import jax.numpy as jnp
 
 from mtl_jax.models.fast import primitives, winograd
 
-# Up to this many channels on either side a product is too narrow to beat XLA's kernel.
+# With at most this many channels on either side, XLA's own kernel is faster.
 NARROW = 32
-# Of a map with more values than these, what is multiplied leaves the cores' caches.
+# Feature maps with more values than this do not fit into the cores' caches.
 LARGE = 2**20
-# Up to this many outputs are few.
+# At most this many output channels are few.
 FEW = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Rewrites:
-    """Which operations are computed in another form."""
+    """Which operations are computed in their fast form."""
 
     pointwise: bool  # 1x1 convolutions as one matrix product
-    spatial: bool  # 3x3: fewer products or a single one; gradients too
-    upsampled: bool  # 3x3 over an enlarged map: nine products of the small one
+    spatial: bool  # 3x3 and its gradients: Winograd, or one matrix product
+    upsampled: bool  # 3x3 after upsampling: nine products before upsampling
     few_outputs: bool  # 3x3 to a few channels: nine products, then shifted sums
-    pooling: bool  # maxima of pairs, whose gradient is a choice and no scatter
+    pooling: bool  # maxima of pairs: the gradient selects and does not scatter
 
 
 PLAIN = Rewrites(*[False] * len(dataclasses.fields(Rewrites)))
 CPU = Rewrites(*[True] * len(dataclasses.fields(Rewrites)))
-# Fewer operations by XLA's count for a CPU; no TPU was there to time them.
+# Fewer operations by XLA's count for a CPU; not timed on a TPU.
 TPU = dataclasses.replace(PLAIN, pointwise=True, upsampled=True)
-# On GPUs the plain forms: XLA of jax 0.10 aborts the process when it compiles a strided
-# 1x1 convolution as a product (openxla/xla issue 47381).
+# GPUs use the plain forms: XLA of jax 0.10 aborts the process when it compiles a
+# strided 1x1 convolution as a product (openxla/xla issue 47381).
 BY_PLATFORM = {"cpu": CPU, "tpu": TPU}
 
 
@@ -65,7 +65,7 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def pointwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """`conv` with a kernel of 1 x 1."""
-    return primitives.times(x[:, ::stride, ::stride], kernel[0, 0]).astype(x.dtype)
+    return primitives.matmul(x[:, ::stride, ::stride], kernel[0, 0]).astype(x.dtype)
 
 
 def conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -83,8 +83,8 @@ def _conv3x3(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     if stride == 2:
         return conv(x, kernel, stride)
     channels = x.shape[-1]
-    more_kernel_than_map = x.size < channels**2
-    if more_kernel_than_map or not _has_squares(x):
+    larger_kernel = x.size < channels**2
+    if larger_kernel or not _fits_squares(x):
         return _in_rows(x, kernel)
     if x.size > LARGE:
         return winograd.pairs(x, kernel)
@@ -99,7 +99,7 @@ def _conv3x3_backward(stride: int, saved: tuple[jax.Array, jax.Array], dy: jax.A
     x, kernel = saved
     if stride == 2:
         dx = _strided_input_gradient(dy, kernel)
-    elif _has_squares(dy):
+    elif _fits_squares(dy):
         dx = winograd.input_gradient(dy, kernel)
     else:
         dx = _in_rows(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
@@ -109,33 +109,35 @@ def _conv3x3_backward(stride: int, saved: tuple[jax.Array, jax.Array], dy: jax.A
 _conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
-def _has_squares(x: jax.Array) -> bool:
-    """In half precision the sums of pixels would be rounded before the products."""
+def _fits_squares(x: jax.Array) -> bool:
+    """Whether Winograd's squares fit: in half precision its sums would be rounded."""
     return winograd.fits(x) and jnp.finfo(x.dtype).bits >= 32
 
 
 def _in_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Of each row its share in the row above, its own and the one below."""
+    """One product of each row's pixels, summed with the rows above and below."""
     channels, features = kernel.shape[2:]
     rows = kernel.transpose(1, 2, 0, 3).reshape(3 * channels, 3 * features)
-    taps = jnp.split(primitives.times(primitives.beside(x, 1), rows), 3, axis=-1)
-    return primitives.gathered(*taps, axis=1).astype(x.dtype)
+    taps = jnp.split(
+        primitives.matmul(primitives.stack_columns(x, 1), rows), 3, axis=-1
+    )
+    return primitives.sum_shifted(*taps, axis=1).astype(x.dtype)
 
 
 def _weight_gradient(x: jax.Array, dy: jax.Array, stride: int) -> jax.Array:
-    """All nine taps as products of x beside itself with dy above itself."""
+    """[B, H, W, C] and the output's gradient [B, h, w, F] to [3, 3, C, F]."""
     channels, features = x.shape[-1], dy.shape[-1]
 
     def taps(x: jax.Array, *dys: jax.Array) -> jax.Array:
-        """[3, C, taps, F]: by column of the kernel, and by row."""
-        found = primitives.sum_of_products(
-            primitives.beside(x, stride), jnp.concatenate(dys, axis=-1)
+        """[3, C, taps, F]: by column of the kernel, then by row."""
+        products = primitives.sum_outer_products(
+            primitives.stack_columns(x, stride), jnp.concatenate(dys, axis=-1)
         )
-        return found.reshape(3, channels, len(dys), features)
+        return products.reshape(3, channels, len(dys), features)
 
-    later = primitives.moved(dy, -1, axis=1)
+    later = primitives.shift(dy, -1, axis=1)
     if stride == 1:
-        kernel = taps(x, later, dy, primitives.moved(dy, 1, axis=1))
+        kernel = taps(x, later, dy, primitives.shift(dy, 1, axis=1))
     else:
         middle, outer = taps(x[:, ::2], dy), taps(x[:, 1::2], later, dy)
         kernel = jnp.concatenate([outer[:, :, :1], middle, outer[:, :, 1:]], axis=2)
@@ -143,39 +145,40 @@ def _weight_gradient(x: jax.Array, dy: jax.Array, stride: int) -> jax.Array:
 
 
 def _strided_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
-    """[B, h, w, F] to [B, 2h, 2w, C]; every pixel of dy reaches 3 x 3 of x."""
+    """[B, h, w, F] to [B, 2h, 2w, C]: each pixel of `dy` adds to 3 x 3 pixels."""
 
     def spread(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
-        return primitives.interleaved(
-            second, primitives.moved(first, -1, axis) + third, axis
+        return primitives.interleave(
+            second, primitives.shift(first, -1, axis) + third, axis
         )
 
     return _both_ways(_nine(dy, kernel.swapaxes(2, 3)), spread).astype(dy.dtype)
 
 
 def upsampled_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`conv` of `x` with every pixel doubled both ways: [B, h, w, C] to [B, 2h, 2w, F].
+    """`conv` of `x` upsampled to twice its size: [B, h, w, C] to [B, 2h, 2w, F].
 
-    Of the nine products of a small pixel, each of the four large ones is a sum.
+    Nearest neighbours. Each pixel of `x` has nine products with the kernel's taps; each
+    output pixel is a sum of some of them.
     """
 
     def spread(first: jax.Array, second: jax.Array, third: jax.Array, axis: int):
-        even = primitives.moved(first, 1, axis) + second + third
-        odd = first + second + primitives.moved(third, -1, axis)
-        return primitives.interleaved(even, odd, axis)
+        even = primitives.shift(first, 1, axis) + second + third
+        odd = first + second + primitives.shift(third, -1, axis)
+        return primitives.interleave(even, odd, axis)
 
     return _both_ways(_nine(x, kernel), spread).astype(x.dtype)
 
 
 def few_outputs_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`conv` with a kernel of 3 x 3, of which only sums are as wide as the input."""
-    return _both_ways(_nine(x, kernel), primitives.gathered).astype(x.dtype)
+    """`conv` with a kernel of 3 x 3: nine narrow products, then shifted sums."""
+    return _both_ways(_nine(x, kernel), primitives.sum_shifted).astype(x.dtype)
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:
     """Largest of 2 x 2 or 3 x 3 pixels, [B, H, W, C] to [B, H / 2, W / 2, C].
 
-    Of equal pixels the first one has the gradient, as in the plain form and in torch.
+    Among equal pixels the first gets the gradient, as in the plain form and in torch.
     """
     for axis in (2, 1):
         before, even, odd = primitives.neighbours(x, 2, axis, outside=-math.inf)
@@ -195,10 +198,10 @@ def _nine(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     channels, features = kernel.shape[2:]
     taps = kernel.transpose(2, 1, 0, 3).reshape(channels, 9 * features)
-    return primitives.times(x, taps).reshape(*x.shape[:-1], 3, 3, features)
+    return primitives.matmul(x, taps).reshape(*x.shape[:-1], 3, 3, features)
 
 
 def _both_ways(taps: jax.Array, combine) -> jax.Array:
-    """`combine` the three taps of [B, H, W, 3, 3, F] along W, then along H."""
+    """Combine the three taps of [B, H, W, 3, 3, F] along W, then along H."""
     x = combine(*(taps[:, :, :, tap] for tap in range(3)), axis=2)
     return combine(*(x[:, :, :, tap] for tap in range(3)), axis=1)

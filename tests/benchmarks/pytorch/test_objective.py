@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e .[torch]")
 
-from benchmarks.pytorch import objective, training
+from benchmarks.pytorch import objective, runs, training
 from mtl_jax.losses import objective as ours
 
 TASKS = ("contours", "dose")
@@ -55,7 +55,7 @@ def test_losses_are_ours(left_out: str, rng: np.random.Generator) -> None:
     if left_out != "nothing":
         batch[left_out] = np.zeros_like(batch[left_out])
     with jax.enable_x64(True):
-        reference = ours.Objective(TASKS, 0.3, 0.7, False, 1e-5, "sigmoid")
+        reference = ours.Objective(TASKS, runs.LOSS)
         expected, _ = reference.losses(reference.sums(outputs, batch))
     leaves = {
         task: torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)

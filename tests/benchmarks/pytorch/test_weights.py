@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e .[tor
 
 from benchmarks.pytorch import cases, networks, weights
 from mtl_jax.core import errors
-from mtl_jax.models import multitask, torch_names
+from mtl_jax.models import parameters, torch_names
 
 FLOAT32 = np.dtype("float32")
 
@@ -17,7 +17,7 @@ FLOAT32 = np.dtype("float32")
 def test_at_full_size_both_have_the_same_tensors(name: str) -> None:
     case = cases.CASES[name]
     flax_network = cases.flax_network(case, cases.FULL, FLOAT32)
-    shapes = multitask.shapes(flax_network, case.channels)
+    shapes = parameters.shapes(flax_network, case.image_shape(cases.FULL))
     flat = jax.tree_util.tree_flatten_with_path(shapes)[0]
     expected = {
         torch_names.torch_name(tuple(key.key for key in path)): leaf.shape

@@ -156,7 +156,7 @@ def test_max_pool_with_ties_and_below_zero(rng, size):
 def test_a_whole_network_and_its_gradient(build, random_variables, rng, chosen):
     # In float32 a small network doubles a rounding error at every layer.
     networks = [
-        build("ctan", rewritten=r, dtype=jnp.dtype("float64"))
+        build("ctan", rewrites=r, dtype=jnp.dtype("float64"))
         for r in (rewrites.PLAIN, chosen)
     ]
     variables = jax.tree.map(np.float64, random_variables(networks[0]))
@@ -209,7 +209,7 @@ def test_gpus_compute_the_plain_forms(platform):
 
 def test_no_rewrite_changes_a_parameter(build, shapes):
     plain, other = (
-        shapes(build("ctan", rewritten=r)) for r in (rewrites.PLAIN, rewrites.CPU)
+        shapes(build("ctan", rewrites=r)) for r in (rewrites.PLAIN, rewrites.CPU)
     )
     assert jax.tree.map(lambda x: x.shape, plain) == jax.tree.map(
         lambda x: x.shape, other
