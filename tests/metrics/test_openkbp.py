@@ -10,6 +10,7 @@ import pytest
 
 from mtl_jax.core import geometry, records, reported_metrics, sites
 from mtl_jax.metrics import dose_metrics, openkbp
+from mtl_jax.sources.openkbp import patient_csv
 from mtl_jax.sources.openkbp import provided_data as source
 
 SITE = sites.OPENKBP
@@ -129,7 +130,7 @@ def test_scores_of_all_real_test_patients_are_the_challenges(
             theirs.append(error)
             table.append(row)
 
-            patient = source.parse(raw)
+            patient = patient_csv.parse(raw)
             assert patient.dose_gy is not None
             ours = np.moveaxis(predicted, 2, 0)[::-1].astype(np.float32)
             values = dose_metrics.score(patient.dose_gy, ours, patient, SITE, template)
