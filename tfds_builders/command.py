@@ -43,7 +43,7 @@ def make_parser(
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="build again, and replace the existing data set when that is done",
+        help="build again, and replace the existing data set when the build is done",
     )
     return parser
 

@@ -146,7 +146,7 @@ def test_a_mapping_file(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("A: Bladder\nA: Rectum", "'A' is there twice"),
+        ("A: Bladder\nA: Rectum", "'A' appears twice"),
         ("A: Blader", "mapped to 'Blader'.*did you mean 'Bladder'"),
         ("A: [Bladder]", r"\"A\" has \['Bladder'\]: give one of Prostate.*or null"),
         ("A: no", '"A" has False: give one of'),
