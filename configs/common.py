@@ -162,8 +162,8 @@ def get_config() -> ml_collections.ConfigDict:
     model.dtype = "float32"
     # Recompute activations in the backward pass, which saves memory and takes time.
     model.remat = False
-    # Faster forms of operations, equal up to rounding: "auto" uses those that are faster
-    # on the device, "none" uses none.
+    # Faster forms of operations, equal up to rounding: "auto" uses those that run
+    # faster on the device, "none" uses none.
     model.rewrites = "auto"
 
     config.loss = loss = ml_collections.ConfigDict()

@@ -41,7 +41,7 @@ class TrainedModel:
     digest: str
     step: int
     training: Mapping[str, Any] | None  # the training data; None: not recorded
-    contour_model: "TrainedModel | None"  # predicts the contours that this takes in
+    contour_model: "TrainedModel | None"  # predicts this network's input contours
 
     @property
     def role(self) -> roles.Role:
@@ -129,7 +129,7 @@ def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
         hint = f" ({', '.join(workdirs[:8])} in it)" if workdirs else ""
         raise errors.CheckpointError(
             f"{path} holds no checkpoint: give a working directory{hint}, "
-            "its folder `checkpoints`, or one of the steps in that"
+            "its folder `checkpoints`, or one of the steps in that folder"
         )
     if home and (home / "config.json").is_file():
         flat = workdir.read_json(home / "config.json")

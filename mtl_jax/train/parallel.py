@@ -219,7 +219,7 @@ def choose(devices: int) -> list[jax.Device]:
     if devices > len(present):
         raise errors.ConfigError(
             f"train.devices is {devices}, but JAX finds {len(present)} "
-            f"({present[0].platform}): give at most that"
+            f"({present[0].platform}): give at most that many"
         )
     if devices % processes:
         raise errors.ConfigError(

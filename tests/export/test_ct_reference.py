@@ -194,7 +194,7 @@ def test_an_id_that_is_invalid_in_dicom_is_refused(patient_id):
 def test_a_turned_grid_is_refused():
     turned = ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
     grid = geometry.Grid((1, 2, 3), (1.0, 1.0, 1.0), direction=turned)
-    with pytest.raises(errors.GeometryError, match="grid is turned"):
+    with pytest.raises(errors.GeometryError, match="grid is rotated"):
         ct_reference.CtReference(grid, pydicom.Dataset(), ("1.2",))
 
 
