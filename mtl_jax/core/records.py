@@ -87,7 +87,7 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
             fail(f"{name} is {volume.dtype}, expected {np.dtype(dtype)}")
 
     if not is_id(patient.patient_id):
-        fail("an id has letters, digits, '_', '-' and, after the first, '.'")
+        fail("expected letters, digits, '_', '-' or '.' in an id, and no '.' first")
     check_volume("ct", patient.ct, np.float32)
     if not np.all(np.isfinite(patient.ct)):
         fail("the CT has NaN or infinite values")
