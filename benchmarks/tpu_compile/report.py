@@ -77,8 +77,8 @@ def collective_lines(result: dict[str, Any]) -> list[str]:
     lines += [
         "",
         f"The network has {layers} batch normalisations. One collective for each "
-        f"normalisation and direction, one for the losses and one for the gradients would be "
-        f"{2 * layers + 2} in training.",
+        f"normalisation and direction, one for the losses and one for the gradients "
+        f"would be {2 * layers + 2} in training.",
     ]
     return lines
 
