@@ -131,7 +131,7 @@ def changed(old, new):
         (changed("target_gy: 40.05", "target_gy: -1"), "Target: target_gy is -1"),
         ("name: {breast", "is not YAML"),
         ("5", "holds no name, prescription_gy"),
-        ("name: a\nprescription_gy: 1\ncontoured: [A]\nstructures: [A]", "hold names"),
+        ("name: a\nprescription_gy: 1\ncontoured: [A]\nstructures: [A]", "list names"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_the_files_name(write, text, message):
