@@ -162,7 +162,7 @@ def test_missing_and_inconsistent_identifiers_are_refused(tmp_path, keyword):
     ct = exported.read_ct(tmp_path / "ct")
     paths = [file.path for file in ct.files]
     exported.change(paths[2], **{keyword: "1.2.3"})
-    with pytest.raises(errors.SourceError, match=f"slice 3 .* another {keyword}"):
+    with pytest.raises(errors.SourceError, match=f"slice 3 .* the first in {keyword}"):
         ct_reference.read(paths, ct.grid)
     exported.change(paths[2], **{keyword: None})
     with pytest.raises(errors.SourceError, match=f"slice 3 .* has no {keyword}"):

@@ -318,7 +318,7 @@ def test_gammas_are_read_from_the_parameters(build, shapes, random_variables) ->
         (
             "mtan",
             {"stage_sizes": (2, 2, 1, 2)},
-            "2 or more blocks in every stage: its gates",
+            "2 or more blocks in every stage: gates",
         ),
         (
             "hps",
