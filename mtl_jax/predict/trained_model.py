@@ -190,7 +190,9 @@ def load(model: TrainedModel) -> Network:
     """
     contour_network = None
     if model.contour_model is not None:
-        contour_network = _load(model.contour_model, checkpoint.load_drawing, None)
+        contour_network = _load(
+            model.contour_model, checkpoint.load_contour_weights, None
+        )
     return _load(model, checkpoint.load_weights, contour_network)
 
 

@@ -92,7 +92,7 @@ def start(run: Callable[[], int]) -> None:
 def _together(run: Callable[[], int]) -> int:
     """`run`, in all processes that train together."""
     number = PROCESSES.value
-    with distributed.joined(COORDINATOR.value, number, PROCESS.value):
+    with distributed.connected(COORDINATOR.value, number, PROCESS.value):
         if not distributed.is_first():
             logging.getLogger("mtl_jax").setLevel(logging.WARNING)
         return run()
@@ -107,11 +107,11 @@ def status_of(run: Callable[[], int]) -> int:
         logger.warning("%s: stopped; the same command goes on from there", signal)
         return stopping.STATUS
     except errors.MtlError as error:
-        return errors.tell(error, 1)
+        return errors.print_error(error, 1)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        return errors.tell(
+        return errors.print_error(
             f"{error}: the disk is full, broken or read-only; fix that, and run the "
             "same command again to continue",
             1,
@@ -132,16 +132,18 @@ def parse(argv: list[str]) -> list[str]:
         if len(rest) > 1:
             raise flags.Error(f"unexpected arguments: {' '.join(rest[1:])}")
     except flags.Error as error:
-        sys.exit(errors.tell(f"{error}; see --help", 2))
+        sys.exit(errors.print_error(f"{error}; see --help", 2))
     except AttributeError as error:  # an unknown --config.KEY
         names = [word.split("=")[0] for word in argv if word.startswith("--config.")]
         unknown = [key for key in (k[9:] for k in names) if key not in configs.KEYS]
         hints = [f"{key}{errors.nearest(key, configs.KEYS)}" for key in unknown]
         sys.exit(
-            errors.tell(f"unknown configuration key {', '.join(hints) or error}", 1)
+            errors.print_error(
+                f"unknown configuration key {', '.join(hints) or error}", 1
+            )
         )
     except OSError as error:  # a configuration file that is missing or does not load
-        sys.exit(errors.tell(f"--config cannot be loaded: {error}", 1))
+        sys.exit(errors.print_error(f"--config cannot be loaded: {error}", 1))
     return rest
 
 
@@ -178,7 +180,7 @@ def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
     manual_dir = data_dir / "downloads" / "manual"
     if MANUAL_DIR.value:
         manual_dir = folder(MANUAL_DIR.value)
-    data = distributed.in_turns(
+    data = distributed.call_in_turn(
         lambda: prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
     )
     distributed.check_same({"the data's fingerprint": data.fingerprint})

@@ -236,7 +236,7 @@ def load_weights(folder: Path, like: Any) -> Any:
     return _fitting(folder, {name: state[name] for name in WEIGHTS}, like)
 
 
-def load_drawing(folder: Path, like: Any) -> Any:
+def load_contour_weights(folder: Path, like: Any) -> Any:
     """As `load_weights`, of the network whose contours the one in `folder` takes in."""
     expected = read_run(folder)["drawing"]["weights_digest"]
     return _verified(folder / "drawing", like, expected)

@@ -42,7 +42,7 @@ _inside_once: list[bool] = []
 
 
 @contextlib.contextmanager
-def joined(
+def connected(
     coordinator_address: str | None, num_processes: int | None, process_id: int | None
 ) -> Iterator[None]:
     """Join the other processes, if there are any (`start`); all end together.
@@ -186,14 +186,16 @@ def once(function: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def at_first(context: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+def in_first_process(
+    context: contextlib.AbstractContextManager[None],
+) -> Iterator[None]:
     """`context`, which only the first process enters and leaves."""
     with contextlib.ExitStack() as stack:
         once(lambda: stack.enter_context(context))
         yield
 
 
-def in_turns(function: Callable[[], T]) -> T:
+def call_in_turn(function: Callable[[], T]) -> T:
     """Call `function` in each process: first the first, then the others.
 
     At most one process at a time runs on each machine. Returns this process's result.
@@ -282,7 +284,7 @@ def gather(tree: Any) -> Any:
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
+def synchronised_stop() -> Iterator[Callable[[], bool]]:
     """A function that returns True from the same call on in every process.
 
     That is soon after one of them received SIGTERM or Ctrl-C. JAX's own handler notes

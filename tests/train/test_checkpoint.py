@@ -144,12 +144,12 @@ def test_the_network_that_draws_is_in_every_checkpoint(tmp_path):
         state, _ = checkpoints.restore(make_state(0))
     assert int(state.step) == 2
     for step in "12":
-        found = checkpoint.load_drawing(tmp_path / "c" / step, weights(0))
+        found = checkpoint.load_contour_weights(tmp_path / "c" / step, weights(0))
         assert checkpoint.digest(found) == checkpoint.digest(weights(7))
     wrong = {"drawing": {"weights_digest": "0"}}
     change_run(tmp_path / "c" / "2", lambda run: run | wrong)
     with pytest.raises(errors.CheckpointError, match="differ from their digest"):
-        checkpoint.load_drawing(tmp_path / "c" / "2", weights(0))
+        checkpoint.load_contour_weights(tmp_path / "c" / "2", weights(0))
 
 
 def test_another_network_is_an_error(tmp_path):

@@ -104,7 +104,7 @@ def test_a_process_alone_starts_nothing(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: 1 / 0)
     for variable in ("SLURM_STEP_NUM_TASKS", "TPU_WORKER_HOSTNAMES"):
         monkeypatch.delenv(variable, raising=False)
-    with distributed.joined(None, None, None), distributed.joined("a:1", 1, 0):
+    with distributed.connected(None, None, None), distributed.connected("a:1", 1, 0):
         assert distributed.count() == 1
         assert distributed.is_first()
         assert distributed.once(lambda: {1, 2}) == {1, 2}  # not through JSON

@@ -161,7 +161,7 @@ def _check_kind(file: headers.File) -> None:
         raise file.error("has several frames; export the series as single CT images")
     if file.text("RescaleType").upper() not in ("", "HU"):
         raise file.error(
-            f"has RescaleType {file.shown('RescaleType')}, no Hounsfield units (HU); "
+            f"has RescaleType {file.quoted('RescaleType')}, no Hounsfield units (HU); "
             "export the CT itself, not an image made of it"
         )
 

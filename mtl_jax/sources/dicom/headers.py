@@ -58,7 +58,7 @@ class File:
     def text(self, keyword: str) -> str:
         return elements.text(self.header, keyword, self.name)
 
-    def shown(self, keyword: str) -> str:
+    def quoted(self, keyword: str) -> str:
         """The text of `keyword`, quoted, short and without identifiers."""
         return repr(self.identifiers.hide(self.text(keyword))[:32])
 

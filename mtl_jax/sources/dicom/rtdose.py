@@ -66,7 +66,7 @@ def choose(
     chosen = _by_summation(linked or usable, folder)
     notes = [f"{file.name} {reason}: left out" for file, reason in left_out.items()]
     notes += [
-        f"{file.name} (DoseSummationType {file.shown('DoseSummationType')}) left out"
+        f"{file.name} (DoseSummationType {file.quoted('DoseSummationType')}) left out"
         for file in usable
         if file not in chosen
     ]
@@ -122,7 +122,7 @@ def _by_summation(doses: Sequence[headers.File], folder: headers.Folder) -> File
     if "BEAM" in kinds:
         return _beams(tuple(kinds["BEAM"]), folder)
     shown = ", ".join(
-        f"{file.name} is {file.shown('DoseSummationType')}" for file in doses
+        f"{file.name} is {file.quoted('DoseSummationType')}" for file in doses
     )
     raise errors.SourceError(
         f"no dose of a whole plan (DoseSummationType PLAN): {shown}; export the plan's "
@@ -237,11 +237,11 @@ def unusable(file: headers.File) -> str:
     units, kind = file.text("DoseUnits").upper(), file.text("DoseType").upper()
     if units not in UNITS_GY:
         return (
-            f"has DoseUnits {file.shown('DoseUnits')}, which gives no dose in Gy; "
+            f"has DoseUnits {file.quoted('DoseUnits')}, which gives no dose in Gy; "
             "export the dose in absolute units"
         )
     if kind not in ("", "PHYSICAL", "EFFECTIVE"):
-        return f"has DoseType {file.shown('DoseType')}, which is no dose"
+        return f"has DoseType {file.quoted('DoseType')}, which is no dose"
     if file.numbers("PixelRepresentation") not in ((), (0.0,)):
         return "has signed pixels, which a dose cannot have; export it again"
     return ""
