@@ -104,7 +104,7 @@ def status_of(run: Callable[[], int]) -> int:
         with stopping.raise_on_signal():
             return run()
     except stopping.Stopped as signal:
-        logger.warning("%s: stopped; the same command goes on from there", signal)
+        logger.warning("%s: stopped; run the same command again to continue", signal)
         return stopping.STATUS
     except errors.MtlError as error:
         return errors.print_error(error, 1)

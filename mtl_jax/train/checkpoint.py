@@ -137,8 +137,8 @@ class Checkpoints:
             raise errors.OutputError(
                 f"a checkpoint cannot be written to {self.folder} "
                 f"({str(error).splitlines()[0][:300]}); complete checkpoints: "
-                f"{complete}. Free disk space, or correct the error; then the same "
-                "command goes on"
+                f"{complete}. Free disk space, or correct the error; then run the "
+                "same command again to continue"
             ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:

@@ -60,8 +60,8 @@ def connected(
         raise errors.ProcessError(
             f"process {index()} of {count()}: an exchange with the others failed "
             f"({str(error).splitlines()[0][:300]}): most likely another one has ended, "
-            "and its own messages say why. Start the same command in all of them; the "
-            "run goes on from its newest checkpoint"
+            "and its own messages say why. Start the same command in all of them: the "
+            "run continues from its newest checkpoint"
         ) from error
 
 
