@@ -2,9 +2,10 @@
 
 Input: a training state on the host, and a description of the run. Output: files, and
 the state read back. A checkpoint holds the state, and a JSON item with the
-configuration, statistics, structure names and a digest of the arrays; if the run takes
-in the contours of another network, that network too. Orbax does not notice a flipped
-bit, nor fall back to an older checkpoint when the newest is damaged: `restore` does.
+configuration, statistics, structure names and a digest of the arrays. If another
+network predicts the run's input contours, it holds that network too. Orbax notices no
+flipped bit, and falls back to no older checkpoint when the newest is damaged: `restore`
+does both.
 """
 
 import contextlib
@@ -50,16 +51,16 @@ def digest(tree: Any) -> str:
 class Checkpoints:
     """The checkpoints of one run: the newest two and the best."""
 
-    def __init__(self, folder: Path, drawing: Any = None):
+    def __init__(self, folder: Path, contour_weights: Any = None):
         """Open `folder`, or make it.
 
         Args:
             folder: of all checkpoints of the run.
-            drawing: weights of the network whose contours the run takes in, or None.
-                Each checkpoint then holds them; its JSON item describes them as
-                "drawing".
+            contour_weights: of the network that predicts the run's input contours, or
+                None. Each checkpoint stores them as item "drawing", which its JSON item
+                describes.
         """
-        self.folder, self._drawing = Path(folder), drawing
+        self.folder, self._contour_weights = Path(folder), contour_weights
         policies = checkpoint_managers.preservation_policy
         self.folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
@@ -107,8 +108,8 @@ class Checkpoints:
         item["weights_digest"] = digest(states.weights(state))
         item["description_digest"] = files.json_digest(item)
         items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
-        if self._drawing is not None:
-            items["drawing"] = ocp.args.PyTreeSave(self._drawing)
+        if self._contour_weights is not None:
+            items["drawing"] = ocp.args.PyTreeSave(self._contour_weights)
         with self._writing():
             self._manager.save(
                 step,
@@ -202,9 +203,9 @@ class NoCheckpoints(Checkpoints):
 
 def _alone() -> ocp.options.MultiprocessingOptions:
     """Options with which Orbax waits for no other process: only the first uses it."""
-    here = jax.process_index()
+    process = jax.process_index()
     return ocp.options.MultiprocessingOptions(
-        primary_host=here, active_processes={here}
+        primary_host=process, active_processes={process}
     )
 
 
@@ -237,7 +238,7 @@ def load_weights(folder: Path, like: Any) -> Any:
 
 
 def load_contour_weights(folder: Path, like: Any) -> Any:
-    """As `load_weights`, of the network whose contours the one in `folder` takes in."""
+    """As `load_weights`, for the network that predicts the input contours."""
     expected = read_run(folder)["drawing"]["weights_digest"]
     return _verified(folder / "drawing", like, expected)
 
@@ -288,11 +289,11 @@ def _without_tracebacks() -> Iterator[None]:
     Orbax gives up at the first array that cannot be read, and closes its event loop;
     the reading of each of the others then ends with "Event loop is closed".
     """
-    usual = sys.unraisablehook
+    previous_hook = sys.unraisablehook
 
     def report(unraisable: "sys.UnraisableHookArgs") -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
-            usual(unraisable)
+            previous_hook(unraisable)
 
     sys.unraisablehook = report
     try:
@@ -301,7 +302,7 @@ def _without_tracebacks() -> Iterator[None]:
         time.sleep(PENDING_S)
         raise
     finally:
-        sys.unraisablehook = usual
+        sys.unraisablehook = previous_hook
 
 
 def _fitting(folder: Path, arrays: Any, like: Any) -> Any:
@@ -340,9 +341,9 @@ def evaluated_step(folder: Path, which: str) -> int:
     return min(scores, key=lambda pair: pair[1])[0] if scores else saved[-1]
 
 
-def _scores(folder: Path, among: Sequence[int]) -> Iterator[tuple[int, float]]:
+def _scores(folder: Path, saved: Sequence[int]) -> Iterator[tuple[int, float]]:
     """Step and validation score of the checkpoints that have one and can be read."""
-    for step in among:
+    for step in saved:
         with contextlib.suppress(errors.CheckpointError):  # `restore` moves them away
             score = read_run(folder / str(step)).get("score")
             if score is not None:

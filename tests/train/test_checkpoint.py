@@ -137,7 +137,9 @@ def test_weights_are_read_without_the_rest(tmp_path, with_digest):
 
 def test_the_network_that_draws_is_in_every_checkpoint(tmp_path):
     about = {"drawing": {"weights_digest": checkpoint.digest(weights(7))}}
-    with checkpoint.Checkpoints(tmp_path / "c", drawing=weights(7)) as checkpoints:
+    with checkpoint.Checkpoints(
+        tmp_path / "c", contour_weights=weights(7)
+    ) as checkpoints:
         for step in (1, 2):
             checkpoints.save(step, make_state(step), about, None)
         checkpoints.wait()
