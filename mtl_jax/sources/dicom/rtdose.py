@@ -1,8 +1,9 @@
 """RTDOSE files to the dose of the whole course on the CT's grid, in Gy.
 
-`choose` selects the files whose sum is the dose, and `total` adds them up: `read` gives
-one on its own grid, `onto` interpolates it to the CT's, linearly between voxel centres
-and 0 outside of them.
+Input: headers of dose files and plans, and the CT's grid. Output: the dose, and a mask
+of the voxels where it is known. `choose` selects the files whose sum is the dose, and
+`total` adds them up: `read` gives one on its own grid, `onto` interpolates it to the
+CT's, linearly between voxel centres and 0 outside of them.
 """
 
 import dataclasses
@@ -60,7 +61,7 @@ def choose(
         else:
             usable.append(file)
     if not usable:
-        reasons = "; ".join(f"{file.name} {why}" for file, why in left_out.items())
+        reasons = "; ".join(f"{f.name} {reason}" for f, reason in left_out.items())
         raise errors.SourceError(f"no RTDOSE can be used: {reasons}")
     linked = [file for file in usable if structure_set_of(folder, file)]
     chosen = _by_summation(linked or usable, folder)
@@ -75,14 +76,14 @@ def choose(
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
     """The UID of the structure set in `folder` that the plan of `dose` was made on."""
-    here = {file.text("SOPInstanceUID") for file in folder.structure_sets}
+    present = {file.text("SOPInstanceUID") for file in folder.structure_sets}
     plans = plan_uids(dose)
     for plan in folder.plans:
         if plan.text("SOPInstanceUID") not in plans:
             continue
         for item in plan.items("ReferencedStructureSetSequence"):
             uid = elements.text(item, "ReferencedSOPInstanceUID", plan.name)
-            if uid in here:
+            if uid in present:
                 return uid
     return ""
 
@@ -121,12 +122,12 @@ def _by_summation(doses: Sequence[headers.File], folder: headers.Folder) -> File
             )
     if "BEAM" in kinds:
         return _beams(tuple(kinds["BEAM"]), folder)
-    shown = ", ".join(
+    summation_types = ", ".join(
         f"{file.name} is {file.quoted('DoseSummationType')}" for file in doses
     )
     raise errors.SourceError(
-        f"no dose of a whole plan (DoseSummationType PLAN): {shown}; export the plan's "
-        "dose"
+        f"no dose of a whole plan (DoseSummationType PLAN): {summation_types}; export "
+        "the plan's dose"
     )
 
 
@@ -187,11 +188,11 @@ def total(
         dose_gy += part
         known &= covered
         notes += dose.notes
-        highest, kept = float(dose.dose_gy.max()), float(part.max())
-        if highest - kept > 0.005 * highest:
+        highest, resampled = float(dose.dose_gy.max()), float(part.max())
+        if highest - resampled > 0.005 * highest:
             notes.append(
-                f"{file.name} reaches {highest:.2f} Gy on its own grid, {kept:.2f} Gy "
-                "on the CT's"
+                f"{file.name} reaches {highest:.2f} Gy on its own grid, "
+                f"{resampled:.2f} Gy on the CT's"
             )
     if not known.any():
         raise errors.SourceError(
