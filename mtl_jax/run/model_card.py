@@ -53,7 +53,7 @@ def text(run: wiring.Run) -> str:
         _section("Training data", _data(run, item.get("training_data"))),
         _section("Training", _training(run, item)),
         "## Results\n",
-        *(_results(each, run.site) for each in evaluations.values()),
+        *(_results(evaluation, run.site) for evaluation in evaluations.values()),
         "" if evaluations else "Not evaluated yet.\n",
         _section("Limits", _limits(run, item.get("training_data"), evaluations)),
         _section("How to use it", _use(run)),
@@ -235,7 +235,7 @@ def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if not first["pretrained"].startswith(start):  # a path, then the digest
         start = f"a file of weights, {first['pretrained'].rpartition(', ')[2]}"
     devices = dict.fromkeys(
-        f"{each['devices']} ({each['platform']})" for each in starts
+        f"{item['devices']} ({item['platform']})" for item in starts
     )
     versions = ", ".join(f"{k} {v}" for k, v in last["versions"].items())
     return {
@@ -304,19 +304,19 @@ def _result_limits(run: wiring.Run, evaluations: Mapping[str, Any]) -> Iterator[
 
 
 def _use(run: wiring.Run) -> Iterator[str]:
-    drawn = run.role.input.needs_rtstruct
-    where = shlex.quote(" ".join(str(run.workdir).splitlines()))
+    needs_rtstruct = run.role.input.needs_rtstruct
+    contours = ", and the RTSTRUCT that was drawn on it" if needs_rtstruct else ""
+    path = shlex.quote(" ".join(str(run.workdir).splitlines()))
     yield "```"
     yield (
-        f"python -m mtl_jax.predict --checkpoint={where} "
-        f"{'--rtstruct=auto ' if drawn else ''}CT_DIR"
+        f"python -m mtl_jax.predict --checkpoint={path} "
+        f"{'--rtstruct=auto ' if needs_rtstruct else ''}CT_DIR"
     )
     yield "```\n"
     outputs = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
     yield (
-        "`CT_DIR` is a folder with a CT series in DICOM"
-        f"{', and the RTSTRUCT that was drawn on it' if drawn else ''}. The output "
-        f"is {' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
+        f"`CT_DIR` is a folder with a CT series in DICOM{contours}. The output is "
+        f"{' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
         "AI-generated and not for clinical use. If this folder was moved, give its new "
         "path, or that of one `checkpoints/<step>`, which is enough on its own."
     )
@@ -382,13 +382,16 @@ def _table(
         for name, metric_summary in evaluation["metrics"].items():
             first, _, structure = name.partition("/")
             if first == metric:
-                others = [y["metrics"].get(name) for y in yardstick_summaries.values()]
+                of_yardsticks = [
+                    yardstick["metrics"].get(name)
+                    for yardstick in yardstick_summaries.values()
+                ]
                 rows.append(
                     (
                         render.Cell(f"{structure} {label}"),
                         _mean(metric_summary),
                         render.Cell(metric_summary["n"], form="d"),
-                        *map(_mean, others),
+                        *map(_mean, of_yardsticks),
                     )
                 )
     return render.Table(
