@@ -117,7 +117,7 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
             "operations": f"{count / 1e9:.4g} G multiply-adds for an image",
             "image": f"{height} x {width} pixels (y, x) of {spacing} size, slice by "
             f"slice; channels: {channels}",
-            "goes in beside the CT": role.input.in_words,
+            "input besides the CT": role.input.in_words,
             "CT values": f"{values}, clipped to {low:g} to {high:g}, less "
             f"{statistics['ct_mean']:.2f}, divided by {statistics['ct_std']:.2f} "
             f"({statistics['origin']})",
@@ -264,14 +264,14 @@ def _limits(
     if "contours" in role.tasks:
         yield f"- It contours {_plain(', '.join(data.structures))}, and nothing else."
     if "dose" in role.tasks:
-        target = "" if role.input.shows_targets else ", nor where the target is"
+        target = "" if role.input.shows_targets else " or the position of the target"
         yield (
             "- It predicts doses as planned in its data set, for "
             f"{data.prescription_gy:g} Gy. It does not know the technique{target}."
         )
     if role.input.masks:
-        yield f"- It takes in {role.input.in_words}, and is as good as these are."
-    yield "- It sees each slice alone: what it says may not fit from slice to slice."
+        yield f"- Its input has {role.input.in_words}; it is only as good as these."
+    yield "- It sees each slice alone: neighbouring slices may not be consistent."
     yield from _result_limits(run, evaluations)
     yield (
         "- Not tested: hospitals, scanners and protocols other than those of the data "

@@ -67,7 +67,7 @@ class Checkpoints:
             self.folder.absolute(),
             options=ocp.CheckpointManagerOptions(
                 create=False,
-                multiprocessing_options=_alone(),
+                multiprocessing_options=_single_process(),
                 save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
                 preservation_policy=policies.AnyPreservationPolicy(
                     [
@@ -201,7 +201,7 @@ class NoCheckpoints(Checkpoints):
         """None: the first process sends its state to the others."""
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
+def _single_process() -> ocp.options.MultiprocessingOptions:
     """Options with which Orbax waits for no other process: only the first uses it."""
     process = jax.process_index()
     return ocp.options.MultiprocessingOptions(
@@ -234,7 +234,7 @@ def load_weights(folder: Path, like: Any) -> Any:
         expected = run["weights_digest"]
         return _verified(folder / "state", like, expected, partly=True)
     state = _verified(folder / "state", None, run["digest"])
-    return _fitting(folder, {name: state[name] for name in WEIGHTS}, like)
+    return _with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
 
 
 def load_contour_weights(folder: Path, like: Any) -> Any:
@@ -256,13 +256,14 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
     if like is not None:
         restore_args = jax.tree.map(lambda _: as_arrays, abstract)
         options = {"item": abstract, "restore_args": restore_args}
+    processes = _single_process()
     try:
-        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=processes)
         with (
             _without_tracebacks(),
-            ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer,
+            ocp.Checkpointer(handler, multiprocessing_options=processes) as reader,
         ):
-            restored = checkpointer.restore(
+            restored = reader.restore(
                 item.absolute(),
                 args=ocp.args.PyTreeRestore(partial_restore=partly, **options),
             )
@@ -279,7 +280,7 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "
             "differ from their digest"
         )
-    return arrays if like is None else _fitting(folder, arrays, like)
+    return arrays if like is None else _with_shapes(folder, arrays, like)
 
 
 @contextlib.contextmanager
@@ -305,7 +306,7 @@ def _without_tracebacks() -> Iterator[None]:
         sys.unraisablehook = previous_hook
 
 
-def _fitting(folder: Path, arrays: Any, like: Any) -> Any:
+def _with_shapes(folder: Path, arrays: Any, like: Any) -> Any:
     """`arrays`; a CheckpointError unless they have the names and shapes of `like`."""
 
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:

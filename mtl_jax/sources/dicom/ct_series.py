@@ -55,12 +55,12 @@ def choose(
     if present and not present & set(axial):
         raise errors.SourceError(
             f"the structure set was drawn on {scouts[min(present)][0].name}, which is "
-            "no axial image (a scout, say); export the one drawn on the axial CT"
+            "not an axial image (perhaps a scout); export the one drawn on the axial CT"
         )
     if not axial:
         raise errors.SourceError(
-            "no axial CT images here: look whether this is the patient's folder, and "
-            f"holds the CT. Found besides: {'; '.join(folder.notes) or 'nothing'}"
+            "no axial CT images here: check that this is the patient's folder, and "
+            f"that it holds the CT. Notes: {'; '.join(folder.notes) or 'none'}"
         )
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
@@ -161,8 +161,8 @@ def _check_kind(file: headers.File) -> None:
         raise file.error("has several frames; export the series as single CT images")
     if file.text("RescaleType").upper() not in ("", "HU"):
         raise file.error(
-            f"has RescaleType {file.quoted('RescaleType')}, no Hounsfield units (HU); "
-            "export the CT itself, not an image made of it"
+            f"has RescaleType {file.quoted('RescaleType')}, not Hounsfield units (HU); "
+            "export the CT itself, not an image made from it"
         )
 
 
@@ -228,7 +228,7 @@ def _check_stack(slices: list[headers.File], positions: np.ndarray) -> float:
     """The spacing in mm of slices at `positions` [slices, 3], from the feet."""
     if len(slices) < 2:
         raise slices[0].error(
-            "is the only slice of its series, which tells no spacing; export the "
+            "is the only slice of its series, so the spacing is unknown; export the "
             "whole series"
         )
     sideways = np.abs(positions[:, :2] - positions[0, :2]).max(axis=1)
@@ -256,8 +256,8 @@ def _check_stack(slices: list[headers.File], positions: np.ndarray) -> float:
     if drift.max() > max(UNEVEN * median_gap, SAME_MM):
         worst = int(np.argmax(drift))
         raise slices[worst].error(
-            f"lies {drift[worst]:.2f} mm from where slices {step:.3f} mm apart would "
-            "have it: the spacing of the CT changes; export it with even spacing"
+            f"lies {drift[worst]:.2f} mm from its position among slices {step:.3f} mm "
+            "apart: the spacing of the CT changes; export it with even spacing"
         )
     return step
 
@@ -276,6 +276,6 @@ def _value_notes(hu: np.ndarray, padded: np.ndarray) -> list[str]:
     if low > WITHOUT_AIR_HU:
         notes.append(
             f"the lowest 1 % of the CT reaches {low:.0f} HU, though air is near -1000: "
-            "look if these are Hounsfield units"
+            "check that these are Hounsfield units"
         )
     return notes

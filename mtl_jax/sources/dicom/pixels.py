@@ -37,8 +37,8 @@ def read(file: headers.File) -> tuple[np.ndarray, pydicom.Dataset]:
     samples = elements.numbers(dataset, "SamplesPerPixel", file.name)
     if samples not in ((), (1.0,)) or colours not in GREY:
         raise file.error(
-            "is a picture in colour (SamplesPerPixel, PhotometricInterpretation), no "
-            "CT and no dose"
+            "is a picture in colour (SamplesPerPixel, PhotometricInterpretation), not "
+            "a CT or a dose"
         )
     syntax = _transfer_syntax(dataset, file)
     try:

@@ -153,7 +153,7 @@ def _structure_set(folder: headers.Folder) -> rtstruct.StructureSet:
             names = headers.listed([file.name for file in selected])
             raise errors.SourceError(
                 f"several RTSTRUCTs could be meant: {names}; leave the one that was "
-                "planned on, move the others away (or add the RTPLAN that tells)"
+                "planned on, move the others away (or add the plan, RTPLAN)"
             )
         structure_set = selected[0]
         left_out = [file.name for file in candidates if file is not structure_set]

@@ -139,8 +139,8 @@ def _beams(doses: Files, folder: headers.Folder) -> Files:
     plans = [plan for plan in folder.plans if plan.text("SOPInstanceUID") in uids]
     if len(uids) != 1 or len(plans) != 1:
         raise errors.SourceError(
-            f"there are doses of single beams alone ({names}), and not the one plan "
-            f"(RTPLAN) that says how many beams there are{advice}"
+            f"there are only doses of single beams ({names}), without the one plan "
+            f"(RTPLAN) that states the number of beams{advice}"
         )
     numbers = [number for file in doses for number in _dose_beams(file)]
     expected = _plan_beams(plans[0])
@@ -196,8 +196,8 @@ def total(
             )
     if not known.any():
         raise errors.SourceError(
-            f"the dose of {files[0].name} and the CT have no place in common; they are "
-            "of different patients or scans"
+            f"the dose of {files[0].name} does not overlap the CT; they are of "
+            "different patients or scans"
         )
     return dose_gy, known, tuple(notes)
 
@@ -214,7 +214,7 @@ def read(file: headers.File) -> Dose:
     if not 0 < scaling <= 1e3:
         raise file.error(
             f"has a DoseGridScaling of {scaling:g}; it must be greater than 0, and "
-            "make Gy of the pixels"
+            "convert pixels to Gy"
         )
     stored, dataset = pixels.read(file)
     stored = pixels.significant(stored, dataset, file)
@@ -242,7 +242,7 @@ def unusable(file: headers.File) -> str:
             "export the dose in absolute units"
         )
     if kind not in ("", "PHYSICAL", "EFFECTIVE"):
-        return f"has DoseType {file.quoted('DoseType')}, which is no dose"
+        return f"has DoseType {file.quoted('DoseType')}, which is not a dose"
     if file.numbers("PixelRepresentation") not in ((), (0.0,)):
         return "has signed pixels, which a dose cannot have; export it again"
     return ""
@@ -271,15 +271,17 @@ def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
     if plain and abs(offsets[0] - start) <= OFFSET_MM:
         return offsets
     raise file.error(
-        f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; 0 and, in axial "
-        f"orientation, the first plane's z of {start:g} mm have a meaning"
+        f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; expected 0 or, "
+        f"in axial orientation, the first plane's z of {start:g} mm"
     )
 
 
 def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
     notes = []
     if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
-        notes.append(f"{file.name} reaches {highest_gy:.4g} Gy: look if these are Gy")
+        notes.append(
+            f"{file.name} reaches {highest_gy:.4g} Gy: check that these are Gy"
+        )
     if file.text("DoseUnits").upper() == "CGY":
         notes.append(f"{file.name} is in cGy, and was divided by 100")
     if file.text("DoseType").upper() == "EFFECTIVE":
