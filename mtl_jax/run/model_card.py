@@ -323,7 +323,7 @@ def _use(run: wiring.Run) -> Iterator[str]:
 
 
 def _identity(item: Mapping[str, Any]) -> Iterator[str]:
-    score, network = item.get("score"), item.get("drawing")
+    score, network = item.get("score"), item.get(checkpoint.CONTOUR_NETWORK)
     yield from _facts(
         {
             "step": item["step"],

@@ -307,7 +307,7 @@ class Run:
             "training_data": self._training_data(),
         }
         if self._contour_network:
-            item["drawing"] = self._contour_network[1]
+            item[checkpoint.CONTOUR_NETWORK] = self._contour_network[1]
         return item
 
     def _training_data(self) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
 
+# The file format's name for the network that predicts a run's input contours.
+CONTOUR_NETWORK = "drawing"
 # The network's variables; the rest of a state is needed for training only.
 WEIGHTS = ("params", "batch_stats")
 # Time after an error in which the reading of other arrays ends too.
@@ -57,8 +59,8 @@ class Checkpoints:
         Args:
             folder: of all checkpoints of the run.
             contour_weights: of the network that predicts the run's input contours, or
-                None. Each checkpoint stores them as item "drawing", which its JSON item
-                describes.
+                None. Each checkpoint stores them as item CONTOUR_NETWORK, which its
+                JSON item describes.
         """
         self.folder, self._contour_weights = Path(folder), contour_weights
         policies = checkpoint_managers.preservation_policy
@@ -80,7 +82,7 @@ class Checkpoints:
                     ]
                 ),
             ),
-            item_names=("state", "run", "drawing"),
+            item_names=("state", "run", CONTOUR_NETWORK),
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -109,7 +111,7 @@ class Checkpoints:
         item["description_digest"] = files.json_digest(item)
         items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
         if self._contour_weights is not None:
-            items["drawing"] = ocp.args.PyTreeSave(self._contour_weights)
+            items[CONTOUR_NETWORK] = ocp.args.PyTreeSave(self._contour_weights)
         with self._writing():
             self._manager.save(
                 step,
@@ -239,8 +241,8 @@ def load_weights(folder: Path, like: Any) -> Any:
 
 def load_contour_weights(folder: Path, like: Any) -> Any:
     """As `load_weights`, for the network that predicts the input contours."""
-    expected = read_run(folder)["drawing"]["weights_digest"]
-    return _verified(folder / "drawing", like, expected)
+    expected = read_run(folder)[CONTOUR_NETWORK]["weights_digest"]
+    return _verified(folder / CONTOUR_NETWORK, like, expected)
 
 
 def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> Any:
