@@ -87,7 +87,7 @@ def time_checkpoint(run: wiring.Run, on_device: Any, folder: Path) -> float:
     with checkpoint.Checkpoints(folder) as checkpoints:
         start = time.perf_counter()
         host = run.backend.host(on_device)
-        checkpoints.save(1, host, run.in_checkpoint, None)
+        checkpoints.save(1, host, run.checkpoint_item, None)
         checkpoints.wait()
         return time.perf_counter() - start
 

@@ -123,7 +123,7 @@ def run_worker(flags: argparse.Namespace, task: dict[str, Any]) -> None:
     jax.config.update("jax_num_cpu_devices", task["devices"] // task["processes"])
     from mtl_jax.train import distributed
 
-    with distributed.joined(task["address"], task["processes"], task["index"]):
+    with distributed.connected(task["address"], task["processes"], task["index"]):
         measured, gradients = run_case(flags, task)
         if distributed.is_first():
             folder = Path(task["folder"])

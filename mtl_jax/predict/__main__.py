@@ -142,7 +142,7 @@ def run(flags: argparse.Namespace) -> int:
     model = trained_model.describe(flags.checkpoint)
     patients = cases.find(flags.ct_dir, flags.out)
     if message := usage_error(flags, model.role, patients):
-        return errors.tell(message, 2)
+        return errors.print_error(message, 2)
     mapping = flags.mapping and patient_folders.load_mapping(flags.mapping, model.site)
     request = patient_loop.Request(
         model,
@@ -173,10 +173,10 @@ def main(arguments: list[str]) -> int:
         print("stopped; run the same command again to continue", file=sys.stderr)
         return stopping.STATUS
     except errors.MtlError as error:
-        return errors.tell(error, 1)
+        return errors.print_error(error, 1)
     except OSError as error:  # its path may name a patient
         reason = error.strerror or type(error).__name__
-        return errors.tell(f"a file cannot be read or written ({reason})", 1)
+        return errors.print_error(f"a file cannot be read or written ({reason})", 1)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def _read_dicom(
             site=model.site,
             mapping=options.mapping,
             options=options.dicom,
-            beside=_given_path(contours),
+            rt_path=_given_path(contours),
             with_dose=False,
         )
         grid, stored, structures = (

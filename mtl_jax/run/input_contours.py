@@ -148,7 +148,7 @@ def _predict(
     if distributed.once(lambda: not all(path.exists() for path in paths.values())):
         advice = "name another run in data.contours_from"
         lock = locks.held(run.workdir / "contours", advice, wait=True)
-        with distributed.at_first(lock):
+        with distributed.in_first_process(lock):
             _predict_missing(run, basis, name, paths)
     return {patients[i].patient_id: path for i, path in paths.items()}
 

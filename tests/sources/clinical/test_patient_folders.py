@@ -110,5 +110,5 @@ def test_commands_without_a_configuration_read_as_the_configured_ones():
         patient_folders.Rules(
             options, split_ratio=data.split_ratio, split_seed=data.split_seed
         )
-        == patient_folders.USUAL
+        == patient_folders.DEFAULT_RULES
     )
