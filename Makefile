@@ -4,7 +4,7 @@
 #   make test    run all tests
 #   make check   check lint, format and types
 #   make format  fix lint and format where that is possible automatically
-#   make docs    write the table of configuration keys, build the pages in site/
+#   make docs    write the generated tables, build the pages in site/
 #   make venv    set up the environment only; make venv EXTRAS=cuda for a GPU
 
 PYTHON ?= python3

@@ -60,9 +60,15 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--data_dir", type=Path, help="data directory of TFDS")
     parser.add_argument("--manual_dir", type=Path, help="folder of the raw patients")
     parser.add_argument("--role", default="multi", help="role (multi)")
-    parser.add_argument("--batch_size", type=int, default=8, help="images (8)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round (2)")
-    parser.add_argument("--rounds", type=int, default=7, help="of each (7)")
+    parser.add_argument(
+        "--batch_size", type=int, default=8, help="images per batch (8)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="seconds per round (2)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds of each measurement (7)"
+    )
     return parser.parse_args()
 
 

@@ -32,11 +32,15 @@ def parse_flags() -> argparse.Namespace:
         prog="python -m benchmarks.loop_overhead",
         description="Overhead of the training loop over the bare step.",
     )
-    parser.add_argument("--data_dir", type=Path, required=True, help="of TFDS")
+    parser.add_argument(
+        "--data_dir", type=Path, required=True, help="TFDS's data directory"
+    )
     parser.add_argument("--manual_dir", type=Path, help="folder of the raw patients")
     parser.add_argument("--role", default="multi", help="role (multi)")
-    parser.add_argument("--steps", type=int, default=20, help="steps of each turn (20)")
-    parser.add_argument("--turns", type=int, default=3, help="turns of each (3)")
+    parser.add_argument("--steps", type=int, default=20, help="steps per turn (20)")
+    parser.add_argument(
+        "--turns", type=int, default=3, help="turns of each measurement (3)"
+    )
     return parser.parse_args()
 
 
@@ -83,7 +87,7 @@ def time_checkpoint(run: wiring.Run, on_device: Any, folder: Path) -> float:
     with checkpoint.Checkpoints(folder) as checkpoints:
         start = time.perf_counter()
         host = run.backend.host(on_device)
-        checkpoints.save(1, host, run.in_checkpoint, None)
+        checkpoints.save(1, host, run.checkpoint_item, None)
         checkpoints.wait()
         return time.perf_counter() - start
 

@@ -64,7 +64,9 @@ def main() -> None:
     parser.add_argument(
         "--manual_dir", type=Path, help="folder of the raw patients; default: a phantom"
     )
-    parser.add_argument("--rounds", type=int, default=15, help="of each method (15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of each method (15)"
+    )
     flags = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -264,7 +266,12 @@ def measure(case: Case, rounds: int) -> list[tuple[str, list[float], str]]:
         methods += [
             (plain, plain_scores, doses, ""),
             (f"{plain}, mask applied once", once, doses, plain),
-            (f"official scores, {dtype}: metrics.dose", our_scores, doses, plain),
+            (
+                f"official scores, {dtype}: metrics.dose_metrics",
+                our_scores,
+                doses,
+                plain,
+            ),
         ]
     simpleitk = "Dice, HD100, HD95: SimpleITK"
     methods += [

@@ -51,9 +51,13 @@ def parse_flags() -> argparse.Namespace:
         prog="python -m benchmarks.phantom_difficulty",
         description="How hard it is to contour the demo's phantoms.",
     )
-    parser.add_argument("--data_dir", type=Path, required=True, help="of TFDS")
+    parser.add_argument(
+        "--data_dir", type=Path, required=True, help="TFDS's data directory"
+    )
     parser.add_argument("--workdir", type=Path, required=True, help="output folder")
-    parser.add_argument("--steps", type=int, help="default: those of the demo")
+    parser.add_argument(
+        "--steps", type=int, help="training steps; default: those of the demo"
+    )
     return parser.parse_args()
 
 

@@ -52,7 +52,7 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--devices",
         type=flag_types.positive_integers,
         default=[1, 2, 4, 8],
-        help="numbers of devices, of all processes together (1,2,4,8)",
+        help="numbers of devices in all processes together (1,2,4,8)",
     )
     add(
         "--processes",
@@ -63,7 +63,7 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--backends", default="jit,pmap", help="backends of the step (jit,pmap)")
     add("--per_device", type=int, default=2, help="slices on each device (2)")
     add("--image_size", type=int, default=64, help="pixels, a multiple of 32 (64)")
-    add("--width", type=int, default=8, help="of the network (8; full size: 64)")
+    add("--width", type=int, default=8, help="width of the network (8; full size: 64)")
     add("--steps", type=int, default=5, help="timed steps (5)")
     add("--out", type=Path, default=Path("runs/weak_scaling"), help="output folder")
     add("--worker", help=argparse.SUPPRESS)
@@ -123,7 +123,7 @@ def run_worker(flags: argparse.Namespace, task: dict[str, Any]) -> None:
     jax.config.update("jax_num_cpu_devices", task["devices"] // task["processes"])
     from mtl_jax.train import distributed
 
-    with distributed.joined(task["address"], task["processes"], task["index"]):
+    with distributed.connected(task["address"], task["processes"], task["index"]):
         measured, gradients = run_case(flags, task)
         if distributed.is_first():
             folder = Path(task["folder"])

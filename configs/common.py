@@ -20,8 +20,8 @@ def small_on_phantoms(config: ml_collections.ConfigDict, *, steps: int) -> None:
     """Set a small network on generated patients that trains in minutes.
 
     The CT window is a soft-tissue window in Hounsfield units, and pixels are 5 mm wide.
-    The network starts from random weights; as it is small, its learning rate is larger,
-    and falls to 0.
+    The network starts from random weights. Because it is small, its learning rate is
+    larger, and falls to 0.
     """
     config.data.source = "phantom"
     config.data.cohort = "phantom"
@@ -49,15 +49,15 @@ def get_config() -> ml_collections.ConfigDict:
     """All keys; the file of a site overrides some of them."""
     config = ml_collections.ConfigDict()
 
-    # The treatment site: a name of core/sites, or the path of a site file.
+    # The treatment site: a name in core/sites, or the path of a site file.
     config.site = "openkbp"
-    # The role (core/roles) decides what the network takes in and predicts.
+    # The role (core/roles) determines the network's inputs and outputs.
     config.role = "multi"
     # Seed of all random numbers: initial weights, order of examples, augmentation.
     config.seed = 0
 
     config.data = data = ml_collections.ConfigDict()
-    # The TFDS builder, a folder of tfds_builders/.
+    # The TFDS builder, a folder in tfds_builders/.
     data.builder = "openkbp"
     # The cohort, a configuration of the builder.
     data.cohort = "paper"
@@ -80,8 +80,8 @@ def get_config() -> ml_collections.ConfigDict:
     data.splits_csv = ""
     # Accept patients that lack an ROI for a structure that networks contour.
     data.allow_missing = False
-    # Accept contours and dose whose frame of reference is not the CT's, in the CT's
-    # coordinates.
+    # Accept contours and dose whose frame of reference is not the CT's, and take their
+    # coordinates as the CT's.
     data.allow_frame_mismatch = False
     # Largest gap, in slices, that is filled between two contours of an ROI.
     data.fill_gaps = 0
@@ -109,7 +109,7 @@ def get_config() -> ml_collections.ConfigDict:
     # In-plane pixel spacing of the network's image in mm; 0 keeps the CT's (not in the
     # paper).
     data.image_spacing_mm = 0.0
-    # Leave slices without a body out of training (not in the paper).
+    # Train without the slices that show no body (not in the paper).
     data.skip_empty_slices = True
     # For role seq_auto, the workdir of the `contour` run that predicts its input
     # contours; "" is the folder `contour` beside its own workdir.
@@ -162,8 +162,8 @@ def get_config() -> ml_collections.ConfigDict:
     model.dtype = "float32"
     # Recompute activations in the backward pass, which saves memory and takes time.
     model.remat = False
-    # Faster forms of operations, equal up to rounding: "auto" uses those that pay on
-    # the device, "none" uses none.
+    # Faster forms of operations, equal up to rounding: "auto" uses those that run
+    # faster on the device, "none" uses none.
     model.rewrites = "auto"
 
     config.loss = loss = ml_collections.ConfigDict()

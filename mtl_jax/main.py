@@ -24,7 +24,7 @@ def main() -> int:
     config = command.config()
     home = command.workdir(below=config.role)
     data = command.prepare(config)
-    with distributed.at_first(locks.held(home, "choose another --workdir")):
+    with distributed.in_first_process(locks.held(home, "choose another --workdir")):
         contours = input_contours.prepare(config, data, home)
         distributed.once(
             lambda: workdir.create_or_check(home, config, data.fingerprint)

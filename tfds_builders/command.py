@@ -43,7 +43,7 @@ def make_parser(
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="build again, and replace the existing data set when that is done",
+        help="build again, and replace the existing data set when the build is done",
     )
     return parser
 
@@ -78,7 +78,7 @@ def run(build_data_set: Callable[[], Any]) -> int:
     try:
         data = build_data_set()
     except (errors.MtlError, OSError) as error:
-        return errors.tell(error, 1)
+        return errors.print_error(error, 1)
     for split in data.splits.values():
         print(
             f"{split.name}: {len(split.patients)} patients, {len(split.source)} slices"

@@ -32,7 +32,8 @@ def locked(path: Path) -> Iterator[None]:
             if "; writing /" not in str(error):
                 raise
             raise errors.OutputError(
-                f"the data set cannot be written ({error}): make room, or {ADVICE}"
+                f"the data set cannot be written ({error}): free some space, or "
+                f"{ADVICE}"
             ) from error
 
 

@@ -139,8 +139,9 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         chosen = site or self.SITE
         if chosen is None:
             raise errors.ConfigError(
-                f"the builder {self.name} got no site, which says what structures it "
-                "stores: give site=sites.get(NAME), or sites.get(FILE) for a site file"
+                f"the builder {self.name} has no site, which defines the structures "
+                "that it stores: give site=sites.get(NAME), or sites.get(FILE) for a "
+                "site file"
             )
         self.site = chosen
         super().__init__(file_format=file_format or "array_record", **kwargs)
@@ -298,7 +299,7 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                 super()._download_and_prepare(dl_manager, download_config)
         if empty := [k for k, entries in self._index.entries.items() if not entries]:
             raise errors.DatasetError(
-                f"no patient of {', '.join(empty)} can be taken, all are refused; a "
+                f"no patient of {', '.join(empty)} can be used, all are refused; a "
                 "data set needs patients in each split: see the reasons above"
             )
         index = splits.Index(
@@ -335,8 +336,9 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
         """As TFDS's `_download_and_prepare`, by the processes of a Beam runner."""
         if not location.is_folder:
             raise errors.SourceError(
-                "with Beam each process reads the patients' files by itself, not "
-                f"{location.description}: unpack it, and give the folder as manual_dir"
+                "with Beam each process reads patients' files from a folder, but this "
+                f"is {location.description}: unpack it, and give the folder as "
+                "manual_dir"
             )
         parts = self._shards()
         names = {split: self._get_filename_template(split) for split in parts}

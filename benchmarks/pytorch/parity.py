@@ -167,7 +167,7 @@ def parse_flags() -> argparse.Namespace:
         prog="python -m benchmarks.pytorch.parity",
         description="Errors between the PyTorch networks and those of mtl_jax.",
     )
-    parser.add_argument("--full", action="store_true", help="the paper's sizes")
+    parser.add_argument("--full", action="store_true", help="use the paper's sizes")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument(
         "--networks", nargs="+", choices=cases.CASES, default=list(cases.CASES)

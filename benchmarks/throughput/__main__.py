@@ -83,14 +83,14 @@ def add_duration_flags(parser: argparse.ArgumentParser) -> None:
     add, integer = parser.add_argument, flag_types.positive_integer
     add("--repeats", type=integer, help="turns of each mode; default: 7")
     add("--steps", type=integer, help="steps of a turn; default: 4 on CPUs, else 30")
-    add("--threads", type=integer, help="of each framework; default: all cores")
+    add("--threads", type=integer, help="threads of each framework; default: all cores")
     add(
         "--patience",
         type=float,
         default=1800.0,
         help="seconds to wait for a mode that does not answer (1800)",
     )
-    add("--minutes", type=float, help="time after which no turn starts; --quick: 7")
+    add("--minutes", type=float, help="minutes after which no turn starts; --quick: 7")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ def main() -> int:
     """Set the environment before JAX is imported, then run the command."""
     asks_for_help = {"--help", "-h"} & set(sys.argv)
     if importlib.util.find_spec("libtpu") is None and not asks_for_help:
-        return errors.tell(
+        return errors.print_error(
             "libtpu, the compiler for TPUs, is not installed: make venv EXTRAS=tpu, or "
             "pip install 'jax[tpu]'",
             1,

@@ -17,10 +17,10 @@ def table(result: dict[str, Any]) -> str:
         hardware += f" of {cores} devices each"
     lines = [
         f"`{result['command']}`: {hardware}, {gib(result['chip_bytes'])} GiB of HBM a "
-        f"chip, of which a program may use {gib(cores * result['available'])}; "
+        f"chip, of which a program can use {gib(cores * result['available'])}; "
         f"jax {result['versions'].get('jax')}, libtpu "
-        f"{result['versions'].get('libtpu')}. Memory, operations and bytes are those "
-        "of a chip. Images per second are an upper bound, estimated from peak rates.",
+        f"{result['versions'].get('libtpu')}. Memory, operations and bytes are "
+        "per chip. Images per second are an upper bound, estimated from peak rates.",
         "",
         "| program | batch | GiB: arguments | temporaries | code | sum | Gop a step "
         "| GB a step | estimate: images/s a chip | bound by | compiled in |",
@@ -76,9 +76,9 @@ def collective_lines(result: dict[str, Any]) -> list[str]:
     layers = result["batch_norms"]
     lines += [
         "",
-        f"The network has {layers} batch normalisations. One collective for each of "
-        f"them and direction, one for the losses and one for the gradients would be "
-        f"{2 * layers + 2} in training.",
+        f"The network has {layers} batch normalisations. One collective for each "
+        f"normalisation and direction, one for the losses and one for the gradients "
+        f"would be {2 * layers + 2} in training.",
     ]
     return lines
 

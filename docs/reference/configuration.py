@@ -76,7 +76,7 @@ def page() -> str:
         module = importlib.import_module(f"configs.{path.stem}")
         own = core_config.flatten(module.get_config())
         changed = [f"`{k}` {show(v)}" for k, v in own.items() if v != shared[k]]
-        values = "; ".join(changed) or "no key: the table above holds as it is"
+        values = "; ".join(changed) or "no key: all defaults above apply"
         text += f"\n`configs/{path.name}` sets {values}.\n"
     return text
 

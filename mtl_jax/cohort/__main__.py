@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
     try:
         return run(flags)
     except (errors.MtlError, OSError) as error:
-        return errors.tell(error, 1)
+        return errors.print_error(error, 1)
 
 
 if __name__ == "__main__":

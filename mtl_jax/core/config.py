@@ -237,7 +237,9 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         raise errors.ConfigError(f"data.structures repeats: {config.data.structures}")
     low, high = config.data.ct_window
     if low >= high:
-        raise errors.ConfigError(f"data.ct_window is ({low}, {high}): low, then high")
+        raise errors.ConfigError(
+            f"data.ct_window is ({low}, {high}): give the lower limit first"
+        )
     if config.loss.dice_weight + config.loss.cross_entropy_weight == 0:
         raise errors.ConfigError("both weights of the contour loss are 0")
     if config.train.batch_size % config.train.accumulate:
@@ -252,7 +254,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if fold >= max(folds, 1) or folds == 1:
         raise errors.ConfigError(
             f"data.left_out_fold is ({fold}, {folds}): give (k, n) with k below n and "
-            "n at least 2, or (0, 0) to leave nobody out"
+            "n at least 2, or (0, 0) to use all patients"
         )
     if config.data.contour_folds == 1:
         raise errors.ConfigError("data.contour_folds is 1: give 0, or at least 2")

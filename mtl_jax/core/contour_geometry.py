@@ -134,8 +134,8 @@ def to_mask(
         inside += placed
         lost += np.count_nonzero(area.mask) - placed
     notes = {
-        f"contours put on the nearest slice from between two: {between}": between,
-        f"contours left out for nearer ones on their slice: {crowded}": crowded,
+        f"contours between slices, moved to the nearest slice: {between}": between,
+        f"contours left out because others are nearer their slice: {crowded}": crowded,
         f"contours left out as copies of others: {copies}": copies,
         f"slices on which contours overlap in part, and were united: {united}": united,
         f"part that lies outside the CT: {lost / max(inside + lost, 1):.1%}": lost,
@@ -223,8 +223,8 @@ def _outline(contour: Contour, grid: geometry.Grid) -> _Outline:
     if np.any(index < -FAR * size) or np.any(index > (1 + FAR) * size):
         raise errors.GeometryError(
             f"a contour is far from the CT (points up to "
-            f"{np.abs(contour.points_mm).max():.0f} mm from the origin); it is of "
-            "another image, or damaged"
+            f"{np.abs(contour.points_mm).max():.0f} mm from the origin); it "
+            "belongs to another image, or is damaged"
         )
     points = np.round(index[:, 1:], _DECIMALS)
     return _Outline(points, round(float(heights.mean()), _DECIMALS), contour.xor)

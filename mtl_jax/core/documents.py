@@ -45,7 +45,7 @@ def _yaml(text: str) -> Any:
             raise ValueError(f"with its aliases (*) it has over {MOST_VALUES} values")
         return loader.construct_document(node)
     except (AttributeError, IndexError, KeyError, TypeError):  # PyYAML says no more
-        raise ValueError("a value is not what its tag (!!) says") from None
+        raise ValueError("a value does not match its tag (!!)") from None
     finally:
         loader.dispose()
 
@@ -76,7 +76,7 @@ def _json(text: str) -> Any:
 
 
 def _repeated(key: str) -> str:
-    return f"the key {key!r} is there twice: keep one"
+    return f"the key {key!r} appears twice: keep one"
 
 
 _LANGUAGES: Mapping[str, tuple[str, Callable[[str], Any]]] = {

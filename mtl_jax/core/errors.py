@@ -82,7 +82,7 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
-def tell(message: object, status: int) -> int:
+def print_error(message: object, status: int) -> int:
     """Print the error that ended a command to stderr; returns its exit `status`."""
     # Names of files and patients can contain anything.
     text = printable(str(message), keep="\n")

@@ -48,10 +48,12 @@ class Grid:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise errors.GeometryError(f"grid shape {self.shape}: three sizes of >= 1")
+            raise errors.GeometryError(
+                f"grid shape {self.shape}, expected three sizes of at least 1"
+            )
         if not np.all(np.isfinite(self.spacing_mm)) or min(self.spacing_mm) <= 0:
             raise errors.GeometryError(
-                f"grid spacing {self.spacing_mm} mm: three positive numbers"
+                f"grid spacing {self.spacing_mm} mm, expected three positive numbers"
             )
 
     @classmethod
@@ -106,7 +108,7 @@ def resample(
     """
     if volume.shape != grid.shape:
         raise errors.GeometryError(
-            f"volume {volume.shape} is not on a grid {grid.shape}"
+            f"volume of shape {volume.shape}, expected the grid's shape {grid.shape}"
         )
     if grid == onto:
         return volume.copy()

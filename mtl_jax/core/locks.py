@@ -98,7 +98,7 @@ def _lock(descriptor: int, path: Path, advice: str, wait: bool) -> None:
             raise errors.LockedError(
                 f"{path.parent} is in use by {other}: wait until that ends, or {advice}"
             ) from None
-        logger.warning("waiting for %s, which works in %s", other, path.parent)
+        logger.warning("waiting for %s, which is working in %s", other, path.parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 

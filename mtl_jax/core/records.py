@@ -87,14 +87,14 @@ def check_patient(patient: Patient, structure_names: tuple[str, ...]) -> Patient
             fail(f"{name} is {volume.dtype}, expected {np.dtype(dtype)}")
 
     if not is_id(patient.patient_id):
-        fail("an id is made of letters, digits, '_', '-' and, after the first, '.'")
+        fail("expected letters, digits, '_', '-' or '.' in an id, and no '.' first")
     check_volume("ct", patient.ct, np.float32)
     if not np.all(np.isfinite(patient.ct)):
         fail("the CT has NaN or infinite values")
     for name, mask in patient.structures.items():
         if name not in structure_names:
             hint = errors.nearest(name, structure_names)
-            fail(f"structure {name!r} is not of this site{hint}")
+            fail(f"this site has no structure {name!r}{hint}")
         check_volume(name, mask, np.bool_)
     if patient.dose_gy is not None:
         check_volume("dose_gy", patient.dose_gy, np.float32)

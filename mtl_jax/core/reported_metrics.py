@@ -41,7 +41,7 @@ _SCOPES: dict[str, metric_names.Scope] = {
 
 # {} stands for the names of the part's metrics.
 _COMMENTS = {
-    "patient": "Metrics of the dose in the whole patient: {}. Numbers in names may be "
+    "patient": "Metrics of the dose in the whole patient: {}. Numbers in names can be "
     "changed: dose_mae_20gy.",
     "dvh": "Metrics of the dose inside a structure: the dialect, openkbp: or exact:, "
     "then one of {}. D_95 is the minimum dose to the hottest 95 % of the volume, "
@@ -118,7 +118,7 @@ def _replaced(
         if part not in _SCOPES:
             hint = errors.nearest(part, _SCOPES)
             raise errors.ConfigError(
-                f"unknown part {part!r}{hint}; there are {', '.join(_SCOPES)}"
+                f"unknown part {part!r}{hint}; parts: {', '.join(_SCOPES)}"
             )
         if part == "patient":
             template = dataclasses.replace(template, patient=_names(value, part))

@@ -26,7 +26,7 @@ class Input:
     in_words: str  # in a sentence of the model card
     masks: Literal["masks", "predicted"] | None  # the key of a record; None: CT alone
     by_structure: bool = False  # one channel for each of data.structures
-    shows_targets: bool = False  # the network is told where the targets are
+    shows_targets: bool = False  # the input shows the targets
     needs_rtstruct: bool = False  # `predict` needs contours that a person drew
     contoured_by: str | None = None  # the role whose trained runs draw the contours
 
@@ -38,7 +38,7 @@ INPUTS = {
         Input(
             "reference",
             "CT, reference contours",
-            "contours that somebody drew",
+            "manually drawn contours",
             "masks",
             by_structure=True,
             needs_rtstruct=True,
@@ -46,7 +46,7 @@ INPUTS = {
         Input(
             "predicted",
             "CT, predicted contours",
-            "contours that another network drew",
+            "contours that another network predicted",
             "predicted",
             by_structure=True,
             contoured_by="contour",
@@ -54,8 +54,8 @@ INPUTS = {
         Input(
             "painted",
             "CT, organs, targets",
-            "contours of organs, and targets filled with their prescription, that "
-            "somebody drew",
+            "manually drawn contours of organs, and targets filled with their "
+            "prescription",
             "masks",
             shows_targets=True,
             needs_rtstruct=True,

@@ -42,7 +42,7 @@ def parse(content: Mapping[Any, Any]) -> anatomy.Site:
     structures = _structures(content["structures"])
     contoured = _names(content["contoured"], "contoured")
     if not contoured:
-        raise errors.ConfigError("contoured is empty: name what networks contour")
+        raise errors.ConfigError("contoured is empty: list the structures")
     by_name = {structure.name: structure for structure in structures}
     for name in contoured:
         if name not in by_name:
@@ -86,10 +86,11 @@ def _plain(structure: anatomy.Structure) -> dict[str, Any]:
 
 def _structures(content: Any) -> tuple[anatomy.Structure, ...]:
     if not isinstance(content, Mapping) or not content:
-        raise errors.ConfigError("structures should hold names, each with its keys")
+        raise errors.ConfigError("structures should list names, each with its keys")
     if len(content) > anatomy.MOST_STRUCTURES:
         raise errors.ConfigError(
-            f"structures has {len(content)}, at most {anatomy.MOST_STRUCTURES} fit"
+            f"structures has {len(content)} entries: give at most "
+            f"{anatomy.MOST_STRUCTURES}"
         )
     made: list[anatomy.Structure] = []
     for name, values in content.items():
@@ -114,7 +115,9 @@ def _structure(name: str, values: Any, position: int) -> anatomy.Structure:
     if volume is not None:
         volume = _several(volume, "volume_cc", 2, "low and high", _positive)
         if volume[0] >= volume[1]:
-            raise errors.ConfigError(f"volume_cc is {list(volume)}: low, then high")
+            raise errors.ConfigError(
+                f"volume_cc is {list(volume)}: give the lower volume first"
+            )
     colour = values.get("colour", COLOURS[position])
     return anatomy.Structure(
         name=name,

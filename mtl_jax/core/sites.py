@@ -174,7 +174,7 @@ def get(name: str) -> Site:
         site = site_files.read(Path(name).expanduser())
         if site.name in SITES:
             raise errors.ConfigError(
-                f"site file {name}: the name {site.name} is a site of ours: give it "
+                f"site file {name}: {site.name} is the name of a built-in site: choose "
                 "another"
             )
         return site

@@ -81,8 +81,8 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
     ct = patient.ct.astype(np.int16)
     if not np.array_equal(ct, patient.ct):
         raise errors.RecordError(
-            f"patient {patient.patient_id}: the CT has values that are not integers of "
-            "16 bits; round it to whole Hounsfield units"
+            f"patient {patient.patient_id}: the CT has values that are not 16-bit "
+            "integers; round it to whole Hounsfield units"
         )
     masks = np.zeros(patient.grid.shape, np.uint16)
     for bit, name in enumerate(site.names):

@@ -49,7 +49,7 @@ def select(
     if not chosen:
         raise errors.DatasetError(
             f"none of the {len(contoured)} test patients has all of "
-            f"{', '.join(site.contoured)}, as cohort 'paper' asks; use 'official'"
+            f"{', '.join(site.contoured)}, as cohort 'paper' requires; use 'official'"
         )
     return chosen
 
@@ -93,14 +93,14 @@ class Index:
         index_format = metadata.get("format") if metadata else None
         if metadata is None or index_format != INDEX_FORMAT:
             raise errors.DatasetError(
-                f"{path} holds no data set of ours (index format {index_format}, "
+                f"{path} holds no data set of mtl_jax (index format {index_format}, "
                 f"expected {INDEX_FORMAT}); remove the directory and build the data "
                 "set again"
             )
         values = dict(metadata)
         digest = values.pop("digest", None)  # data sets of earlier versions have none
         if digest not in (None, files.json_digest(values)):
-            raise _damaged(path, "it differs from its digest")
+            raise _damaged(path, "it does not match its digest")
         try:
             return cls._from_json(values, path)
         except (KeyError, TypeError, AttributeError, errors.ConfigError) as error:
@@ -115,7 +115,7 @@ class Index:
         for entries in patients.values():
             for entry in entries:
                 if not records.is_id(entry.patient_id):
-                    raise _damaged(path, f"{entry.patient_id!r} is no patient's id")
+                    raise _damaged(path, f"{entry.patient_id!r} is not a patient id")
         return cls(
             site=sites.from_json(values["site"]),
             cohort=values["cohort"],

@@ -56,8 +56,8 @@ class CtReference:
     def __post_init__(self) -> None:
         if not np.array_equal(self.grid.direction, geometry.CANONICAL):
             raise errors.GeometryError(
-                "the CT's grid is turned; exported objects need the canonical axes, as "
-                "mtl_jax's readers return them"
+                "the CT's grid is rotated; exported objects need the canonical axes, "
+                "as mtl_jax's readers return them"
             )
         if len(self.images) != self.grid.shape[0]:
             raise errors.GeometryError(
@@ -113,8 +113,8 @@ def from_headers(found: Iterable[pydicom.Dataset], grid: geometry.Grid) -> CtRef
         for keyword in _NEEDED:
             if _text(header, keyword, number) != _text(headers[0], keyword, 0):
                 raise errors.SourceError(
-                    f"the CT's image of slice {number + 1} from the feet has another "
-                    f"{keyword} than the first; leave only the images of one scan"
+                    f"the CT's image of slice {number + 1} from the feet differs "
+                    f"from the first in {keyword}; leave only the images of one scan"
                 )
     header = _listed(headers[0]) if headers else pydicom.Dataset()
     return CtReference(grid, header, tuple(images))

@@ -35,7 +35,8 @@ def write(path: Path, volume: np.ndarray, grid: geometry.Grid) -> None:
     """
     if not path.name.endswith(SUFFIX):
         raise errors.RecordError(
-            f"the NIfTI file is called {path.name}, expected a name *{SUFFIX}"
+            f"the NIfTI file is called {path.name}, expected a name that ends in "
+            f"{SUFFIX}"
         )
     if volume.shape != grid.shape:
         raise errors.GeometryError(

@@ -74,7 +74,7 @@ def _check(patient: str, dose_gy: np.ndarray, written: set[str]) -> None:
         )
     if patient in written:
         raise errors.RecordError(
-            f"patient {patient} comes twice in the submission, expected once"
+            f"patient {patient} appears twice in the submission, expected once"
         )
     if dose_gy.shape != SHAPE or dose_gy.dtype != np.float32:
         raise errors.RecordError(

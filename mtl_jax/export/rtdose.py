@@ -141,7 +141,7 @@ def _check_plan(plan: pydicom.Dataset, reference: ct_reference.CtReference) -> N
     """Raise a SourceError unless `plan` is an RT Plan of the same patient and CT."""
     if plan.get("SOPClassUID") not in PLANS or not plan.get("SOPInstanceUID"):
         raise errors.SourceError(
-            "the reference plan is no RT Plan (RTPLAN); pass the file of an RT Plan"
+            "the reference plan is not an RT Plan (RTPLAN); pass the file of an RT Plan"
         )
     keywords = ["PatientID", "StudyInstanceUID"]
     # Optional in a plan (type 3).
@@ -150,6 +150,6 @@ def _check_plan(plan: pydicom.Dataset, reference: ct_reference.CtReference) -> N
     for keyword in keywords:
         if str(reference.header.get(keyword, "")) != str(plan.get(keyword, "")):
             raise errors.SourceError(
-                f"the reference plan has another {keyword} than the CT; pass the plan "
-                "that was made on this CT, or no plan"
+                f"the reference plan has a different {keyword} than the CT; pass the "
+                "plan that was made on this CT, or no plan"
             )

@@ -119,7 +119,7 @@ class Kind:
         """
         if len(outputs) != self.tasks:
             raise errors.ConfigError(
-                f"network {self.name!r} takes {self.tasks} of the tasks contours and "
+                f"network {self.name!r} needs {self.tasks} of the tasks contours and "
                 f"dose, got {', '.join(outputs) or 'none'}"
             )
         if len(model.decoder_widths) != len(model.stage_sizes) + 1:
@@ -133,7 +133,7 @@ class Kind:
             raise errors.ConfigError(
                 f"model.stage_sizes is {tuple(model.stage_sizes)}, but network "
                 f"{self.name!r} needs {fewest} or more blocks in every stage"
-                + (": its gates read the input of the last" if self.attention else "")
+                + (": gates read the input of the last block" if self.attention else "")
             )
 
     def multiply_adds(

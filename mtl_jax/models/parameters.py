@@ -104,7 +104,7 @@ def _flatten(variables: Mapping[str, Any]) -> dict[Path, Any]:
     if other := sorted(set(variables) - set(COLLECTIONS)):
         raise errors.ConfigError(
             f"the network has variables in {', '.join(other)}; a training state holds "
-            f"{' and '.join(COLLECTIONS)} only: keep its variables in these"
+            f"{' and '.join(COLLECTIONS)} only: move its variables there"
         )
     return dict(traverse_util.flatten_dict(variables))
 

@@ -196,7 +196,7 @@ def _check_size(variables: parameters.Variables, published: WeightsFile) -> None
     sizes, width = torch_names.size(_encoder(variables))
     if (sizes, width) != (published.stage_sizes, published.width):
         raise errors.WeightsError(
-            f"{published.name} is of a ResNet with stages {published.stage_sizes} and "
+            f"{published.name} is for a ResNet with stages {published.stage_sizes} and "
             f"width {published.width}, this encoder has {sizes} and {width}"
         )
 

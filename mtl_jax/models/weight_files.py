@@ -123,7 +123,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         names = archive.namelist()
         descriptions = [name for name in names if name.endswith("/data.pkl")]
         if len(descriptions) != 1:
-            raise errors.WeightsError("a zip archive, but not one of torch")
+            raise errors.WeightsError("a zip archive that torch did not write")
         root = descriptions[0].removesuffix("data.pkl")
         with archive.open(descriptions[0]) as file:
             state = _Unpickler(file).load()

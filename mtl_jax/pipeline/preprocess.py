@@ -310,7 +310,7 @@ def fit_statistics(
         squares += float(np.vdot(values, values))
     if not count:
         raise errors.DatasetError(
-            f"split {split.name} has no slices to take statistics of"
+            f"split {split.name} has no slices to compute statistics from"
         )
     mean = total / count
     deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))

@@ -46,7 +46,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "--out",
         type=_path,
         default=Path("runs/predict"),
-        help="folder for the results, one subfolder a patient (default: %(default)s)",
+        help="folder for the results, one subfolder per patient (default: %(default)s)",
     )
     parser.add_argument(
         "--nifti", action="store_true", help="also write NIfTI files (*.nii.gz)"
@@ -55,10 +55,10 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "--dicom",
         action="store_true",
         help="write DICOM files for OpenKBP patients too, in place of CSV (with a "
-        "made-up frame of reference)",
+        "invented frame of reference)",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="predict patients again that are done"
+        "--overwrite", action="store_true", help="predict finished patients again"
     )
     _add_file_flags(parser)
     reading_flags.add_options(parser)
@@ -76,7 +76,7 @@ def _add_file_flags(parser: argparse.ArgumentParser) -> None:
         "--rtstruct",
         type=_path_or_auto,
         metavar="FILE|auto",
-        help="RTSTRUCT for a role that takes in contours; auto: the one in the "
+        help="RTSTRUCT for a role that needs contours as input; auto: the one in the "
         "patient's folder",
     )
     parser.add_argument(
@@ -122,7 +122,7 @@ def usage_error(
             "--rtstruct=auto for the RTSTRUCT in the patient's folder"
         )
     if flags.rtstruct is not None and not needs:
-        return f"the role {role.name} takes no contours as input: leave --rtstruct out"
+        return f"the role {role.name} takes no contours as input: remove --rtstruct"
     for name in ("rtstruct", "reference", "reference_plan"):
         path = getattr(flags, name)
         if not isinstance(path, Path):
@@ -142,7 +142,7 @@ def run(flags: argparse.Namespace) -> int:
     model = trained_model.describe(flags.checkpoint)
     patients = cases.find(flags.ct_dir, flags.out)
     if message := usage_error(flags, model.role, patients):
-        return errors.tell(message, 2)
+        return errors.print_error(message, 2)
     mapping = flags.mapping and patient_folders.load_mapping(flags.mapping, model.site)
     request = patient_loop.Request(
         model,
@@ -173,10 +173,10 @@ def main(arguments: list[str]) -> int:
         print("stopped; run the same command again to continue", file=sys.stderr)
         return stopping.STATUS
     except errors.MtlError as error:
-        return errors.tell(error, 1)
+        return errors.print_error(error, 1)
     except OSError as error:  # its path may name a patient
         reason = error.strerror or type(error).__name__
-        return errors.tell(f"a file cannot be read or written ({reason})", 1)
+        return errors.print_error(f"a file cannot be read or written ({reason})", 1)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Input: folders, each one patient's or a folder of several. Output: a CaseFolder for each
 patient, with an id that identifies nobody; and from it a Case: the CT as the site
-stores it, the contours that the role takes in, and what exported files refer to.
+stores it, the contours that the role needs, and what exported files refer to.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class ReadingOptions:
 class Case:
     """A patient to predict."""
 
-    patient: records.Patient  # without a dose; structures: what the role takes in
+    patient: records.Patient  # without a dose; structures: what the role needs
     reference: ct_reference.CtReference
     body_part: str  # DICOM's BodyPartExamined: free text, never printed
     notes: tuple[str, ...]
@@ -142,7 +142,7 @@ def read(
     """The case in `case_folder`; `contours`: the RTSTRUCT, if the role takes one in.
 
     Raises:
-        SourceError: it cannot be read, or lacks contours that the role takes in.
+        SourceError: it cannot be read, or lacks contours that the role needs.
     """
     with dicom_patient.guarded():
         if case_folder.kind == "openkbp":
@@ -169,7 +169,7 @@ def _read_dicom(
             site=model.site,
             mapping=options.mapping,
             options=options.dicom,
-            beside=_given_path(contours),
+            rt_path=_given_path(contours),
             with_dose=False,
         )
         grid, stored, structures = (
@@ -219,7 +219,7 @@ def _read_openkbp(
 def _check_contours(
     patient: records.Patient, model: trained_model.TrainedModel
 ) -> None:
-    """Raise SourceError if none of the contours that the role takes in is there."""
+    """Raise SourceError if none of the contours that the role needs is there."""
     contoured = patient.structures
     if model.role.input.shows_targets:
         names = [
@@ -229,7 +229,7 @@ def _check_contours(
         names = list(model.config.data.structures)
     if not any(name in contoured for name in names):
         raise errors.SourceError(
-            f"the role {model.role.name} takes contours of {', '.join(names)}, but "
+            f"the role {model.role.name} needs contours of {', '.join(names)}, but "
             "none of them was found: draw them, or give --mapping if they have other "
             "names"
         )

@@ -33,7 +33,7 @@ class Request:
     model: trained_model.TrainedModel
     out: Path
     reading: cases.ReadingOptions
-    contours: cases.PathOrAuto  # the contours that the role takes in
+    contours: cases.PathOrAuto  # the contours that the role needs
     reference: cases.PathOrAuto  # to evaluate against; None: no evaluation
     formats: output_files.Formats
 
@@ -78,7 +78,7 @@ def run(
             todo[number] = (patient, basis)
     if len(todo) < len(patients):
         print(
-            f"{len(patients) - len(todo)} of {len(patients)} patients were done before"
+            f"{len(patients) - len(todo)} of {len(patients)} patients were already done"
         )
     failed = _predict_all(request, todo, len(patients)) if todo else set()
     done = [patient for n, patient in enumerate(patients, 1) if n not in failed]

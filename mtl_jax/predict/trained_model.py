@@ -41,7 +41,7 @@ class TrainedModel:
     digest: str
     step: int
     training: Mapping[str, Any] | None  # the training data; None: not recorded
-    contour_model: "TrainedModel | None"  # predicts the contours that this takes in
+    contour_model: "TrainedModel | None"  # predicts this network's input contours
 
     @property
     def role(self) -> roles.Role:
@@ -129,7 +129,7 @@ def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
         hint = f" ({', '.join(workdirs[:8])} in it)" if workdirs else ""
         raise errors.CheckpointError(
             f"{path} holds no checkpoint: give a working directory{hint}, "
-            "its folder `checkpoints`, or one of the steps in that"
+            "its folder `checkpoints`, or one of the steps in that folder"
         )
     if home and (home / "config.json").is_file():
         flat = workdir.read_json(home / "config.json")
@@ -163,13 +163,13 @@ def _describe(
             )
     contour_model = None
     if roles.get(config.role).input.contoured_by:
-        if "drawing" not in run:
+        if checkpoint.CONTOUR_NETWORK not in run:
             raise errors.CheckpointError(
                 f"checkpoint {folder.name} lacks the contour network that the role "
                 f"{config.role} needs: it was saved by an earlier version; train it "
                 "again"
             )
-        contour_model = _describe(folder, run["drawing"], {})
+        contour_model = _describe(folder, run[checkpoint.CONTOUR_NETWORK], {})
     return TrainedModel(
         folder=folder,
         config=config,
@@ -190,7 +190,9 @@ def load(model: TrainedModel) -> Network:
     """
     contour_network = None
     if model.contour_model is not None:
-        contour_network = _load(model.contour_model, checkpoint.load_drawing, None)
+        contour_network = _load(
+            model.contour_model, checkpoint.load_contour_weights, None
+        )
     return _load(model, checkpoint.load_weights, contour_network)
 
 

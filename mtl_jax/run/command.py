@@ -1,5 +1,8 @@
 """The flags, data, signals and exit status that the training commands share.
 
+Input: the command line. Output: a checked configuration, a data set, a working
+directory, and the command's exit status.
+
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
@@ -83,16 +86,16 @@ def start(run: Callable[[], int]) -> None:
         absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
         logging.getLogger("mtl_jax").setLevel(logging.INFO)
         compilation.keep_programs()
-        status = status_of(lambda: _together(run))
+        status = status_of(lambda: _run_connected(run))
         return distributed.leave(status, together=status in (0, stopping.STATUS))
 
     app.run(main, flags_parser=parse)
 
 
-def _together(run: Callable[[], int]) -> int:
-    """`run`, in all processes that train together."""
-    number = PROCESSES.value
-    with distributed.joined(COORDINATOR.value, number, PROCESS.value):
+def _run_connected(run: Callable[[], int]) -> int:
+    """The exit status of `run`, with this process connected to the others."""
+    count = PROCESSES.value
+    with distributed.connected(COORDINATOR.value, count, PROCESS.value):
         if not distributed.is_first():
             logging.getLogger("mtl_jax").setLevel(logging.WARNING)
         return run()
@@ -104,14 +107,14 @@ def status_of(run: Callable[[], int]) -> int:
         with stopping.raise_on_signal():
             return run()
     except stopping.Stopped as signal:
-        logger.warning("%s: stopped; the same command goes on from there", signal)
+        logger.warning("%s: stopped; run the same command again to continue", signal)
         return stopping.STATUS
     except errors.MtlError as error:
-        return errors.tell(error, 1)
+        return errors.print_error(error, 1)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        return errors.tell(
+        return errors.print_error(
             f"{error}: the disk is full, broken or read-only; fix that, and run the "
             "same command again to continue",
             1,
@@ -124,25 +127,27 @@ def parse(argv: list[str]) -> list[str]:
         app.usage(shorthelp=True, writeto_stdout=True)
         sys.exit(0)
     try:
-        rest = flags.FLAGS(argv)
+        arguments = flags.FLAGS(argv)
         if CONFIG.value is None:
             raise flags.Error(
                 "--config=FILE[:ROLE] is missing, e.g. configs/openkbp.py"
             )
-        if len(rest) > 1:
-            raise flags.Error(f"unexpected arguments: {' '.join(rest[1:])}")
+        if len(arguments) > 1:
+            raise flags.Error(f"unexpected arguments: {' '.join(arguments[1:])}")
     except flags.Error as error:
-        sys.exit(errors.tell(f"{error}; see --help", 2))
+        sys.exit(errors.print_error(f"{error}; see --help", 2))
     except AttributeError as error:  # an unknown --config.KEY
         names = [word.split("=")[0] for word in argv if word.startswith("--config.")]
         unknown = [key for key in (k[9:] for k in names) if key not in configs.KEYS]
         hints = [f"{key}{errors.nearest(key, configs.KEYS)}" for key in unknown]
         sys.exit(
-            errors.tell(f"unknown configuration key {', '.join(hints) or error}", 1)
+            errors.print_error(
+                f"unknown configuration key {', '.join(hints) or error}", 1
+            )
         )
     except OSError as error:  # a configuration file that is missing or does not load
-        sys.exit(errors.tell(f"--config cannot be loaded: {error}", 1))
-    return rest
+        sys.exit(errors.print_error(f"--config cannot be loaded: {error}", 1))
+    return arguments
 
 
 def config() -> ml_collections.ConfigDict:
@@ -178,7 +183,7 @@ def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
     manual_dir = data_dir / "downloads" / "manual"
     if MANUAL_DIR.value:
         manual_dir = folder(MANUAL_DIR.value)
-    data = distributed.in_turns(
+    data = distributed.call_in_turn(
         lambda: prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
     )
     distributed.check_same({"the data's fingerprint": data.fingerprint})

@@ -13,41 +13,51 @@ from mtl_jax.core import roles
 from mtl_jax.run import workdir
 from mtl_jax.train import checkpoint
 
-# Where a run records which checkpoint and settings made its contours, by contour run.
+# File in which a run records the checkpoint and settings of each of its contour runs.
 BASES = "contours.json"
 # The keys of `evaluate` that a network's contours depend on.
 SETTINGS = ("contour_threshold", "largest_component", "mirror")
 
 
-def fold_workdir(whole: Path, fold: int, folds: int) -> Path:
-    """The working directory of the run trained without fold `fold` of `folds`."""
-    return whole.with_name(f"{whole.name}-fold{fold}of{folds}")
+def fold_workdir(full_workdir: Path, fold: int, folds: int) -> Path:
+    """Working directory of the run without fold `fold` of `folds`.
+
+    `full_workdir` is that of the run on all training patients.
+    """
+    return full_workdir.with_name(f"{full_workdir.name}-fold{fold}of{folds}")
 
 
-def workdirs(config: ml_collections.ConfigDict, home: Path) -> list[Path]:
-    """Working directories of the contour runs of a run in `home`: whole, then folds."""
+def workdirs(config: ml_collections.ConfigDict, run_workdir: Path) -> list[Path]:
+    """Working directories of the contour runs of the run in `run_workdir`.
+
+    First that of the run on all training patients, then those of the folds.
+    """
     contoured_by = roles.get(config.role).input.contoured_by
     if contoured_by is None:
         return []
-    given = config.data.contours_from
-    whole = Path(given).expanduser() if given else home.with_name(contoured_by)
+    full_workdir = run_workdir.with_name(contoured_by)
+    if config.data.contours_from:
+        full_workdir = Path(config.data.contours_from).expanduser()
     folds = config.data.contour_folds
-    return [whole, *(fold_workdir(whole, k, folds) for k in range(folds))]
+    return [
+        full_workdir,
+        *(fold_workdir(full_workdir, fold, folds) for fold in range(folds)),
+    ]
 
 
 def checkpoint_of(
-    config: ml_collections.ConfigDict, home: Path
+    config: ml_collections.ConfigDict, run_workdir: Path
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The contour checkpoint for patients that the run in `home` was not trained on.
+    """The contour checkpoint for new patients of the run in `run_workdir`.
 
-    Its folder, and its JSON item with the settings that the contours were made with. It
-    is the whole run's, as folds serve training patients only. None if the role takes in
-    no predicted contours.
+    Returns its folder, and its JSON item with the settings that the contours were made
+    with. It belongs to the run on all training patients: folds serve these only. None
+    if the role takes no predicted contours.
     """
-    folders = workdirs(config, home)
+    folders = workdirs(config, run_workdir)
     if not folders:
         return None
-    basis = workdir.read_json(home / BASES)[0]
+    basis = workdir.read_json(run_workdir / BASES)[0]
     folder = folders[0] / "checkpoints" / str(basis["step"])
     run = checkpoint.read_run(folder)
     settings = {f"evaluate.{name}": basis[name] for name in SETTINGS}

@@ -65,9 +65,9 @@ def _check_shared(files: Files) -> None:
     for number, path in enumerate(seen):
         if path:
             raise errors.WorkdirError(
-                f"process {number} does not see {path}, but every process reads the "
-                "predicted contours: put the working directories where all machines "
-                "see them"
+                f"process {number} cannot find {path}, but every process reads the "
+                "predicted contours: put the working directories on a disk that all "
+                "machines share"
             )
 
 
@@ -79,14 +79,14 @@ def _finished(
         raise errors.WorkdirError(
             f"role {config.role} needs the contours of a trained `contour` run, but "
             f"{folder} holds none: train it first (--config=FILE:contour "
-            f"--workdir={folder}), or name another in data.contours_from"
+            f"--workdir={folder}), or name another run in data.contours_from"
         )
     own = configs.unflatten(workdir.read_json(folder / "config.json"))
     own.update({"evaluate": {"metrics": ""}})  # no metric is reported here
     run = wiring.Run(configs.check(own), data, folder)
     fingerprint = workdir.read_json(folder / "provenance.json")["data_fingerprint"]
     if not run.role.contours_ct_alone:
-        reason = f"is of role {run.role.name}"
+        reason = f"has the role {run.role.name}"
     elif fingerprint != data.fingerprint:
         reason = f"was trained on other data (fingerprint {fingerprint[:12]})"
     elif tuple(run.config.data.structures) != tuple(config.data.structures):
@@ -118,7 +118,7 @@ def _bases(home: Path, finished: list[wiring.Run]) -> list[dict[str, Any]]:
             digest = ""
         if digest != basis["checkpoint"]:
             raise errors.WorkdirError(
-                f"{home} began with contours of checkpoint {basis['step']} of "
+                f"{home} started with contours of checkpoint {basis['step']} of "
                 f"{run.workdir}, which is gone or was trained again: delete {home}, or "
                 "restore the earlier run"
             )
@@ -148,7 +148,7 @@ def _predict(
     if distributed.once(lambda: not all(path.exists() for path in paths.values())):
         advice = "name another run in data.contours_from"
         lock = locks.held(run.workdir / "contours", advice, wait=True)
-        with distributed.at_first(lock):
+        with distributed.in_first_process(lock):
             _predict_missing(run, basis, name, paths)
     return {patients[i].patient_id: path for i, path in paths.items()}
 

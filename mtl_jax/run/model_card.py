@@ -53,7 +53,7 @@ def text(run: wiring.Run) -> str:
         _section("Training data", _data(run, item.get("training_data"))),
         _section("Training", _training(run, item)),
         "## Results\n",
-        *(_results(each, run.site) for each in evaluations.values()),
+        *(_results(evaluation, run.site) for evaluation in evaluations.values()),
         "" if evaluations else "Not evaluated yet.\n",
         _section("Limits", _limits(run, item.get("training_data"), evaluations)),
         _section("How to use it", _use(run)),
@@ -117,7 +117,7 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
             "operations": f"{count / 1e9:.4g} G multiply-adds for an image",
             "image": f"{height} x {width} pixels (y, x) of {spacing} size, slice by "
             f"slice; channels: {channels}",
-            "goes in beside the CT": role.input.in_words,
+            "input besides the CT": role.input.in_words,
             "CT values": f"{values}, clipped to {low:g} to {high:g}, less "
             f"{statistics['ct_mean']:.2f}, divided by {statistics['ct_std']:.2f} "
             f"({statistics['origin']})",
@@ -235,7 +235,7 @@ def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if not first["pretrained"].startswith(start):  # a path, then the digest
         start = f"a file of weights, {first['pretrained'].rpartition(', ')[2]}"
     devices = dict.fromkeys(
-        f"{each['devices']} ({each['platform']})" for each in starts
+        f"{item['devices']} ({item['platform']})" for item in starts
     )
     versions = ", ".join(f"{k} {v}" for k, v in last["versions"].items())
     return {
@@ -264,14 +264,14 @@ def _limits(
     if "contours" in role.tasks:
         yield f"- It contours {_plain(', '.join(data.structures))}, and nothing else."
     if "dose" in role.tasks:
-        target = "" if role.input.shows_targets else ", nor where the target is"
+        target = "" if role.input.shows_targets else " or the position of the target"
         yield (
             "- It predicts doses as planned in its data set, for "
             f"{data.prescription_gy:g} Gy. It does not know the technique{target}."
         )
     if role.input.masks:
-        yield f"- It takes in {role.input.in_words}, and is as good as these are."
-    yield "- It sees each slice alone: what it says may not fit from slice to slice."
+        yield f"- Its input has {role.input.in_words}; it is only as good as these."
+    yield "- It sees each slice alone: neighbouring slices may not be consistent."
     yield from _result_limits(run, evaluations)
     yield (
         "- Not tested: hospitals, scanners and protocols other than those of the data "
@@ -304,26 +304,26 @@ def _result_limits(run: wiring.Run, evaluations: Mapping[str, Any]) -> Iterator[
 
 
 def _use(run: wiring.Run) -> Iterator[str]:
-    drawn = run.role.input.needs_rtstruct
-    where = shlex.quote(" ".join(str(run.workdir).splitlines()))
+    needs_rtstruct = run.role.input.needs_rtstruct
+    contours = ", and the RTSTRUCT that was drawn on it" if needs_rtstruct else ""
+    path = shlex.quote(" ".join(str(run.workdir).splitlines()))
     yield "```"
     yield (
-        f"python -m mtl_jax.predict --checkpoint={where} "
-        f"{'--rtstruct=auto ' if drawn else ''}CT_DIR"
+        f"python -m mtl_jax.predict --checkpoint={path} "
+        f"{'--rtstruct=auto ' if needs_rtstruct else ''}CT_DIR"
     )
     yield "```\n"
     outputs = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
     yield (
-        "`CT_DIR` is a folder with a CT series in DICOM"
-        f"{', and the RTSTRUCT that was drawn on it' if drawn else ''}. The output "
-        f"is {' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
+        f"`CT_DIR` is a folder with a CT series in DICOM{contours}. The output is "
+        f"{' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
         "AI-generated and not for clinical use. If this folder was moved, give its new "
         "path, or that of one `checkpoints/<step>`, which is enough on its own."
     )
 
 
 def _identity(item: Mapping[str, Any]) -> Iterator[str]:
-    score, network = item.get("score"), item.get("drawing")
+    score, network = item.get("score"), item.get(checkpoint.CONTOUR_NETWORK)
     yield from _facts(
         {
             "step": item["step"],
@@ -382,13 +382,16 @@ def _table(
         for name, metric_summary in evaluation["metrics"].items():
             first, _, structure = name.partition("/")
             if first == metric:
-                others = [y["metrics"].get(name) for y in yardstick_summaries.values()]
+                of_yardsticks = [
+                    yardstick["metrics"].get(name)
+                    for yardstick in yardstick_summaries.values()
+                ]
                 rows.append(
                     (
                         render.Cell(f"{structure} {label}"),
                         _mean(metric_summary),
                         render.Cell(metric_summary["n"], form="d"),
-                        *map(_mean, others),
+                        *map(_mean, of_yardsticks),
                     )
                 )
     return render.Table(

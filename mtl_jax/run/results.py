@@ -24,13 +24,13 @@ Yardsticks = Mapping[str, Sequence[scoring.Row]]
 
 
 def evaluate_split(
-    run: wiring.Run, name: str, beside: Yardsticks | None = None
+    run: wiring.Run, name: str, yardstick_rows: Yardsticks | None = None
 ) -> dict[str, Any]:
     """Predict and score split `name`; writes predictions and evaluation files.
 
-    `beside`: the yardsticks' rows by name, if another run has computed them.
+    The yardsticks are scored too, unless `yardstick_rows` has their rows by name.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     folder = run.workdir / "evaluation"
     for stale in (folder / f"{name}.json", folder / f"{name}.png"):
         if distributed.is_first():
@@ -47,20 +47,20 @@ def evaluate_split(
         rows += scoring.score(patient, prediction, rules)
 
     def finish() -> dict[str, Any]:
-        yardstick_rows = beside
-        if yardstick_rows is None:
+        by_yardstick = yardstick_rows
+        if by_yardstick is None:
             structures, tasks = run.config.data.structures, run.role.tasks
             train = run.split("train")
-            yardstick_rows = score_yardsticks(train, split, rules, structures, tasks)
+            by_yardstick = score_yardsticks(train, split, rules, structures, tasks)
         summary = _basis(run, name) | scoring.summarise(rows, run.site)
         summary["yardsticks"] = {
-            each: scoring.summarise(scored, run.site)
-            for each, scored in yardstick_rows.items()
+            key: scoring.summarise(scored, run.site)
+            for key, scored in by_yardstick.items()
         }
-        for each, scored in yardstick_rows.items():
-            scoring.write_csv(scored, folder / "yardsticks" / name / f"{each}.csv")
+        for key, scored in by_yardstick.items():
+            scoring.write_csv(scored, folder / "yardsticks" / name / f"{key}.csv")
         scoring.write_csv(rows, rows_path(run.workdir, name))
-        summary["seconds"] = time.monotonic() - began
+        summary["seconds"] = time.monotonic() - start
         workdir.write_json(summary, folder / f"{name}.json")
         return summary
 
@@ -89,33 +89,33 @@ def is_current(run: wiring.Run, name: str) -> bool:
     needed = [path, rows_path(run.workdir, name)]
     for entry in run.data.splits[name].patients:
         needed.append(prediction_path(run.workdir, name, entry.patient_id))
-    if not all(each.exists() for each in needed):
+    if not all(file.exists() for file in needed):
         return False
-    found, basis = workdir.read_json(path), _basis(run, name)
-    for settings in (found.get("settings", {}), basis["settings"]):
+    stored, basis = workdir.read_json(path), _basis(run, name)
+    for settings in (stored.get("settings", {}), basis["settings"]):
         # The comments list all metrics there are, not those that were computed.
         text = settings.get("metrics", "")
         settings["metrics"] = reported_metrics.without_comments(text)
-    return {key: found.get(key) for key in basis} == basis
+    return {key: stored.get(key) for key in basis} == basis
 
 
-def for_tasks(beside: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
-    """The yardsticks for one of `tasks`."""
+def for_tasks(by_yardstick: Yardsticks, tasks: Collection[roles.Task]) -> Yardsticks:
+    """The rows of the yardsticks that predict one of `tasks`."""
     return {
         name: rows
-        for name, rows in beside.items()
+        for name, rows in by_yardstick.items()
         if yardsticks.TABLE[name].task in tasks
     }
 
 
-def prediction_path(home: Path, name: str, patient_id: str) -> Path:
-    """Path in a workdir of the prediction for a patient of split `name`."""
-    return home / "predictions" / name / f"{patient_id}.npz"
+def prediction_path(folder: Path, name: str, patient_id: str) -> Path:
+    """Path in the workdir `folder` of a patient's prediction, in split `name`."""
+    return folder / "predictions" / name / f"{patient_id}.npz"
 
 
-def rows_path(home: Path, name: str) -> Path:
-    """Path in a workdir of the evaluation's rows of split `name`."""
-    return home / "evaluation" / f"{name}.csv"
+def rows_path(folder: Path, name: str) -> Path:
+    """Path in the workdir `folder` of the evaluation's rows of split `name`."""
+    return folder / "evaluation" / f"{name}.csv"
 
 
 def score_yardsticks(

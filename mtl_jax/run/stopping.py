@@ -62,7 +62,7 @@ def defer_signals() -> Iterator[Callable[[], bool]]:
         with _handled(lambda number, _: received.append(number)):
             yield lambda: bool(received)
     else:
-        with distributed.asked_to_stop() as agreed:
+        with distributed.synchronised_stop() as agreed:
 
             def stop_requested() -> bool:
                 if agreed():

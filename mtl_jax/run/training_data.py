@@ -208,7 +208,7 @@ def _size_differences(
     if _outside(length, trained, SIZE) > 0:
         yield (
             f"the CT is {length:.0f} mm long; in training CTs were "
-            f"{span(trained, '.0f')} mm long, so it shows parts that they did not"
+            f"{span(trained, '.0f')} mm long, so it shows parts that those do not"
         )
 
 
@@ -288,7 +288,7 @@ def _strange(hu: np.ndarray, grid: Levels, body: Levels) -> str | None:
     above = f"above {body_region.DATA_HU:.0f} HU"
     usual = f"in training its median was {span(body['50'], '.0f')} HU"
     if not inside.size:
-        return f"hardly a voxel of the CT is {above}, where the body is; {usual}"
+        return f"almost no voxel of the CT is {above}, as the body is; {usual}"
     low, median, high = np.percentile(inside, (5, 50, 95)).tolist()
     return (
         f"the body (voxels {above}) has a median of {median:.0f} HU (5th to "

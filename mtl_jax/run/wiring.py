@@ -1,8 +1,8 @@
 """One run: the parts of the package, put together as the configuration says.
 
 Input: a checked configuration and prepared data. Output: the network, preprocessing,
-batches, step and loop of the run, and its training. The parts themselves know neither
-each other nor the configuration.
+batches and step of the run, and its training. The parts themselves know neither each
+other nor the configuration. `make_network` and `make_preprocess` also serve `predict`.
 """
 
 import contextlib
@@ -31,294 +31,6 @@ from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run on prepared data, in its working directory."""
-
-    config: ml_collections.ConfigDict
-    data: prepared.Prepared
-    workdir: Path
-    # Files by split and patient, if the role takes in predicted contours.
-    contours: Mapping[str, Mapping[str, Path]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def role(self) -> roles.Role:
-        return roles.get(self.config.role)
-
-    @property
-    def site(self) -> sites.Site:
-        return sites.get(self.config.site)
-
-    @functools.cached_property
-    def preprocess(self) -> preprocess.Preprocess:
-        """As configured; fitted statistics are computed once for the workdir."""
-        return make_preprocess(self.config, self.statistics)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """H, W, C of the network's images."""
-        height, width = self.preprocess.image_size
-        return height, width, self.preprocess.channels
-
-    @functools.cached_property
-    def statistics(self) -> dict[str, Any]:
-        """How the CT is normalised, and the origin of these values."""
-        return distributed.once(self._statistics)
-
-    def _statistics(self) -> dict[str, Any]:
-        path = self.workdir / "statistics.json"
-        data = self.config.data
-        if path.exists():
-            return workdir.read_json(path)
-        mean, std, origin = data.ct_mean, data.ct_std, "given by the configuration"
-        if data.statistics == "fitted":
-            mean, std = preprocess.fit_statistics(
-                self.split("train"),
-                site=self.site,
-                ct_values=data.ct_values,
-                ct_window=tuple(data.ct_window),
-            )
-            origin = f"fitted on the training split of {self.data.fingerprint}"
-        statistics = {
-            "ct_mean": mean,
-            "ct_std": std,
-            "ct_values": data.ct_values,
-            "ct_window": list(data.ct_window),
-            "origin": origin,
-        }
-        workdir.write_json(statistics, path)
-        return statistics
-
-    def split(self, name: str) -> prepared.Split:
-        """The split called `name`.
-
-        Raises:
-            DatasetError: the data set has no such split.
-        """
-        if name not in self.data.splits:
-            raise errors.DatasetError(
-                f"the data set has no {name} split, only "
-                f"{', '.join(self.data.splits)}; build it from a source that has one"
-            )
-        if self.role.input.contoured_by:
-            return predicted_contours.attach(
-                self.data.splits[name], self.contours[name]
-            )
-        return self.data.splits[name]
-
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        """Indices of the training patients that this run is not trained on."""
-        fold, folds = self.config.data.left_out_fold
-        patients = len(self.split("train").patients) if folds else 0
-        return tuple(i for i in range(patients) if i % folds == fold)
-
-    def evaluation_batches(
-        self, name: str, leave_out: Collection[int] = ()
-    ) -> batches.Evaluation:
-        return batches.evaluation(
-            self.split(name),
-            preprocess=self.preprocess,
-            batch_size=self.config.evaluate.batch_size,
-            leave_out=leave_out,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-
-    @functools.cached_property
-    def training_batches(self) -> batches.Training:
-        config = self.config
-        return batches.training(
-            self.split("train"),
-            preprocess=self.preprocess,
-            augment=self._augment(),
-            batch_size=config.train.batch_size,
-            seed=config.seed,
-            skip_empty_slices=config.data.skip_empty_slices,
-            leave_out=self.left_out,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-
-    def _augment(self) -> augment.Augment | None:
-        settings = dict(self.config.augment)
-        if not settings.pop("enabled"):
-            return None
-        return augment.Augment(
-            site=self.site, ct_std=self.preprocess.ct_std, **settings
-        )
-
-    @functools.cached_property
-    def schedule(self) -> configs.Schedule:
-        return configs.Schedule.of(self.config, self.training_batches.steps_per_epoch)
-
-    @functools.cached_property
-    def backend(self) -> parallel.Backend:
-        train = self.config.train
-        return parallel.backend(
-            train.backend,
-            devices=train.devices,
-            batch_size=train.batch_size,
-            accumulate=train.accumulate,
-            evaluate_batch_size=self.config.evaluate.batch_size,
-        )
-
-    @functools.cached_property
-    def step(self) -> step.Step:
-        config = self.config
-        return step.Step(
-            network=make_network(config, self.backend.axis_name, self.backend.platform),
-            objective=objective.Objective(
-                self.role.tasks,
-                {**config.loss, "contour_head": config.model.contour_head},
-            ),
-            transform=states.optimizer(**config.optimizer),
-            dwa_temperature=config.dwa.temperature,
-            dwa_interval=self.schedule.dwa_interval,
-            accumulate=config.train.accumulate,
-            log_every=self.schedule.log_every,
-            axis_name=self.backend.axis_name,
-        )
-
-    def initial_state(self) -> tuple[states.TrainState, str]:
-        """The host state before the first step; the origin of the encoder's weights."""
-        variables = parameters.initialise(
-            self.step.network, self.config.seed, self.image_shape
-        )
-        variables, note = pretrained.load(variables, self.config.model.pretrained)
-        return jax.device_get(self._as_state(variables)), note
-
-    def _as_state(self, variables: Any) -> states.TrainState:
-        return states.create(
-            variables,
-            self.step.transform,
-            tasks=len(self.role.tasks),
-            metrics=self.step.metrics,
-        )
-
-    def abstract_state(self) -> states.TrainState:
-        """Shapes and types of the state, without computing it."""
-        return jax.eval_shape(
-            self._as_state,
-            parameters.shapes(self.step.network, self.image_shape),
-        )
-
-    @property
-    def in_checkpoint(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the state: all that prediction needs."""
-        return {
-            "config": configs.flatten(self.config),
-            "statistics": self.statistics,
-            "site": sites.to_json(self.site),
-            "structures": list(self.config.data.structures),
-            "data_fingerprint": self.data.fingerprint,
-            "training_data": self._training_data(),
-        } | ({"drawing": self._contour_network[1]} if self._contour_network else {})
-
-    def _training_data(self) -> dict[str, Any]:
-        """Figures of the training data; computed once and stored in the workdir."""
-        path = self.workdir / "training_data.json"
-        if path.exists():
-            return workdir.read_json(path)
-        description = training_data.describe(self.data.splits["train"], self.left_out)
-        workdir.write_json(description, path)
-        return description
-
-    @functools.cached_property
-    def _contour_network(self) -> tuple[Any, dict[str, Any]] | None:
-        """Weights and description of the network whose contours the run takes in."""
-        source = contour_runs.checkpoint_of(self.config, self.workdir)
-        if source is None:
-            return None
-        folder, description = source
-        contour_config = configs.unflatten(description["config"])
-        network = make_network(contour_config, None)
-        image_shape = (*contour_config.data.image_size, 1)
-        weights = checkpoint.load_weights(
-            folder, parameters.shapes(network, image_shape)
-        )
-        return weights, description | {"weights_digest": checkpoint.digest(weights)}
-
-    @property
-    def finished(self) -> bool:
-        """Whether the working directory holds the last step's checkpoint."""
-        folder = self.workdir / "checkpoints"
-        saved = distributed.once(lambda: checkpoint.steps(folder))
-        return bool(saved) and saved[-1] >= self.schedule.steps
-
-    def train(self, stop: Callable[[], bool]) -> bool:
-        """Train from the newest checkpoint to the end; False if stopped before."""
-        like = self.abstract_state()
-        with self._open_checkpoints() as checkpoints:
-            state: states.TrainState = distributed.from_first(
-                lambda: self._begin(checkpoints, like), like
-            )
-            first = int(state.step)
-            if first >= self.schedule.steps:
-                logger.info("already trained for %d steps", first)
-                return True
-            writer = writers.NoWriter()
-            if distributed.is_first():
-                writer = writers.open_writers(self.workdir, resume_step=first)
-            with contextlib.closing(writer):
-                self._describe(state, writer)
-                state = loops.train(self.loop(checkpoints, stop), state, writer)
-        return int(state.step) >= self.schedule.steps
-
-    def _open_checkpoints(self) -> checkpoint.Checkpoints:
-        if not distributed.is_first():
-            return checkpoint.NoCheckpoints()
-        weights = self._contour_network and self._contour_network[0]
-        return checkpoint.Checkpoints(self.workdir / "checkpoints", weights)
-
-    def _begin(
-        self, checkpoints: checkpoint.Checkpoints, like: states.TrainState
-    ) -> states.TrainState:
-        """The newest checkpoint's state, or a new one; the workdir notes the start."""
-        restored = checkpoints.restore(like)
-        if restored is None:
-            state, note = self.initial_state()
-        else:
-            state, note = restored[0], "restored from a checkpoint"
-        workdir.note_start(self.workdir, step=int(state.step), pretrained=note)
-        return state
-
-    def _describe(self, state: states.TrainState, writer: Any) -> None:
-        """Log the network's parameters and the schedule, also to TensorBoard."""
-        overview = parameter_overview.get_parameter_overview(state.params)
-        writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
-        logger.info(
-            "%s: %s, %s parameters; %d steps of %d slices, %d steps an epoch",
-            self.role.name,
-            self.role.network,
-            f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
-            self.schedule.steps,
-            self.config.train.batch_size,
-            self.schedule.epoch_steps,
-        )
-
-    def loop(
-        self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]
-    ) -> loops.Loop:
-        colours = [self.site.structure(n).colour for n in self.config.data.structures]
-        return loops.Loop(
-            step=self.step,
-            backend=self.backend,
-            schedule=self.schedule,
-            batches_from=self.training_batches.iterate,
-            validation=lambda: self.evaluation_batches("validation"),
-            checkpoints=checkpoints,
-            run=self.in_checkpoint if distributed.is_first() else {},
-            picture=functools.partial(
-                writers.picture,
-                colours=colours,
-                slices=4,
-                threshold=self.config.evaluate.contour_threshold,
-            ),
-            stop=stop,
-        )
 
 
 def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -386,3 +98,313 @@ def make_preprocess(
         image_size=tuple(data.image_size),
         image_spacing_mm=data.image_spacing_mm,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run on prepared data, in its working directory.
+
+    Its parts are made when they are first used, and `train` puts them to work.
+    """
+
+    config: ml_collections.ConfigDict
+    data: prepared.Prepared
+    workdir: Path
+    # Files by split and patient, if the role takes in predicted contours.
+    contours: Mapping[str, Mapping[str, Path]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def role(self) -> roles.Role:
+        """The role that the network is trained for."""
+        return roles.get(self.config.role)
+
+    @property
+    def site(self) -> sites.Site:
+        """The site of the patients."""
+        return sites.get(self.config.site)
+
+    # Data: patients, images, batches.
+
+    def split(self, name: str) -> prepared.Split:
+        """The split called `name`.
+
+        Raises:
+            DatasetError: the data set has no such split.
+        """
+        if name not in self.data.splits:
+            raise errors.DatasetError(
+                f"the data set has no {name} split, only "
+                f"{', '.join(self.data.splits)}; build it from a source that has one"
+            )
+        if self.role.input.contoured_by:
+            return predicted_contours.attach(
+                self.data.splits[name], self.contours[name]
+            )
+        return self.data.splits[name]
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Indices of the training patients that this run is not trained on."""
+        fold, folds = self.config.data.left_out_fold
+        patients = len(self.split("train").patients) if folds else 0
+        return tuple(i for i in range(patients) if i % folds == fold)
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, Any]:
+        """Mean and deviation that normalise the CT; fitted once for the workdir."""
+        return distributed.once(self._statistics)
+
+    def _statistics(self) -> dict[str, Any]:
+        path = self.workdir / "statistics.json"
+        data = self.config.data
+        if path.exists():
+            return workdir.read_json(path)
+        mean, std, origin = data.ct_mean, data.ct_std, "given by the configuration"
+        if data.statistics == "fitted":
+            mean, std = preprocess.fit_statistics(
+                self.split("train"),
+                site=self.site,
+                ct_values=data.ct_values,
+                ct_window=tuple(data.ct_window),
+            )
+            origin = f"fitted on the training split of {self.data.fingerprint}"
+        statistics = {
+            "ct_mean": mean,
+            "ct_std": std,
+            "ct_values": data.ct_values,
+            "ct_window": list(data.ct_window),
+            "origin": origin,
+        }
+        workdir.write_json(statistics, path)
+        return statistics
+
+    @functools.cached_property
+    def preprocess(self) -> preprocess.Preprocess:
+        """Examples to images, as configured."""
+        return make_preprocess(self.config, self.statistics)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """H, W, C of the network's images."""
+        height, width = self.preprocess.image_size
+        return height, width, self.preprocess.channels
+
+    @functools.cached_property
+    def training_batches(self) -> batches.Training:
+        """Slices of the training split in random order, augmented as configured."""
+        config = self.config
+        return batches.training(
+            self.split("train"),
+            preprocess=self.preprocess,
+            augment=self._augment(),
+            batch_size=config.train.batch_size,
+            seed=config.seed,
+            skip_empty_slices=config.data.skip_empty_slices,
+            leave_out=self.left_out,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def evaluation_batches(
+        self, name: str, leave_out: Collection[int] = ()
+    ) -> batches.Evaluation:
+        """All slices of split `name`, without the patients at indices `leave_out`."""
+        return batches.evaluation(
+            self.split(name),
+            preprocess=self.preprocess,
+            batch_size=self.config.evaluate.batch_size,
+            leave_out=leave_out,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def _augment(self) -> augment.Augment | None:
+        settings = dict(self.config.augment)
+        if not settings.pop("enabled"):
+            return None
+        return augment.Augment(
+            site=self.site, ct_std=self.preprocess.ct_std, **settings
+        )
+
+    @functools.cached_property
+    def schedule(self) -> configs.Schedule:
+        """The numbers of steps: in all, per epoch, between logs and checkpoints."""
+        return configs.Schedule.of(self.config, self.training_batches.steps_per_epoch)
+
+    # Network and training step.
+
+    @functools.cached_property
+    def backend(self) -> parallel.Backend:
+        """The devices that share each batch."""
+        train = self.config.train
+        return parallel.backend(
+            train.backend,
+            devices=train.devices,
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            evaluate_batch_size=self.config.evaluate.batch_size,
+        )
+
+    @functools.cached_property
+    def step(self) -> step.Step:
+        """The network, its losses and its optimizer."""
+        config = self.config
+        return step.Step(
+            network=make_network(config, self.backend.axis_name, self.backend.platform),
+            objective=objective.Objective(
+                self.role.tasks,
+                {**config.loss, "contour_head": config.model.contour_head},
+            ),
+            transform=states.optimizer(**config.optimizer),
+            dwa_temperature=config.dwa.temperature,
+            dwa_interval=self.schedule.dwa_interval,
+            accumulate=config.train.accumulate,
+            log_every=self.schedule.log_every,
+            axis_name=self.backend.axis_name,
+        )
+
+    def initial_state(self) -> tuple[states.TrainState, str]:
+        """The host state before the first step; the origin of the encoder's weights."""
+        variables = parameters.initialise(
+            self.step.network, self.config.seed, self.image_shape
+        )
+        variables, note = pretrained.load(variables, self.config.model.pretrained)
+        return jax.device_get(self._as_state(variables)), note
+
+    def abstract_state(self) -> states.TrainState:
+        """Shapes and types of the state, without computing it."""
+        return jax.eval_shape(
+            self._as_state,
+            parameters.shapes(self.step.network, self.image_shape),
+        )
+
+    def _as_state(self, variables: Any) -> states.TrainState:
+        return states.create(
+            variables,
+            self.step.transform,
+            tasks=len(self.role.tasks),
+            metrics=self.step.metrics,
+        )
+
+    # Checkpoints.
+
+    @property
+    def finished(self) -> bool:
+        """Whether the working directory holds the last step's checkpoint."""
+        folder = self.workdir / "checkpoints"
+        saved = distributed.once(lambda: checkpoint.steps(folder))
+        return bool(saved) and saved[-1] >= self.schedule.steps
+
+    @property
+    def checkpoint_item(self) -> dict[str, Any]:
+        """The JSON item of each checkpoint: what prediction needs besides weights."""
+        item = {
+            "config": configs.flatten(self.config),
+            "statistics": self.statistics,
+            "site": sites.to_json(self.site),
+            "structures": list(self.config.data.structures),
+            "data_fingerprint": self.data.fingerprint,
+            "training_data": self._training_data(),
+        }
+        if self._contour_network:
+            item[checkpoint.CONTOUR_NETWORK] = self._contour_network[1]
+        return item
+
+    def _training_data(self) -> dict[str, Any]:
+        """Figures of the training data, computed once for the workdir."""
+        path = self.workdir / "training_data.json"
+        if path.exists():
+            return workdir.read_json(path)
+        description = training_data.describe(self.data.splits["train"], self.left_out)
+        workdir.write_json(description, path)
+        return description
+
+    @functools.cached_property
+    def _contour_network(self) -> tuple[Any, dict[str, Any]] | None:
+        """Weights and description of the network that predicts the input contours."""
+        source = contour_runs.checkpoint_of(self.config, self.workdir)
+        if source is None:
+            return None
+        folder, description = source
+        contour_config = configs.unflatten(description["config"])
+        network = make_network(contour_config, None)
+        image_shape = (*contour_config.data.image_size, 1)
+        weights = checkpoint.load_weights(
+            folder, parameters.shapes(network, image_shape)
+        )
+        return weights, description | {"weights_digest": checkpoint.digest(weights)}
+
+    def _open_checkpoints(self) -> checkpoint.Checkpoints:
+        if not distributed.is_first():
+            return checkpoint.NoCheckpoints()
+        weights = self._contour_network and self._contour_network[0]
+        return checkpoint.Checkpoints(self.workdir / "checkpoints", weights)
+
+    # Training.
+
+    def train(self, stop: Callable[[], bool]) -> bool:
+        """Train from the newest checkpoint to the end; False if stopped before."""
+        like = self.abstract_state()
+        with self._open_checkpoints() as checkpoints:
+            state: states.TrainState = distributed.from_first(
+                lambda: self._begin(checkpoints, like), like
+            )
+            first = int(state.step)
+            if first >= self.schedule.steps:
+                logger.info("already trained for %d steps", first)
+                return True
+            writer = writers.NoWriter()
+            if distributed.is_first():
+                writer = writers.open_writers(self.workdir, resume_step=first)
+            with contextlib.closing(writer):
+                self._describe(state, writer)
+                state = loops.train(self.loop(checkpoints, stop), state, writer)
+        return int(state.step) >= self.schedule.steps
+
+    def _begin(
+        self, checkpoints: checkpoint.Checkpoints, like: states.TrainState
+    ) -> states.TrainState:
+        """The newest checkpoint's state, or a new one; the workdir notes the start."""
+        restored = checkpoints.restore(like)
+        if restored is None:
+            state, note = self.initial_state()
+        else:
+            state, note = restored[0], "restored from a checkpoint"
+        workdir.note_start(self.workdir, step=int(state.step), pretrained=note)
+        return state
+
+    def _describe(self, state: states.TrainState, writer: Any) -> None:
+        """Log the network's parameters and the schedule, also to TensorBoard."""
+        overview = parameter_overview.get_parameter_overview(state.params)
+        writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
+        logger.info(
+            "%s: %s, %s parameters; %d steps of %d slices, %d steps an epoch",
+            self.role.name,
+            self.role.network,
+            f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
+            self.schedule.steps,
+            self.config.train.batch_size,
+            self.schedule.epoch_steps,
+        )
+
+    def loop(
+        self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]
+    ) -> loops.Loop:
+        """The parts of the run that the training loop needs."""
+        colours = [self.site.structure(n).colour for n in self.config.data.structures]
+        return loops.Loop(
+            step=self.step,
+            backend=self.backend,
+            schedule=self.schedule,
+            batches_from=self.training_batches.iterate,
+            validation=lambda: self.evaluation_batches("validation"),
+            checkpoints=checkpoints,
+            run=self.checkpoint_item if distributed.is_first() else {},
+            picture=functools.partial(
+                writers.picture,
+                colours=colours,
+                slices=4,
+                threshold=self.config.evaluate.contour_threshold,
+            ),
+            stop=stop,
+        )

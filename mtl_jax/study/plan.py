@@ -1,8 +1,8 @@
 """Plans the runs of a study, and trains and evaluates what is missing.
 
 Input: a configuration, roles and seeds. Output: jobs, and their finished working
-directories. Each role has one in the study's home: `multi`, or `multi-seed1` for a seed
-that is not the configuration's. Runs of `mtl_jax.main` in these directories are reused.
+directories. Each role has one in the study's folder: `multi`, or `multi-seed1` for a
+seed that is not the configuration's. Runs of `mtl_jax.main` in them are reused.
 """
 
 import dataclasses
@@ -49,17 +49,17 @@ class Job:
         return self.config.data.left_out_fold[1] > 0
 
     def run(self, data: prepared.Prepared) -> wiring.Run:
-        """The run on `data`; contours that it takes in are drawn if need be."""
-        drawn = input_contours.prepare(self.config, data, self.workdir)
+        """The run on `data`; its input contours are predicted if they are missing."""
+        contours = input_contours.prepare(self.config, data, self.workdir)
         workdir.create_or_check(self.workdir, self.config, data.fingerprint)
-        return wiring.Run(self.config, data, self.workdir, drawn)
+        return wiring.Run(self.config, data, self.workdir, contours)
 
 
 def jobs(
     config: ml_collections.ConfigDict,
     role_names: Sequence[str],
     seeds: Sequence[int],
-    home: Path,
+    study_folder: Path,
 ) -> list[Job]:
     """The runs of `role_names` and `seeds`, each after the runs that it needs.
 
@@ -78,40 +78,43 @@ def jobs(
         raise errors.ConfigError(
             "data.left_out_fold is for single runs; a study has data.contour_folds"
         )
-    takes_drawn = {n: by for n in chosen if (by := roles.get(n).input.contoured_by)}
-    given, folds = config.data.contours_from, config.data.contour_folds
-    drawing = set() if given else set(takes_drawn.values())
-    chosen |= drawing
-    found = []
+    contour_roles = {n: by for n in chosen if (by := roles.get(n).input.contoured_by)}
+    external, folds = config.data.contours_from, config.data.contour_folds
+    needed_first = set() if external else set(contour_roles.values())
+    chosen |= needed_first
+    planned = []
     for seed in seeds:
         suffix = "" if seed == config.seed else f"-seed{seed}"
-        for name in sorted(roles.ROLES, key=lambda n: n not in drawing):
+        for name in sorted(roles.ROLES, key=lambda n: n not in needed_first):
             if name not in chosen:
                 continue
-            own = _changed(config, role=name, seed=seed)
-            where = home / f"{name}{suffix}"
-            if name in takes_drawn:
-                whole = home / f"{takes_drawn[name]}{suffix}"
-                own.data.contours_from = given or str(whole)
+            job_config = _changed(config, role=name, seed=seed)
+            job_folder = study_folder / f"{name}{suffix}"
+            if name in contour_roles:
+                contour_folder = study_folder / f"{contour_roles[name]}{suffix}"
+                job_config.data.contours_from = external or str(contour_folder)
                 if folds:
-                    where = home / f"{name}-folds{folds}{suffix}"
+                    job_folder = study_folder / f"{name}-folds{folds}{suffix}"
             else:
-                own.data.contours_from, own.data.contour_folds = "", 0
-            found.append(Job(wiring.check(own), where))
-            if name in drawing:
-                found += _folds(own, folds, where)
-    return found
+                job_config.data.contours_from = ""
+                job_config.data.contour_folds = 0
+            planned.append(Job(wiring.check(job_config), job_folder))
+            if name in needed_first:
+                planned += _fold_jobs(job_config, folds, job_folder)
+    return planned
 
 
-def _folds(config: ml_collections.ConfigDict, folds: int, whole: Path) -> list[Job]:
+def _fold_jobs(
+    config: ml_collections.ConfigDict, folds: int, full_workdir: Path
+) -> list[Job]:
     """Contour runs, each without one fold of the training patients."""
-    found = []
+    planned = []
     for fold in range(folds):
-        own = _changed(config)
-        own.data.left_out_fold = (fold, folds)
-        where = contour_runs.fold_workdir(whole, fold, folds)
-        found.append(Job(wiring.check(own), where))
-    return found
+        job_config = _changed(config)
+        job_config.data.left_out_fold = (fold, folds)
+        job_folder = contour_runs.fold_workdir(full_workdir, fold, folds)
+        planned.append(Job(wiring.check(job_config), job_folder))
+    return planned
 
 
 def _changed(
@@ -137,8 +140,8 @@ def _finish(
     job: Job, data: prepared.Prepared, yardsticks: Mapping[str, results.Yardsticks]
 ) -> None:
     run = job.run(data)
-    with stopping.defer_signals() as asked:
-        run.train(asked)
+    with stopping.defer_signals() as stop_requested:
+        run.train(stop_requested)
     model_card.write(run)
     splits = () if job.is_fold else job.config.evaluate.splits
     for split in splits:
@@ -146,10 +149,10 @@ def _finish(
             comparable = results.for_tasks(yardsticks[split], run.role.tasks)
             results.evaluate_split(run, split, comparable)
     folder = run.workdir / "evaluation"
-    undrawn = [split for split in splits if not (folder / f"{split}.png").exists()]
-    if undrawn:
+    without = [split for split in splits if not (folder / f"{split}.png").exists()]
+    if without:
         results.draw_training_curves(run)
-    for split in undrawn:
+    for split in without:
         results.draw_median_patient(run, split)
     model_card.write(run)  # with the results
 
@@ -184,9 +187,9 @@ def state(job: Job) -> str:
 
 def duration(seconds: float) -> str:
     """Hours and minutes, or minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {remainder} s"
     return f"{minutes // 60} h {minutes % 60} min"
 
 

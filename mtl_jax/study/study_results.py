@@ -170,14 +170,14 @@ def yardsticks_of(
         "apply_possible_dose_mask": rules.apply_possible_dose_mask,
         "largest_component": rules.largest_component,
     }
-    kept = folder / "basis.json"
-    found = workdir.read_json(kept) if kept.exists() else {}
-    paths = {each: folder / f"{each}.csv" for each in found.get("names", ())}
-    if _comparable(found.get("basis", {})) == _comparable(basis) and all(
+    basis_path = folder / "basis.json"
+    cached = workdir.read_json(basis_path) if basis_path.exists() else {}
+    paths = {key: folder / f"{key}.csv" for key in cached.get("names", ())}
+    if _comparable(cached.get("basis", {})) == _comparable(basis) and all(
         path.exists() for path in paths.values()
     ):
-        return {each: scoring.read_csv(path) for each, path in paths.items()}
-    kept.unlink(missing_ok=True)  # an interrupted run must not look complete
+        return {key: scoring.read_csv(path) for key, path in paths.items()}
+    basis_path.unlink(missing_ok=True)  # an interrupted run must not look complete
     rows = results.score_yardsticks(
         data.splits["train"],
         data.splits[name],
@@ -185,7 +185,7 @@ def yardsticks_of(
         config.data.structures,
         roles.BOTH,
     )
-    for each, yardstick_rows in rows.items():
-        scoring.write_csv(yardstick_rows, folder / f"{each}.csv")
-    workdir.write_json({"basis": basis, "names": list(rows)}, kept)
+    for key, yardstick_rows in rows.items():
+        scoring.write_csv(yardstick_rows, folder / f"{key}.csv")
+    workdir.write_json({"basis": basis, "names": list(rows)}, basis_path)
     return rows

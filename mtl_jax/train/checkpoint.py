@@ -2,9 +2,10 @@
 
 Input: a training state on the host, and a description of the run. Output: files, and
 the state read back. A checkpoint holds the state, and a JSON item with the
-configuration, statistics, structure names and a digest of the arrays; if the run takes
-in the contours of another network, that network too. Orbax does not notice a flipped
-bit, nor fall back to an older checkpoint when the newest is damaged: `restore` does.
+configuration, statistics, structure names and a digest of the arrays. If another
+network predicts the run's input contours, it holds that network too. Orbax notices no
+flipped bit, and falls back to no older checkpoint when the newest is damaged: `restore`
+does both.
 """
 
 import contextlib
@@ -28,6 +29,8 @@ from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
 
+# The file format's name for the network that predicts a run's input contours.
+CONTOUR_NETWORK = "drawing"
 # The network's variables; the rest of a state is needed for training only.
 WEIGHTS = ("params", "batch_stats")
 # Time after an error in which the reading of other arrays ends too.
@@ -50,23 +53,23 @@ def digest(tree: Any) -> str:
 class Checkpoints:
     """The checkpoints of one run: the newest two and the best."""
 
-    def __init__(self, folder: Path, drawing: Any = None):
+    def __init__(self, folder: Path, contour_weights: Any = None):
         """Open `folder`, or make it.
 
         Args:
             folder: of all checkpoints of the run.
-            drawing: weights of the network whose contours the run takes in, or None.
-                Each checkpoint then holds them; its JSON item describes them as
-                "drawing".
+            contour_weights: of the network that predicts the run's input contours, or
+                None. Each checkpoint stores them as item CONTOUR_NETWORK, which its
+                JSON item describes.
         """
-        self.folder, self._drawing = Path(folder), drawing
+        self.folder, self._contour_weights = Path(folder), contour_weights
         policies = checkpoint_managers.preservation_policy
         self.folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self.folder.absolute(),
             options=ocp.CheckpointManagerOptions(
                 create=False,
-                multiprocessing_options=_alone(),
+                multiprocessing_options=_single_process(),
                 save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
                 preservation_policy=policies.AnyPreservationPolicy(
                     [
@@ -79,7 +82,7 @@ class Checkpoints:
                     ]
                 ),
             ),
-            item_names=("state", "run", "drawing"),
+            item_names=("state", "run", CONTOUR_NETWORK),
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -107,8 +110,8 @@ class Checkpoints:
         item["weights_digest"] = digest(states.weights(state))
         item["description_digest"] = files.json_digest(item)
         items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
-        if self._drawing is not None:
-            items["drawing"] = ocp.args.PyTreeSave(self._drawing)
+        if self._contour_weights is not None:
+            items[CONTOUR_NETWORK] = ocp.args.PyTreeSave(self._contour_weights)
         with self._writing():
             self._manager.save(
                 step,
@@ -137,8 +140,8 @@ class Checkpoints:
             raise errors.OutputError(
                 f"a checkpoint cannot be written to {self.folder} "
                 f"({str(error).splitlines()[0][:300]}); complete checkpoints: "
-                f"{complete}. Free disk space, or correct the error; then the same "
-                "command goes on"
+                f"{complete}. Free disk space, or correct the error; then run the "
+                "same command again to continue"
             ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
@@ -200,11 +203,11 @@ class NoCheckpoints(Checkpoints):
         """None: the first process sends its state to the others."""
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
+def _single_process() -> ocp.options.MultiprocessingOptions:
     """Options with which Orbax waits for no other process: only the first uses it."""
-    here = jax.process_index()
+    process = jax.process_index()
     return ocp.options.MultiprocessingOptions(
-        primary_host=here, active_processes={here}
+        primary_host=process, active_processes={process}
     )
 
 
@@ -233,13 +236,13 @@ def load_weights(folder: Path, like: Any) -> Any:
         expected = run["weights_digest"]
         return _verified(folder / "state", like, expected, partly=True)
     state = _verified(folder / "state", None, run["digest"])
-    return _fitting(folder, {name: state[name] for name in WEIGHTS}, like)
+    return _with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
 
 
-def load_drawing(folder: Path, like: Any) -> Any:
-    """As `load_weights`, of the network whose contours the one in `folder` takes in."""
-    expected = read_run(folder)["drawing"]["weights_digest"]
-    return _verified(folder / "drawing", like, expected)
+def load_contour_weights(folder: Path, like: Any) -> Any:
+    """As `load_weights`, for the network that predicts the input contours."""
+    expected = read_run(folder)[CONTOUR_NETWORK]["weights_digest"]
+    return _verified(folder / CONTOUR_NETWORK, like, expected)
 
 
 def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> Any:
@@ -255,13 +258,14 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
     if like is not None:
         restore_args = jax.tree.map(lambda _: as_arrays, abstract)
         options = {"item": abstract, "restore_args": restore_args}
+    processes = _single_process()
     try:
-        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=processes)
         with (
             _without_tracebacks(),
-            ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer,
+            ocp.Checkpointer(handler, multiprocessing_options=processes) as reader,
         ):
-            restored = checkpointer.restore(
+            restored = reader.restore(
                 item.absolute(),
                 args=ocp.args.PyTreeRestore(partial_restore=partly, **options),
             )
@@ -278,7 +282,7 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "
             "differ from their digest"
         )
-    return arrays if like is None else _fitting(folder, arrays, like)
+    return arrays if like is None else _with_shapes(folder, arrays, like)
 
 
 @contextlib.contextmanager
@@ -288,11 +292,11 @@ def _without_tracebacks() -> Iterator[None]:
     Orbax gives up at the first array that cannot be read, and closes its event loop;
     the reading of each of the others then ends with "Event loop is closed".
     """
-    usual = sys.unraisablehook
+    previous_hook = sys.unraisablehook
 
     def report(unraisable: "sys.UnraisableHookArgs") -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
-            usual(unraisable)
+            previous_hook(unraisable)
 
     sys.unraisablehook = report
     try:
@@ -301,10 +305,10 @@ def _without_tracebacks() -> Iterator[None]:
         time.sleep(PENDING_S)
         raise
     finally:
-        sys.unraisablehook = usual
+        sys.unraisablehook = previous_hook
 
 
-def _fitting(folder: Path, arrays: Any, like: Any) -> Any:
+def _with_shapes(folder: Path, arrays: Any, like: Any) -> Any:
     """`arrays`; a CheckpointError unless they have the names and shapes of `like`."""
 
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
@@ -340,9 +344,9 @@ def evaluated_step(folder: Path, which: str) -> int:
     return min(scores, key=lambda pair: pair[1])[0] if scores else saved[-1]
 
 
-def _scores(folder: Path, among: Sequence[int]) -> Iterator[tuple[int, float]]:
+def _scores(folder: Path, saved: Sequence[int]) -> Iterator[tuple[int, float]]:
     """Step and validation score of the checkpoints that have one and can be read."""
-    for step in among:
+    for step in saved:
         with contextlib.suppress(errors.CheckpointError):  # `restore` moves them away
             score = read_run(folder / str(step)).get("score")
             if score is not None:

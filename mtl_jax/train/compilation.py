@@ -1,4 +1,7 @@
-"""Keeps compiled programs on disk for the next start."""
+"""Keeps compiled programs on disk for the next start.
+
+Input: environment variables. Output: JAX's setting of the cache folder.
+"""
 
 import os
 from pathlib import Path
@@ -13,5 +16,5 @@ def keep_programs() -> None:
     JAX_ENABLE_COMPILATION_CACHE=false still turns caching off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(home / "mtl_jax"))
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(caches / "mtl_jax"))

@@ -42,7 +42,7 @@ _inside_once: list[bool] = []
 
 
 @contextlib.contextmanager
-def joined(
+def connected(
     coordinator_address: str | None, num_processes: int | None, process_id: int | None
 ) -> Iterator[None]:
     """Join the other processes, if there are any (`start`); all end together.
@@ -60,8 +60,8 @@ def joined(
         raise errors.ProcessError(
             f"process {index()} of {count()}: an exchange with the others failed "
             f"({str(error).splitlines()[0][:300]}): most likely another one has ended, "
-            "and its own messages say why. Start the same command in all of them; the "
-            "run goes on from its newest checkpoint"
+            "and its own messages say why. Start the same command in all of them: the "
+            "run continues from its newest checkpoint"
         ) from error
 
 
@@ -95,13 +95,14 @@ def start(
         ConfigError: values that contradict each other.
         ProcessError: the others do not start in time.
     """
-    given = (coordinator_address, num_processes, process_id)
-    if num_processes == 1 or (given == (None, None, None) and not _is_one_of_several()):
+    values = (coordinator_address, num_processes, process_id)
+    without = values == (None, None, None)
+    if num_processes == 1 or (without and not _has_other_processes()):
         return
-    if None in given and given != (None, None, None):
+    if None in values and not without:
         raise errors.ConfigError(
             "--coordinator_address, --num_processes and --process_id belong together: "
-            f"they are {', '.join(map(str, given))}; give all three, or none"
+            f"they are {', '.join(map(str, values))}; give all three, or none"
         )
     if num_processes is not None and not 0 <= (process_id or 0) < num_processes:
         raise errors.ConfigError(
@@ -125,7 +126,7 @@ def start(
         ) from error
 
 
-def _is_one_of_several() -> bool:
+def _has_other_processes() -> bool:
     """Whether this is a step of SLURM with several tasks, or a machine of a TPU pod."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
         return True
@@ -186,14 +187,16 @@ def once(function: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def at_first(context: contextlib.AbstractContextManager[None]) -> Iterator[None]:
-    """`context`, which only the first process enters and leaves."""
+def in_first_process(
+    context: contextlib.AbstractContextManager[None],
+) -> Iterator[None]:
+    """Enter and leave `context` in the first process only; the others wait."""
     with contextlib.ExitStack() as stack:
         once(lambda: stack.enter_context(context))
         yield
 
 
-def in_turns(function: Callable[[], T]) -> T:
+def call_in_turn(function: Callable[[], T]) -> T:
     """Call `function` in each process: first the first, then the others.
 
     At most one process at a time runs on each machine. Returns this process's result.
@@ -225,13 +228,14 @@ def check_same(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: in all processes; it names the first difference.
     """
-    first, *others = [json.loads(text) for text in exchange(json.dumps(values))]
-    for number, other in enumerate(others, start=1):
-        for name in sorted({*other, *first}):
-            if other.get(name) != first.get(name):
+    by_process = [json.loads(text) for text in exchange(json.dumps(values))]
+    first = by_process[0]
+    for number, current in enumerate(by_process):
+        for name in sorted({*current, *first}):
+            if current.get(name) != first.get(name):
                 raise errors.ConfigError(
-                    f"{name} of process {number} is {other.get(name)!r}, of process 0 "
-                    f"{first.get(name)!r}: give all processes the same"
+                    f"{name} of process {number} is {current.get(name)!r}, of process "
+                    f"0 {first.get(name)!r}: give all processes the same"
                 )
 
 
@@ -256,17 +260,17 @@ def from_first(function: Callable[[], T], like: Any) -> T:
         return function()
     results: list[T] = []
     once(lambda: results.append(function()))
-    here: Any = (
+    local: Any = (
         results[0]
         if results
         else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
     )
     # As bytes: a sum with zeros would lose the sign of a zero.
-    raw = jax.tree.map(lambda leaf: np.ravel(leaf).view(np.uint8), here)
+    raw = jax.tree.map(lambda leaf: np.ravel(leaf).view(np.uint8), local)
     sent = multihost_utils.broadcast_one_to_all(raw)
     return jax.tree.map(
         lambda leaf, raw: np.asarray(raw).view(leaf.dtype).reshape(leaf.shape),
-        here,
+        local,
         sent,
     )
 
@@ -282,11 +286,11 @@ def gather(tree: Any) -> Any:
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A function that returns True from the same call on in every process.
+def synchronised_stop() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns True after one process received SIGTERM or Ctrl-C.
 
-    That is soon after one of them received SIGTERM or Ctrl-C. JAX's own handler notes
-    the signal, and its coordination service picks a call that no process has made yet.
+    It does so from the same call on in all processes: JAX's handler notes the signal,
+    and its coordination service chooses a call that no process has made yet.
     """
     calls = itertools.count()
 
@@ -300,8 +304,8 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     finally:
         signal.signal(signal.SIGINT, before)
         # The handler of SIGTERM before JAX replaced it.
-        usual = signal.getsignal(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, usual or signal.SIG_DFL)
+        previous = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def _client() -> Any:

@@ -133,7 +133,7 @@ def check_finite(loop: Loop, number: int, values: Mapping[str, Any]) -> None:
         f"{', '.join(broken[:5])}{' and more' if broken[5:] else ''} became NaN or "
         f"infinite between step {first} and step {number}, which was not saved; "
         + (f"step {saved[-1]} is the last saved. " if saved else "")
-        + "The same command would come to the same point: lower "
+        + "The same command would fail at the same step: lower "
         "optimizer.learning_rate or set model.dtype to float32, in another --workdir"
     )
 

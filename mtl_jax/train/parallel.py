@@ -77,12 +77,12 @@ class Jit:
         self.platform: str = devices[0].platform
 
     def put_state(self, state: Any) -> Any:
-        return self._place(state, self._everywhere)
+        return self._put(state, self._everywhere)
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
-        return self._place(batch, self._spread)
+        return self._put(batch, self._spread)
 
-    def _place(self, tree: Any, sharding: NamedSharding) -> Any:
+    def _put(self, tree: Any, sharding: NamedSharding) -> Any:
         if not self._is_shared:
             return jax.device_put(tree, sharding)
         return jax.tree.map(
@@ -119,7 +119,7 @@ class Jit:
         compiled = self.predictions(function)
 
         def call(state: Any, image: np.ndarray) -> Any:
-            outputs = compiled(state, self._place(image, self._spread))
+            outputs = compiled(state, self._put(image, self._spread))
             # Gathered by a separate program: in the same one, XLA would gather the
             # decoders' features and compute the rest of the network on all devices.
             return (
@@ -136,11 +136,11 @@ class Pmap:
 
     def __init__(self, devices: Sequence[jax.Device]):
         self._devices = list(devices)
-        self._own = sum(d.process_index == jax.process_index() for d in devices)
+        self._local_count = sum(d.process_index == jax.process_index() for d in devices)
         self.platform: str = devices[0].platform
 
     def put_state(self, state: Any) -> Any:
-        count = self._own
+        count = self._local_count
         copies = jax.tree.map(lambda x: np.stack([np.asarray(x)] * count), state)
         return jax.pmap(lambda x: x, devices=self._devices)(copies)
 
@@ -150,7 +150,7 @@ class Pmap:
     def host(self, tree: Any) -> Any:
         first = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
         return jax.tree.map(
-            lambda one, x: one.reshape(x.shape[1:]), jax.device_get(first), tree
+            lambda copy, x: copy.reshape(x.shape[1:]), jax.device_get(first), tree
         )
 
     def update(self, function: Callable) -> Callable:
@@ -169,15 +169,15 @@ class Pmap:
 
         def call(state: Any, image: np.ndarray) -> Any:
             outputs = compiled(state, self._split(image))
-            own = jax.tree.map(
+            rows = jax.tree.map(
                 lambda x: np.concatenate(_shards(x)).reshape(-1, *x.shape[2:]), outputs
             )
-            return distributed.gather(own)
+            return distributed.gather(rows)
 
         return call
 
     def _split(self, array: np.ndarray) -> np.ndarray:
-        return array.reshape(self._own, -1, *array.shape[1:])
+        return array.reshape(self._local_count, -1, *array.shape[1:])
 
 
 def _shards(array: jax.Array) -> list[np.ndarray]:
@@ -219,7 +219,7 @@ def choose(devices: int) -> list[jax.Device]:
     if devices > len(present):
         raise errors.ConfigError(
             f"train.devices is {devices}, but JAX finds {len(present)} "
-            f"({present[0].platform}): give at most that"
+            f"({present[0].platform}): give at most that many"
         )
     if devices % processes:
         raise errors.ConfigError(
@@ -228,10 +228,10 @@ def choose(devices: int) -> list[jax.Device]:
             "for all"
         )
     share = devices // processes or len(present)
-    of_process = [
+    by_process = [
         [d for d in present if d.process_index == k] for k in range(processes)
     ]
-    return [device for own in of_process for device in own[:share]]
+    return [device for local in by_process for device in local[:share]]
 
 
 def for_prediction(batch_size: int) -> tuple[Backend, int]:

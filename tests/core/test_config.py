@@ -49,7 +49,7 @@ def test_the_prostates_run_is_the_papers():
         ("data.structures", ("Brainsten",), r"no structure 'Brainsten'.*'Brainstem'"),
         ("data.structures", ("Larynx", "Larynx"), r"repeats"),
         ("data.image_size", (100, 128), r"data\.image_size.*multiples of 32"),
-        ("data.ct_window", (5.0, 5.0), r"low, then high"),
+        ("data.ct_window", (5.0, 5.0), "give the lower limit first"),
         ("train.batch_size", 0, r"train\.batch_size is 0: give a whole number"),
         ("train.batch_size", True, r"train\.batch_size is True"),
         ("train.accumulate", 3, r"batch_size 8 cannot be split"),

@@ -223,7 +223,7 @@ def test_slices_beyond_the_ends_do_not_come_round_to_the_other_end():
 def test_contours_between_slices_go_to_the_nearest_and_are_told():
     mask, notes = contour_geometry.to_mask([box((0.5, 1.5), (0.5, 1.5), 1.4)], GRID)
     assert np.argwhere(mask).tolist() == [[1, 1, 1]]
-    assert notes == ("contours put on the nearest slice from between two: 1",)
+    assert notes == ("contours between slices, moved to the nearest slice: 1",)
     mask, _ = contour_geometry.to_mask([box((0.5, 1.5), (0.5, 1.5), 1.5)], GRID)
     assert np.argwhere(mask).tolist() == [[2, 1, 1]]  # half way: to the head
 
@@ -232,7 +232,7 @@ def test_of_two_planes_on_one_slice_the_nearer_is_taken():
     near, far = box((0.5, 3.5), (0.5, 4.5), 1.1), box((1.5, 2.5), (1.5, 3.5), 0.8)
     found, notes = filled(far, near)
     assert found[2] == ".####...."
-    assert "contours left out for nearer ones on their slice: 1" in notes
+    assert "contours left out because others are nearer their slice: 1" in notes
 
 
 def test_a_contour_across_slices_is_refused():

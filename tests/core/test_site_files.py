@@ -107,7 +107,7 @@ def changed(old, new):
         (changed("name: breast", "nam: breast"), "unknown key 'nam'; did you mean"),
         (changed("name: breast", ""), "lacks name"),
         (changed("name: breast", "name: ../up"), r"name is '\.\./up': give a letter"),
-        (changed("name: breast", "name: prostate"), "prostate is a site of ours"),
+        (changed("name: breast", "name: prostate"), "prostate is the name of a built"),
         (changed("40.05\ncon", "0\ncon"), "prescription_gy is 0: give a number abo"),
         (changed("40.05\ncon", "yes\ncon"), "prescription_gy is True: give a number"),
         (changed("40.05\ncon", ".inf\ncon"), "prescription_gy is inf: give a finite"),
@@ -116,7 +116,7 @@ def changed(old, new):
         (changed("[Heart, Lung_L, Lung_R]", "[]"), "contoured is empty"),
         (changed("[Heart, Lung_L, Lung_R]", "Heart"), "contoured should be a list"),
         (changed("  Lung_R:", "  Lung R:"), "structure is 'Lung R': give a letter"),
-        (changed("  Lung_R:", "  Lung_L:"), "'Lung_L' is there twice"),
+        (changed("  Lung_R:", "  Lung_L:"), "'Lung_L' appears twice"),
         (changed("  Lung_R:", "  Lung_R: 5"), "structure Lung_R: should hold tg263"),
         (changed("[500, 4000]", "[4000, 500]"), "structure Lung_L: volume_cc is .*low"),
         (changed("[500, 4000]", "4000"), r"volume_cc is 4000: give \[low and high\]"),
@@ -131,7 +131,7 @@ def changed(old, new):
         (changed("target_gy: 40.05", "target_gy: -1"), "Target: target_gy is -1"),
         ("name: {breast", "is not YAML"),
         ("5", "holds no name, prescription_gy"),
-        ("name: a\nprescription_gy: 1\ncontoured: [A]\nstructures: [A]", "hold names"),
+        ("name: a\nprescription_gy: 1\ncontoured: [A]\nstructures: [A]", "list names"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_the_files_name(write, text, message):
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_said_with_the_files_name(write, text, message):
 def test_masks_have_room_for_fifteen(write):
     names = "".join(f"  S{i}:\n" for i in range(16))
     text = f"name: many\nprescription_gy: 1\ncontoured: [S0]\nstructures:\n{names}"
-    with pytest.raises(errors.ConfigError, match="structures has 16, at most 15 fit"):
+    with pytest.raises(errors.ConfigError, match="has 16 entries: give at most 15"):
         sites.get(str(write(text)))
     site = sites.get(str(write(text.replace("  S15:\n", ""))))
     assert len({one.colour for one in site.structures}) == 15

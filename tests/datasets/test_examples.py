@@ -123,7 +123,7 @@ def test_the_digest_tells_every_change(changes):
 @pytest.mark.parametrize("value", [0.5, 40000.0, -40000.0])
 def test_a_ct_that_would_not_come_back_is_refused(value: float):
     ct = np.full(SHAPE, value, np.float32)
-    with pytest.raises(errors.RecordError, match="not integers of 16 bits"):
+    with pytest.raises(errors.RecordError, match="not 16-bit integers"):
         examples.stack(patient(ct=ct), SITE)
 
 

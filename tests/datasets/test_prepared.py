@@ -102,7 +102,7 @@ def test_a_directory_without_a_data_set_is_refused(tmp_path: pathlib.Path):
     ("name", "message"),
     [
         ("openkbp-train.array_record-00000-of-00001", "is damaged .*is missing"),
-        ("metadata.json", "holds no data set of ours"),
+        ("metadata.json", "holds no data set of mtl_jax"),
         ("dataset_info.json", "holds no data set"),
     ],
 )

@@ -61,14 +61,14 @@ def test_an_index_holds_all_of_a_users_site(tmp_path: pathlib.Path):
 
 @pytest.mark.parametrize("metadata", [None, {}, {"format": 99}])
 def test_an_index_of_another_format_is_refused(metadata, tmp_path: pathlib.Path):
-    with pytest.raises(errors.DatasetError, match="holds no data set of ours"):
+    with pytest.raises(errors.DatasetError, match="holds no data set of mtl_jax"):
         splits.Index.of(metadata, tmp_path)
 
 
 def test_an_index_that_was_changed_is_refused(tmp_path: pathlib.Path):
     origin = splits.Origin("a" * 64, "the folder x")
     metadata = splits.Index(SITE, "paper", origin, "b" * 64, {"train": ()}).to_json()
-    with pytest.raises(errors.DatasetError, match="differs from its digest"):
+    with pytest.raises(errors.DatasetError, match="does not match its digest"):
         splits.Index.of(metadata | {"cohort": "official"}, tmp_path)
     del metadata["digest"]  # as versions before had it
     assert splits.Index.of(metadata, tmp_path).cohort == "paper"
@@ -101,5 +101,5 @@ def test_a_patient_whose_id_would_leave_its_folder_is_refused(tmp_path, name):
     entry = examples.PatientEntry(name, 0, 1, grid, (), True, False, body)
     origin = splits.Origin("a" * 64, "the folder x")
     index = splits.Index(SITE, "paper", origin, "b" * 64, {"test": (entry,)})
-    with pytest.raises(errors.DatasetError, match="is no patient's id"):
+    with pytest.raises(errors.DatasetError, match="is not a patient id"):
         splits.Index.of(json.loads(json.dumps(index.to_json())), tmp_path)

@@ -162,7 +162,7 @@ def test_missing_and_inconsistent_identifiers_are_refused(tmp_path, keyword):
     ct = exported.read_ct(tmp_path / "ct")
     paths = [file.path for file in ct.files]
     exported.change(paths[2], **{keyword: "1.2.3"})
-    with pytest.raises(errors.SourceError, match=f"slice 3 .* another {keyword}"):
+    with pytest.raises(errors.SourceError, match=f"slice 3 .* the first in {keyword}"):
         ct_reference.read(paths, ct.grid)
     exported.change(paths[2], **{keyword: None})
     with pytest.raises(errors.SourceError, match=f"slice 3 .* has no {keyword}"):
@@ -194,7 +194,7 @@ def test_an_id_that_is_invalid_in_dicom_is_refused(patient_id):
 def test_a_turned_grid_is_refused():
     turned = ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
     grid = geometry.Grid((1, 2, 3), (1.0, 1.0, 1.0), direction=turned)
-    with pytest.raises(errors.GeometryError, match="grid is turned"):
+    with pytest.raises(errors.GeometryError, match="grid is rotated"):
         ct_reference.CtReference(grid, pydicom.Dataset(), ("1.2",))
 
 

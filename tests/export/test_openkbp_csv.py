@@ -94,7 +94,7 @@ def bad(value):
         ([("pt_1", bad(np.nan))], "NaN or infinite"),
         ([("pt_1", bad(1).astype(np.float64))], "is float64"),
         ([("pt_1", np.ones((2, 128, 128), np.float32))], r"\(2, 128, 128\)"),
-        ([("pt_1", bad(1)), ("pt_1", bad(1))], "pt_1 comes twice"),
+        ([("pt_1", bad(1)), ("pt_1", bad(1))], "pt_1 appears twice"),
         ([("../pt_1", bad(1))], "cannot be submitted"),
     ],
 )

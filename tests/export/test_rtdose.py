@@ -111,11 +111,13 @@ def test_with_a_plan_the_dose_refers_to_it(tmp_path, reference, kind, stated):
 )
 def test_the_plan_of_another_ct_is_refused(tmp_path, reference, keyword):
     plan = a_plan(reference, **{keyword: "1.2.3.666"})
-    with pytest.raises(errors.SourceError, match=f"has another {keyword}") as refused:
+    with pytest.raises(
+        errors.SourceError, match=f"has a different {keyword}"
+    ) as refused:
         write(tmp_path / "a.dcm", some_dose(exported.GRID), reference, plan=plan)
     assert "666" not in str(refused.value)
     no_plan = a_plan(reference, SOPClassUID=uid.RTDoseStorage)
-    with pytest.raises(errors.SourceError, match="is no RT Plan"):
+    with pytest.raises(errors.SourceError, match="is not an RT Plan"):
         write(tmp_path / "a.dcm", some_dose(exported.GRID), reference, plan=no_plan)
     assert not (tmp_path / "a.dcm").exists()
 

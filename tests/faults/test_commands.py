@@ -65,7 +65,7 @@ def test_sigterm_while_the_data_are_built_leaves_nothing_half_done(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
-    assert "SIGTERM: stopped; the same command goes on from there" in err
+    assert "SIGTERM: stopped; run the same command again to continue" in err
     assert "Traceback" not in err
     assert not command.data_dir.exists()
     assert not (tmp_path / "run").exists()
@@ -81,7 +81,7 @@ def test_sigterm_while_a_study_evaluates_stops_it_there(command, study, tmp_path
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
-    assert "the same command goes on from there" in err
+    assert "run the same command again to continue" in err
     assert "Traceback" not in err
     assert not evaluated.exists()  # it is made by the next start
     assert not list(home.rglob(locks.FILE))

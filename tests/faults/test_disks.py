@@ -80,7 +80,7 @@ def test_metrics_on_a_full_disk_are_an_error_and_stay_readable():
 @pytest.mark.parametrize("size", [150_000, 250_000])
 def test_a_build_that_finds_no_room_leaves_nothing_behind(size):
     with disks.small(size) as folder:
-        with pytest.raises(errors.OutputError, match=r"cannot be written .*make room"):
+        with pytest.raises(errors.OutputError, match=r"cannot be written .*free some"):
             prepared.prepare(
                 openkbp_dataset_builder.Builder,
                 cohort="official",

@@ -307,8 +307,8 @@ def test_gammas_are_read_from_the_parameters(build, shapes, random_variables) ->
     [
         ("ctna", {}, "unknown network 'ctna'; did you mean 'ctan'?; networks: single"),
         ("hps", {"contour_head": "sigmod"}, "unknown model.contour_head 'sigmod'"),
-        ("hps", {"tasks": ("dose",)}, "'hps' takes 2 of the tasks contours and dose"),
-        ("single", {"tasks": TASKS}, "'single' takes 1 of the tasks contours and dose"),
+        ("hps", {"tasks": ("dose",)}, "'hps' needs 2 of the tasks contours and dose"),
+        ("single", {"tasks": TASKS}, "'single' needs 1 of the tasks contours and dose"),
         ("single", {"tasks": ("doze",)}, "are contours and dose, got doze"),
         (
             "hps",
@@ -318,7 +318,7 @@ def test_gammas_are_read_from_the_parameters(build, shapes, random_variables) ->
         (
             "mtan",
             {"stage_sizes": (2, 2, 1, 2)},
-            "2 or more blocks in every stage: its gates",
+            "2 or more blocks in every stage: gates",
         ),
         (
             "hps",

@@ -173,6 +173,6 @@ def test_says_what_is_no_weights_file(tmp_path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme", "nothing here")
     with pytest.raises(
-        errors.WeightsError, match="a zip archive, but not one of torch"
+        errors.WeightsError, match="a zip archive that torch did not write"
     ):
         weight_files.read(path)

@@ -22,12 +22,12 @@ def test_many_patients_and_what_is_done_is_skipped(call, multi, clinic, tmp_path
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.dcm")}
     status, out, _ = call(multi, clinic)
     assert status == 0
-    assert "3 of 3 patients were done before" in out and "network" not in out
+    assert "3 of 3 patients were already done" in out and "network" not in out
     ct = next((clinic / "b").glob("CT*"))
     made = pydicom.dcmread(ct)
     made.RescaleIntercept = int(made.RescaleIntercept) + 1
     made.save_as(ct)
-    assert "2 of 3 patients were done before" in call(multi, clinic)[1]
+    assert "2 of 3 patients were already done" in call(multi, clinic)[1]
     changed = {p.parent.name for p, at in stamps.items() if p.stat().st_mtime_ns != at}
     assert len(changed) == 1
     # Other flags, and all of it again.
@@ -43,7 +43,7 @@ def test_what_the_user_removed_is_made_again(call, multi, clinic, tmp_path):
     assert "done before" not in call(multi, clinic / "a")[1]
     assert dose.exists()
     (dose.parent / "note.txt").touch()  # of the user's own
-    assert "1 of 1 patients were done before" in call(multi, clinic / "a")[1]
+    assert "1 of 1 patients were already done" in call(multi, clinic / "a")[1]
 
 
 def test_hidden_folders_of_others_are_left_alone(call, multi, clinic, tmp_path):
@@ -89,7 +89,7 @@ def test_killed_on_the_way(call, multi, clinic, tmp_path, number):
     assert list(visible.values()) == [IN_PELVIS]
     status, out, err = call(multi, clinic)
     assert status == 0, err
-    assert "1 of 3 patients were done before" in out
+    assert "1 of 3 patients were already done" in out
     assert list(folders(tmp_path / "out").values()) == [IN_PELVIS] * 3
 
 

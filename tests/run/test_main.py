@@ -121,7 +121,7 @@ def test_sigterm_saves_and_the_next_start_goes_on(command, finished, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
-    assert "the same command goes on" in err
+    assert "run the same command again to continue" in err
     status, _, err = command.run(workdir, **SCHEDULE)
     assert status == 0, err
     assert final(workdir) == final(finished[0])

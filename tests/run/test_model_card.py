@@ -210,9 +210,9 @@ def test_every_checkpoint_says_what_it_was_trained_on(copied):
     for path in run.workdir.glob("checkpoints/*/run/metadata"):
         assert json.loads(path.read_text())["training_data"] == about
     # A working directory of an older version has no such file: it gets the same.
-    before = run.in_checkpoint
+    before = run.checkpoint_item
     kept.unlink()
-    assert run.in_checkpoint == before
+    assert run.checkpoint_item == before
     assert workdir.read_json(kept) == about
 
 

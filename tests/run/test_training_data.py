@@ -230,7 +230,7 @@ def grey(hu):
         (painted, "has no air"),
         (cropped, "has no air"),
         (lambda hu: np.maximum(all_metal(hu), 2000 + hu), "has a median of"),
-        (lambda hu: np.minimum(hu, -600), "hardly a voxel"),
+        (lambda hu: np.minimum(hu, -600), "almost no voxel"),
         (lambda hu: hu + 30, ""),  # another scanner's soft tissue
         (lambda hu: np.where(hu < -900, -1024, hu), ""),  # no noise in its air
     ],

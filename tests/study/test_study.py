@@ -174,7 +174,7 @@ def test_seq_auto_needs_the_contour_run_that_it_began_with(command, study, tmp_p
     shutil.copytree(tmp_path / "gone", tmp_path / f"contour/checkpoints/{STEPS + 1}")
     status, _, err = command.run(tmp_path / "seq_auto", **settings)
     assert status == 1
-    assert f"began with contours of checkpoint {STEPS}" in err
+    assert f"started with contours of checkpoint {STEPS}" in err
     assert "Traceback" not in err
 
 

@@ -137,7 +137,7 @@ def test_a_configuration_may_name_either_builder(lungs, tmp_path):
 
 
 def test_without_a_site_the_builder_says_what_to_give(pelvises, tmp_path, capsys):
-    with pytest.raises(errors.ConfigError, match=r"dicom got no site.*give site="):
+    with pytest.raises(errors.ConfigError, match=r"dicom has no site.*give site="):
         dicom_dataset_builder.Builder(data_dir=tmp_path)
     flags = [f"--manual_dir={pelvises}", f"--data_dir={tmp_path / 'data'}"]
     with pytest.raises(SystemExit) as ended:

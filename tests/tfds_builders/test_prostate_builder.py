@@ -125,7 +125,7 @@ def test_a_refused_patient_is_an_error_where_that_is_asked_for(dummy, tmp_path):
 
 def test_a_split_without_a_patient_is_an_error(dummy, tmp_path):
     next((dummy / "three").glob("RS.*")).unlink()
-    with pytest.raises(errors.DatasetError, match="no patient of test can be taken"):
+    with pytest.raises(errors.DatasetError, match="no patient of test can be used"):
         prepare(tmp_path / "data", dummy)
     assert not list((tmp_path / "data").rglob("*array_record*"))
 

@@ -137,19 +137,21 @@ def test_weights_are_read_without_the_rest(tmp_path, with_digest):
 
 def test_the_network_that_draws_is_in_every_checkpoint(tmp_path):
     about = {"drawing": {"weights_digest": checkpoint.digest(weights(7))}}
-    with checkpoint.Checkpoints(tmp_path / "c", drawing=weights(7)) as checkpoints:
+    with checkpoint.Checkpoints(
+        tmp_path / "c", contour_weights=weights(7)
+    ) as checkpoints:
         for step in (1, 2):
             checkpoints.save(step, make_state(step), about, None)
         checkpoints.wait()
         state, _ = checkpoints.restore(make_state(0))
     assert int(state.step) == 2
     for step in "12":
-        found = checkpoint.load_drawing(tmp_path / "c" / step, weights(0))
+        found = checkpoint.load_contour_weights(tmp_path / "c" / step, weights(0))
         assert checkpoint.digest(found) == checkpoint.digest(weights(7))
     wrong = {"drawing": {"weights_digest": "0"}}
     change_run(tmp_path / "c" / "2", lambda run: run | wrong)
     with pytest.raises(errors.CheckpointError, match="differ from their digest"):
-        checkpoint.load_drawing(tmp_path / "c" / "2", weights(0))
+        checkpoint.load_contour_weights(tmp_path / "c" / "2", weights(0))
 
 
 def test_another_network_is_an_error(tmp_path):

@@ -45,8 +45,8 @@ def test_processes_tell_each_other(found):
         "one turn fails": "ProcessError: process 1: it holds another run",
         "differ": "ConfigError: seed of process 1 is 1, of process 0 0: give all "
         "processes the same",
-        "devices": "ConfigError: train.devices is 3, which 2 processes cannot share in "
-        "equal parts: give 2 or 4, or 0 for all",
+        "devices": "ConfigError: train.devices is 3, which 2 processes cannot share "
+        "in equal parts: give 2 or 4, or 0 for all",
         "batch": "ConfigError: train.batch_size is 9, which 4 devices cannot share in "
         "1 equal parts each: give 8 or 12, or set train.devices",
         "devices here": 2,
@@ -104,7 +104,7 @@ def test_a_process_alone_starts_nothing(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: 1 / 0)
     for variable in ("SLURM_STEP_NUM_TASKS", "TPU_WORKER_HOSTNAMES"):
         monkeypatch.delenv(variable, raising=False)
-    with distributed.joined(None, None, None), distributed.joined("a:1", 1, 0):
+    with distributed.connected(None, None, None), distributed.connected("a:1", 1, 0):
         assert distributed.count() == 1
         assert distributed.is_first()
         assert distributed.once(lambda: {1, 2}) == {1, 2}  # not through JSON

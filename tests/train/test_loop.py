@@ -209,7 +209,7 @@ def test_a_clock_set_forward_during_a_save_may_end_the_run_but_loses_nothing(
     true, looks = time.time, itertools.count()
     with monkeypatch.context() as patch:
         set_clock(patch, lambda: true() + next(looks) * 3600)
-        with pytest.raises(errors.OutputError, match="the same command goes on"):
+        with pytest.raises(errors.OutputError, match="same command again to continue"):
             bench.run(tmp_path)
     found = bench.run(tmp_path)
     folder, expected = undisturbed

@@ -68,7 +68,7 @@ def words() -> dict[str, Any]:
     found: dict[str, Any] = {
         "once": distributed.once(lambda: {"from": here}),
         "exchange": distributed.exchange(f"I am {here}"),
-        "in_turns": distributed.in_turns(lambda: here),
+        "in_turns": distributed.call_in_turn(lambda: here),
         # In what the first process does alone, it waits for nobody.
         "nested": distributed.once(lambda: distributed.once(distributed.count)),
         "gather": distributed.gather(np.arange(2) + 10 * here).tolist(),
@@ -79,7 +79,7 @@ def words() -> dict[str, Any]:
 
     for name, call in {
         "once fails": lambda: distributed.once(fail),
-        "one turn fails": lambda: distributed.in_turns(fail if here else int),
+        "one turn fails": lambda: distributed.call_in_turn(fail if here else int),
         "differ": lambda: distributed.check_same({"seed": here, "role": "multi"}),
         "devices": lambda: backend("jit", devices=3),
         "batch": lambda: backend("pmap", batch_size=9),
@@ -168,7 +168,7 @@ def main() -> None:
     port, processes, devices, index, folder = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", int(devices))
     address = f"127.0.0.1:{port}"
-    with distributed.joined(address, int(processes), int(index)):
+    with distributed.connected(address, int(processes), int(index)):
         home = Path(folder)
         told = words() | {"devices here": jax.local_device_count()}
         (home / f"{index}.json").write_text(json.dumps(told))

@@ -20,14 +20,14 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "openkbp",
         "Builds the data set openkbp from the challenge's files.",
         "folder with the challenge's provided-data, unpacked or as archives; "
-        "default: downloads/manual in the data_dir; with nothing there, the public "
+        "default: downloads/manual in the data_dir; if that is empty, the public "
         f"archive is downloaded ({provided_data.PUBLIC_ARCHIVE})",
     )
     parser.add_argument(
         "--cohort",
         choices=tuple(openkbp_dataset_builder.Builder.builder_configs),
         default="paper",
-        help="paper: of the test patients those with all four organs; official: all "
+        help="paper: only test patients with all four organs; official: all patients "
         "(default: %(default)s)",
     )
     parser.add_argument(

@@ -51,8 +51,8 @@ class Builder(shared_builder.PatientBuilder):
             path = Path(dl_manager.download(url))
         except download_manager.NonMatchingChecksumError as error:
             raise errors.DatasetError(
-                f"the file from {url} has another checksum than checksums.tsv beside "
-                f"the builder lists for it, so it is not the tested archive: {error}. "
+                f"the file from {url} has another checksum than checksums.tsv lists "
+                f"for it, so it is not the tested archive: {error}. "
                 f"If you trust it, {provided_data.WHAT_TO_PUT}"
             ) from error
         except (util.DownloadError, requests.RequestException) as error:

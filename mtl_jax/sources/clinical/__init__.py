@@ -1,1 +1,1 @@
-"""A folder of clinical patients: who they are, who is in which split."""
+"""A folder of clinical patients: their ids, their splits, and the reading of each."""

@@ -30,7 +30,7 @@ class Raw:
     site: sites.Site
     mapping: Mapping[str, str | None]
     options: reader.Options
-    beside: Path | None = None  # its contours and dose, if they are not in `folder`
+    rt_path: Path | None = None  # its contours and dose, if not in `folder`
 
 
 def read(raw: Raw) -> reader.Reading:
@@ -46,7 +46,7 @@ def read(raw: Raw) -> reader.Reading:
             site=raw.site,
             mapping=raw.mapping,
             options=raw.options,
-            beside=raw.beside,
+            rt_path=raw.rt_path,
         )
         return _completed(reading, raw)
 
@@ -79,8 +79,8 @@ def guarded() -> Iterator[None]:
 
 def _completed(reading: reader.Reading, raw: Raw) -> reader.Reading:
     patient = reading.patient
-    ct, told = as_stored(patient.ct)
-    notes = [*reading.notes, *told]
+    ct, ct_notes = as_stored(patient.ct)
+    notes = [*reading.notes, *ct_notes]
     possible = patient.possible_dose_mask
     if possible is not None:
         external = _external(reading.structure_set, patient.grid)
@@ -96,16 +96,18 @@ def _completed(reading: reader.Reading, raw: Raw) -> reader.Reading:
 
 def as_stored(ct: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """CT values [Z, Y, X] float32 as a data set stores them: whole, 16 bits; notes."""
-    whole = np.rint(ct)
-    kept = np.clip(whole, _INT16.min, _INT16.max)
-    clipped = np.count_nonzero(whole != kept)
-    told = f"CT voxels beyond 16 bits, taken as the largest: {clipped}"
-    return kept, [told] if clipped else []
+    rounded = np.rint(ct)
+    stored = np.clip(rounded, _INT16.min, _INT16.max)
+    clipped = np.count_nonzero(rounded != stored)
+    note = f"CT voxels beyond 16 bits, taken as the largest: {clipped}"
+    return stored, [note] if clipped else []
 
 
-def _external(found: rtstruct.StructureSet, grid: geometry.Grid) -> np.ndarray | None:
+def _external(
+    structure_set: rtstruct.StructureSet, grid: geometry.Grid
+) -> np.ndarray | None:
     """The only ROI of type EXTERNAL as a mask; None without one that can be used."""
-    rois = [roi for roi in found.rois if _is_external(roi, found)]
+    rois = [roi for roi in structure_set.rois if _is_external(roi, structure_set)]
     if len(rois) != 1:
         return None
     try:
@@ -115,6 +117,6 @@ def _external(found: rtstruct.StructureSet, grid: geometry.Grid) -> np.ndarray |
     return mask if mask.any() else None
 
 
-def _is_external(roi: rtstruct.Roi, among: rtstruct.StructureSet) -> bool:
-    same_frame = len({one.frame_uid for one in among.rois}) == 1
+def _is_external(roi: rtstruct.Roi, structure_set: rtstruct.StructureSet) -> bool:
+    same_frame = len({other.frame_uid for other in structure_set.rois}) == 1
     return roi.kind.upper() == "EXTERNAL" and bool(roi.contours) and same_frame

@@ -69,8 +69,8 @@ class Location:
     @property
     def folders(self) -> tuple[str, ...]:
         """Names of the patients' folders: foreign text, not for messages."""
-        found = (path for path in self.folder.iterdir() if path.is_dir())
-        return tuple(sorted(path.name for path in found if path.name[0] != "."))
+        paths = (path for path in self.folder.iterdir() if path.is_dir())
+        return tuple(sorted(path.name for path in paths if path.name[0] != "."))
 
     @property
     def loose(self) -> int:
@@ -117,9 +117,11 @@ class Location:
         for name in self.folders:
             for path in _files(self.folder / name):
                 size, start, end = _ends(path)
-                inside = path.relative_to(self.folder).as_posix()
+                relative_path = path.relative_to(self.folder).as_posix()
                 # "surrogateescape": names need not be text.
-                total.update(f"{inside} {size}\n".encode(errors="surrogateescape"))
+                total.update(
+                    f"{relative_path} {size}\n".encode(errors="surrogateescape")
+                )
                 total.update(hashlib.sha256(start + end).digest())
         return total.hexdigest()
 
@@ -134,19 +136,19 @@ class Cohort:
     def __init__(self, location: Location) -> None:
         self.location = location
         key_file = pseudonyms.key_file(location.folder)
-        known = pseudonyms.ids(key_file, location.folders, location.rules.salt)
-        self._folders = {known[folder]: folder for folder in location.folders}
+        ids = pseudonyms.ids(key_file, location.folders, location.rules.salt)
+        self._folders = {ids[folder]: folder for folder in location.folders}
         if location.splits_file is not None:
-            by_folder = split_assignment.read(location.splits_file, known)
-            chosen = {known[folder]: split for folder, split in by_folder.items()}
+            by_folder = split_assignment.read(location.splits_file, ids)
+            by_id = {ids[folder]: split for folder, split in by_folder.items()}
         else:
             rules = location.rules
-            chosen = split_assignment.draw(
+            by_id = split_assignment.draw(
                 self._folders, rules.split_ratio, rules.split_seed
             )
-        self.split_of = dict(sorted(chosen.items()))
+        self.split_of = dict(sorted(by_id.items()))
         # Patients that splits.csv does not name.
-        self.left_out = tuple(sorted(set(self._folders) - set(chosen)))
+        self.left_out = tuple(sorted(set(self._folders) - set(by_id)))
 
     @property
     def patients(self) -> Mapping[str, tuple[str, ...]]:

@@ -47,14 +47,14 @@ def ids(path: Path, folders: Iterable[str], salt: str | None = None) -> dict[str
     if not path.exists():
         _create(path, salt or secrets.token_hex(32))
     content = _read(path)
-    made = {folder: _id(content["salt"], folder) for folder in folders}
-    by_id = {identifier: folder for folder, identifier in made.items()}
-    if len(by_id) < len(made):
+    by_folder = {folder: _id(content["salt"], folder) for folder in folders}
+    by_id = {identifier: folder for folder, identifier in by_folder.items()}
+    if len(by_id) < len(by_folder):
         raise errors.SourceError("two patients have one id: delete the key file")
-    known = content["patients"]
-    if not by_id.items() <= known.items():
-        _replace(path, {"salt": content["salt"], "patients": known | by_id})
-    return made
+    stored = content["patients"]
+    if not by_id.items() <= stored.items():
+        _replace(path, {"salt": content["salt"], "patients": stored | by_id})
+    return by_folder
 
 
 def _id(salt: str, folder: str) -> str:

@@ -1,4 +1,7 @@
-"""Command-line flags for reading DICOM patients, and their reader options."""
+"""Command-line flags for reading DICOM patients.
+
+Input: an argument parser. Output: its flags, and the reader options they describe.
+"""
 
 import argparse
 
@@ -19,14 +22,14 @@ def add(parser: argparse.ArgumentParser, *, site: str | None = "prostate") -> No
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that are off by default."""
-    for name, words in (
+    for name, case in (
         ("allow_missing", "patients that lack a contoured structure"),
         (
             "allow_frame_mismatch",
             "contours and dose in another frame than the CT's",
         ),
     ):
-        parser.add_argument(f"--{name}", action="store_true", help=f"accept {words}")
+        parser.add_argument(f"--{name}", action="store_true", help=f"accept {case}")
     parser.add_argument(
         "--fill_gaps",
         type=int,

@@ -98,16 +98,16 @@ def draw(ids: Collection[str], ratio: Sequence[float], seed: int) -> dict[str, s
 def _counts(patients: int, ratio: Sequence[float]) -> Mapping[str, int]:
     """Patients of each split by largest remainders, at least one."""
     shares = dict(zip(SPLITS, ratio, strict=True))
-    wanted = [split for split, share in shares.items() if share > 0]
-    if patients < len(wanted):
+    used = [split for split, share in shares.items() if share > 0]
+    if patients < len(used):
         raise errors.SourceError(
-            f"{patients} patients cannot be divided into {', '.join(wanted)}: "
+            f"{patients} patients cannot be divided into {', '.join(used)}: "
             "add patients"
         )
     parts = {s: patients * share / sum(ratio) for s, share in shares.items()}
-    counts = {s: max(int(part), int(s in wanted)) for s, part in parts.items()}
-    while (left := patients - sum(counts.values())) != 0:
-        gap = {s: parts[s] - counts[s] for s in wanted if left > 0 or counts[s] > 1}
-        most = max(gap, key=lambda s: gap[s] if left > 0 else -gap[s])
-        counts[most] += 1 if left > 0 else -1
+    counts = {s: max(int(part), int(s in used)) for s, part in parts.items()}
+    while (remaining := patients - sum(counts.values())) != 0:
+        gap = {s: parts[s] - counts[s] for s in used if remaining > 0 or counts[s] > 1}
+        most = max(gap, key=lambda s: gap[s] if remaining > 0 else -gap[s])
+        counts[most] += 1 if remaining > 0 else -1
     return counts

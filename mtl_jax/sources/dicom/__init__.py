@@ -1,1 +1,1 @@
-"""Clinical DICOM-RT files to Patients."""
+"""Clinical DICOM-RT files to Patients: one folder in, one Patient and notes out."""

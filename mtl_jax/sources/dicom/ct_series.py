@@ -49,50 +49,50 @@ def choose(
     Raises:
         SourceError: there is no CT, or more than one that could be meant.
     """
-    wanted, named, frame = set(series), set(images), set(frames) - {""}
+    series_uids, image_uids, frame_uids = set(series), set(images), set(frames) - {""}
     axial, scouts = _without_scouts(folder.ct)
-    referred = wanted & set(folder.ct)
-    if referred and not referred & set(axial):
+    present = series_uids & set(folder.ct)
+    if present and not present & set(axial):
         raise errors.SourceError(
-            f"the structure set was drawn on {scouts[min(referred)][0].name}, which is "
-            "no axial image (a scout, say); export the one drawn on the axial CT"
+            f"the structure set was drawn on {scouts[min(present)][0].name}, which is "
+            "not an axial image (perhaps a scout); export the one drawn on the axial CT"
         )
     if not axial:
         raise errors.SourceError(
-            "no axial CT images here: look whether this is the patient's folder, and "
-            f"holds the CT. Found besides: {'; '.join(folder.notes) or 'nothing'}"
+            "no axial CT images here: check that this is the patient's folder, and "
+            f"that it holds the CT. Notes: {'; '.join(folder.notes) or 'none'}"
         )
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
         return any(file.text(keyword) in uids for file in files)
 
     tests = (
-        [uid for uid in axial if uid in wanted],
-        [uid for uid, files in axial.items() if has(files, "SOPInstanceUID", named)],
-        [uid for uid, f in axial.items() if has(f, "FrameOfReferenceUID", frame)],
+        [uid for uid in axial if uid in series_uids],
+        [uid for uid, f in axial.items() if has(f, "SOPInstanceUID", image_uids)],
+        [uid for uid, f in axial.items() if has(f, "FrameOfReferenceUID", frame_uids)],
         list(axial),
     )
-    meant = next(uids for uids in tests if uids)
-    if len(meant) > 1:
+    matches = next(uids for uids in tests if uids)
+    if len(matches) > 1:
         listed = "; ".join(
-            f"{len(axial[uid])} images such as {axial[uid][0].name}" for uid in meant
+            f"{len(axial[uid])} images such as {axial[uid][0].name}" for uid in matches
         )
         raise errors.SourceError(
-            f"{len(meant)} CT series could be meant: {listed}; leave the planning CT, "
-            "move the others away"
+            f"{len(matches)} CT series could be meant: {listed}; leave the planning "
+            "CT, move the others away"
         )
     notes = [f"{f.name} is left out: a scout" for fs in scouts.values() for f in fs]
-    if wanted and meant[0] not in wanted:
+    if series_uids and matches[0] not in series_uids:
         notes.append(
             "the structure set refers to a series that is not here; took the CT that "
-            f"{axial[meant[0]][0].name} belongs to"
+            f"{axial[matches[0]][0].name} belongs to"
         )
     notes += [
         f"left out {len(files)} images of another CT series, such as {files[0].name}"
         for uid, files in axial.items()
-        if uid != meant[0]
+        if uid != matches[0]
     ]
-    return axial[meant[0]], tuple(notes)
+    return axial[matches[0]], tuple(notes)
 
 
 def _without_scouts(
@@ -101,12 +101,12 @@ def _without_scouts(
     """Axial slices and scouts of each series, where it has any."""
     axial, scouts = {}, {}
     for uid, files in series.items():
-        apart = [file for file in files if _is_scout(file)]
-        rest = tuple(file for file in files if file not in apart)
-        if apart:
-            scouts[uid] = tuple(apart)
-        if rest:
-            axial[uid] = rest
+        scout_files = [file for file in files if _is_scout(file)]
+        axial_files = tuple(file for file in files if file not in scout_files)
+        if scout_files:
+            scouts[uid] = tuple(scout_files)
+        if axial_files:
+            axial[uid] = axial_files
     return axial, scouts
 
 
@@ -136,19 +136,19 @@ def read(files: Files) -> Series:
                 "spacing or orientation; leave the images of one scan"
             )
     ordered = sorted(files, key=lambda f: (planes[f.name].position_mm[2], f.name))
-    kept, hu, padded, notes = _once(ordered, planes)
-    _check_named(kept)
-    positions = np.array([planes[file.name].position_mm for file in kept])
-    step_mm = _check_stack(kept, positions)
-    frames = {file.text("FrameOfReferenceUID") for file in kept}
+    slices, hu, padded, notes = _without_copies(ordered, planes)
+    _check_uids(slices)
+    positions = np.array([planes[file.name].position_mm for file in slices])
+    step_mm = _check_stack(slices, positions)
+    frames = {file.text("FrameOfReferenceUID") for file in slices}
     if len(frames) > 1:
         raise errors.SourceError(
-            f"the CT series of {kept[0].name} has {len(frames)} frames of reference; "
+            f"the CT series of {slices[0].name} has {len(frames)} frames of reference; "
             "leave the images of one scan"
         )
     notes += _value_notes(hu, padded)
-    hu, grid = orientation.canonical(hu, planes[kept[0].name], step_mm)
-    return Series(grid, hu, tuple(kept), frames.pop(), tuple(notes))
+    hu, grid = orientation.canonical(hu, planes[slices[0].name], step_mm)
+    return Series(grid, hu, tuple(slices), frames.pop(), tuple(notes))
 
 
 def _check_kind(file: headers.File) -> None:
@@ -161,12 +161,12 @@ def _check_kind(file: headers.File) -> None:
         raise file.error("has several frames; export the series as single CT images")
     if file.text("RescaleType").upper() not in ("", "HU"):
         raise file.error(
-            f"has RescaleType {file.shown('RescaleType')}, no Hounsfield units (HU); "
-            "export the CT itself, not an image made of it"
+            f"has RescaleType {file.quoted('RescaleType')}, not Hounsfield units (HU); "
+            "export the CT itself, not an image made from it"
         )
 
 
-def _once(
+def _without_copies(
     ordered: list[headers.File], planes: Mapping[str, orientation.Plane]
 ) -> tuple[list[headers.File], np.ndarray, np.ndarray, list[str]]:
     """Files, HU and padding [slices, rows, columns] of each position; notes on copies.
@@ -175,38 +175,38 @@ def _once(
     """
     shape = planes[ordered[0].name].shape
     hu, padded = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0), bool)
-    kept: list[headers.File] = []
+    slices: list[headers.File] = []
     notes = []
     for file in ordered:
         image = _image(file, shape)
-        if not kept:  # now that there is an image of that size, and not only a header
+        if not slices:  # now that there is an image of that size, and not only a header
             hu = np.empty((len(ordered), *shape), np.float32)
             padded = np.empty(hu.shape, bool)
-        last = len(kept) - 1
+        last = len(slices) - 1
         hu[last + 1], padded[last + 1] = image
-        if kept:
-            step = planes[file.name].position_mm - planes[kept[-1].name].position_mm
+        if slices:
+            step = planes[file.name].position_mm - planes[slices[-1].name].position_mm
             if np.linalg.norm(step) <= SAME_MM:
                 if not np.array_equal(hu[last + 1], hu[last]):
                     raise file.error(
-                        f"and {kept[-1].name} are different images of one series at "
+                        f"and {slices[-1].name} are different images of one series at "
                         "one position; leave the images of one scan"
                     )
-                notes.append(f"{file.name} is left out: a copy of {kept[-1].name}")
+                notes.append(f"{file.name} is left out: a copy of {slices[-1].name}")
                 continue
-        kept.append(file)
-    return kept, hu[: len(kept)], padded[: len(kept)], notes
+        slices.append(file)
+    return slices, hu[: len(slices)], padded[: len(slices)], notes
 
 
-def _check_named(kept: list[headers.File]) -> None:
+def _check_uids(slices: list[headers.File]) -> None:
     """SourceError if slices at two positions are one image by their UID."""
-    known: dict[str, headers.File] = {}
-    for file in kept:
+    by_uid: dict[str, headers.File] = {}
+    for file in slices:
         uid = file.text("SOPInstanceUID")
-        other = known.setdefault(uid, file)
-        if uid and other is not file:
+        first = by_uid.setdefault(uid, file)
+        if uid and first is not file:
             raise file.error(
-                f"and {other.name} have the same SOPInstanceUID at two positions; "
+                f"and {first.name} have the same SOPInstanceUID at two positions; "
                 "leave the images of one scan, or export it again"
             )
 
@@ -224,40 +224,40 @@ def _image(file: headers.File, shape: tuple[int, ...]) -> tuple[np.ndarray, np.n
     return np.where(padded, AIR_HU, hu), padded
 
 
-def _check_stack(kept: list[headers.File], positions: np.ndarray) -> float:
+def _check_stack(slices: list[headers.File], positions: np.ndarray) -> float:
     """The spacing in mm of slices at `positions` [slices, 3], from the feet."""
-    if len(kept) < 2:
-        raise kept[0].error(
-            "is the only slice of its series, which tells no spacing; export the "
+    if len(slices) < 2:
+        raise slices[0].error(
+            "is the only slice of its series, so the spacing is unknown; export the "
             "whole series"
         )
     sideways = np.abs(positions[:, :2] - positions[0, :2]).max(axis=1)
     if sideways.max() > SIDEWAYS_MM:
         worst = int(np.argmax(sideways))
         slope = sideways[worst] / (positions[worst, 2] - positions[0, 2] or np.inf)
-        raise kept[worst].error(
-            f"lies {sideways[worst]:.2f} mm beside the slice of {kept[0].name} (gantry "
-            f"tilt of {np.degrees(np.arctan(slope)):.1f} degrees, or slices of several "
-            "scans); export the series without tilt"
+        raise slices[worst].error(
+            f"lies {sideways[worst]:.2f} mm beside the slice of {slices[0].name} "
+            f"(gantry tilt of {np.degrees(np.arctan(slope)):.1f} degrees, or "
+            "slices of several scans); export the series without tilt"
         )
     gaps = np.diff(positions[:, 2])
-    usual = float(np.median(gaps))
-    uneven = np.abs(gaps - usual)
-    if uneven.max() > max(UNEVEN * usual, SAME_MM):
+    median_gap = float(np.median(gaps))
+    uneven = np.abs(gaps - median_gap)
+    if uneven.max() > max(UNEVEN * median_gap, SAME_MM):
         worst = int(np.argmax(uneven))
         raise errors.SourceError(
-            f"between {kept[worst].name} and {kept[worst + 1].name} the CT has a step "
-            f"of {gaps[worst]:.2f} mm, elsewhere {usual:.2f} mm: slices are missing, "
-            "or of several scans; export the whole series with even spacing"
+            f"between {slices[worst].name} and {slices[worst + 1].name} the CT has a "
+            f"step of {gaps[worst]:.2f} mm, elsewhere {median_gap:.2f} mm: slices are "
+            "missing, or of several scans; export the whole series with even spacing"
         )
-    step = float((positions[-1, 2] - positions[0, 2]) / (len(kept) - 1))
+    step = float((positions[-1, 2] - positions[0, 2]) / (len(slices) - 1))
     # Gaps that are each a little too wide add up.
-    drift = np.abs(positions[:, 2] - positions[0, 2] - step * np.arange(len(kept)))
-    if drift.max() > max(UNEVEN * usual, SAME_MM):
+    drift = np.abs(positions[:, 2] - positions[0, 2] - step * np.arange(len(slices)))
+    if drift.max() > max(UNEVEN * median_gap, SAME_MM):
         worst = int(np.argmax(drift))
-        raise kept[worst].error(
-            f"lies {drift[worst]:.2f} mm from where slices {step:.3f} mm apart would "
-            "have it: the spacing of the CT changes; export it with even spacing"
+        raise slices[worst].error(
+            f"lies {drift[worst]:.2f} mm from its position among slices {step:.3f} mm "
+            "apart: the spacing of the CT changes; export it with even spacing"
         )
     return step
 
@@ -276,6 +276,6 @@ def _value_notes(hu: np.ndarray, padded: np.ndarray) -> list[str]:
     if low > WITHOUT_AIR_HU:
         notes.append(
             f"the lowest 1 % of the CT reaches {low:.0f} HU, though air is near -1000: "
-            "look if these are Hounsfield units"
+            "check that these are Hounsfield units"
         )
     return notes

@@ -1,8 +1,9 @@
-"""Remove what identifies a patient from text that came with the data.
+"""Masks what identifies a patient in text from the data.
 
-Paths, ROI names and code strings are foreign text: they may hold a name, an id, a date
-or a UID. `Identifiers.hide` masks these before such text is in a message, and
-`errors.printable` its control characters.
+Input: a text, and the identifying values of a patient's files. Output: the text with
+asterisks. Paths, ROI names and code strings are foreign text: they may hold a name, an
+id, a date or a UID. `Identifiers.hide` masks these before such text is in a message,
+and `errors.printable` escapes its control characters.
 """
 
 import re

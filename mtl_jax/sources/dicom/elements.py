@@ -1,5 +1,6 @@
 """The elements of a DICOM file as plain values, or a SourceError that names the file.
 
+Input: a file and keywords. Output: texts, numbers and items of sequences.
 pydicom prints values and paths in warnings, logs and exceptions: `quietly` suppresses
 them, and no message here repeats them.
 """
@@ -72,10 +73,10 @@ def value(dataset: pydicom.Dataset, keyword: str, name: str) -> Any:
 
 def text(dataset: pydicom.Dataset, keyword: str, name: str) -> str:
     """The text of an element, several values divided by a backslash; '' without one."""
-    found = value(dataset, keyword, name)
-    if found is None or isinstance(found, pydicom.Sequence):
+    content = value(dataset, keyword, name)
+    if content is None or isinstance(content, pydicom.Sequence):
         return ""
-    parts = found if isinstance(found, multival.MultiValue) else [found]
+    parts = content if isinstance(content, multival.MultiValue) else [content]
     with quietly():
         return "\\".join(str(part) for part in parts).strip(" \0")
 
@@ -84,12 +85,12 @@ def numbers(
     dataset: pydicom.Dataset, keyword: str, name: str, count: int | None = None
 ) -> tuple[float, ...]:
     """The finite numbers of an element, () without one; `count` of them if given."""
-    found = value(dataset, keyword, name)
-    if found is None or found == "":
+    content = value(dataset, keyword, name)
+    if content is None or content == "":
         values: tuple[float, ...] = ()
     else:
         try:
-            values = tuple(np.atleast_1d(np.asarray(found, np.float64)).tolist())
+            values = tuple(np.atleast_1d(np.asarray(content, np.float64)).tolist())
         except (TypeError, ValueError):
             values = (np.nan,)
     if not np.all(np.isfinite(values)):

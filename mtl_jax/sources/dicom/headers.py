@@ -39,7 +39,7 @@ _MARK = b"DICM"
 # A file without preamble begins with an element of group 0002 or 0008, in the one byte
 # order or the other.
 _STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
-_SHOWN = 5
+_MAX_LISTED = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class File:
     def text(self, keyword: str) -> str:
         return elements.text(self.header, keyword, self.name)
 
-    def shown(self, keyword: str) -> str:
+    def quoted(self, keyword: str) -> str:
         """The text of `keyword`, quoted, short and without identifiers."""
         return repr(self.identifiers.hide(self.text(keyword))[:32])
 
@@ -98,7 +98,7 @@ def scan(folder: Path) -> Folder:
         header = None if hidden else _header(path)
         if header is not None:
             read[path] = header
-        elif not hidden and _claims(path):
+        elif not hidden and _claims_dicom(path):
             damaged.append(path)
         else:
             foreign.append(path)
@@ -169,10 +169,10 @@ def _start(path: Path) -> bytes:
 
 def may_be_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM does, or has the extension of one."""
-    return _start(path)[:2] in _STARTS or _claims(path)
+    return _start(path)[:2] in _STARTS or _claims_dicom(path)
 
 
-def _claims(path: Path) -> bool:
+def _claims_dicom(path: Path) -> bool:
     """Whether a file claims to be DICOM, by its mark or its extension."""
     return _start(path)[128:] == _MARK or path.suffix.lower() in (".dcm", ".dicom")
 
@@ -201,7 +201,7 @@ def _sort(
     files: list[File], notes: list[str], identifiers: deidentification.Identifiers
 ) -> Folder:
     series: dict[str, list[File]] = {}
-    others: dict[str, list[File]] = {}
+    by_kind: dict[str, list[File]] = {}
     for file in files:
         kind = _kind(file.header)
         if kind in CT_KINDS:
@@ -209,21 +209,21 @@ def _sort(
                 raise file.error("has no SeriesInstanceUID, or is cut off; copy again")
             series.setdefault(uid_of_series, []).append(file)
         else:
-            others.setdefault(kind, []).append(file)
+            by_kind.setdefault(kind, []).append(file)
 
     def take(*kinds: str) -> tuple[File, ...]:
-        found = [file for kind in kinds for file in others.pop(kind, [])]
-        return _once(found, notes)
+        matches = [file for kind in kinds for file in by_kind.pop(kind, [])]
+        return _without_copies(matches, notes)
 
     structure_sets, doses, plans = take(STRUCTURE_SET), take(DOSE), take(*PLANS)
-    for kind, rest in others.items():
+    for kind, unused in by_kind.items():
         with elements.quietly():
-            known = uid.UID(kind)
-            what = known.name
+            sop_class = uid.UID(kind)
+            description = sop_class.name
         # For an unknown UID pydicom returns the file's own text, which may be anything.
-        if what == known or not known.is_valid:
-            what = "an unknown kind of DICOM"
-        notes.append(_skipped(what, [file.name for file in rest]))
+        if description == sop_class or not sop_class.is_valid:
+            description = "an unknown kind of DICOM"
+        notes.append(_skipped(description, [file.name for file in unused]))
     used = [*(f for group in series.values() for f in group), *structure_sets, *doses]
     if len({f.text("PatientID") for f in used} - {""}) > 1:
         raise errors.SourceError(
@@ -240,28 +240,28 @@ def _two_patients(files: list[File]) -> str:
     return " and ".join(sorted(by_patient.values())[:2])
 
 
-def _once(files: list[File], notes: list[str]) -> tuple[File, ...]:
+def _without_copies(files: list[File], notes: list[str]) -> tuple[File, ...]:
     """`files` without copies; two that differ under one UID are a SourceError."""
-    kept: dict[str, File] = {}
+    by_uid: dict[str, File] = {}
     for file in files:
-        known = kept.setdefault(file.text("SOPInstanceUID") or file.name, file)
-        if known is file:
+        earlier = by_uid.setdefault(file.text("SOPInstanceUID") or file.name, file)
+        if earlier is file:
             continue
-        if not filecmp.cmp(known.path, file.path, shallow=False):
+        if not filecmp.cmp(earlier.path, file.path, shallow=False):
             raise file.error(
-                f"and {known.name} differ but have the same SOPInstanceUID; move the "
+                f"and {earlier.name} differ but have the same SOPInstanceUID; move the "
                 "one away that does not belong to this patient's plan"
             )
-        notes.append(f"{file.name} is left out: a copy of {known.name}")
-    return tuple(kept.values())
+        notes.append(f"{file.name} is left out: a copy of {earlier.name}")
+    return tuple(by_uid.values())
 
 
-def _skipped(what: str, names: list[str]) -> str:
+def _skipped(description: str, names: list[str]) -> str:
     plural = "file" if len(names) == 1 else "files"
-    return f"skipped {len(names)} {plural} ({what}): {listed(names)}"
+    return f"skipped {len(names)} {plural} ({description}): {listed(names)}"
 
 
 def listed(names: Sequence[str]) -> str:
     """The first few of `names`, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more

@@ -1,5 +1,8 @@
 """The position of a DICOM image's pixels in the patient, and the canonical order.
 
+Input: the header of an image, and the array of its planes. Output: a Plane, and the
+array [z, y, x] with its Grid.
+
 Patient axes: x to the patient's left, y to posterior, z to the head, whatever the
 position on the couch: PatientPosition plays no part (PS3.3 C.7.6.2.1.1).
 """
@@ -42,8 +45,8 @@ class Plane:
     def same_raster(self, other: "Plane") -> bool:
         """Whether `other` has the same matrix, spacing and orientation."""
         return self.shape == other.shape and all(
-            np.allclose(own, others, rtol=1e-4, atol=1e-4)
-            for own, others in (
+            np.allclose(value, other_value, rtol=1e-4, atol=1e-4)
+            for value, other_value in (
                 (self.spacing_mm, other.spacing_mm),
                 (self.right, other.right),
                 (self.down, other.down),

@@ -1,5 +1,6 @@
-"""The pixels of a DICOM file as the integers that are stored.
+"""The pixels of a DICOM file, as stored and in Hounsfield units.
 
+Input: a file. Output: its integers, a mask of the padding, and rescaled values.
 Uncompressed, RLE and deflated files need pydicom and NumPy alone; JPEG needs a decoder
 that pydicom finds by itself once it is installed.
 """
@@ -36,8 +37,8 @@ def read(file: headers.File) -> tuple[np.ndarray, pydicom.Dataset]:
     samples = elements.numbers(dataset, "SamplesPerPixel", file.name)
     if samples not in ((), (1.0,)) or colours not in GREY:
         raise file.error(
-            "is a picture in colour (SamplesPerPixel, PhotometricInterpretation), no "
-            "CT and no dose"
+            "is a picture in colour (SamplesPerPixel, PhotometricInterpretation), not "
+            "a CT or a dose"
         )
     syntax = _transfer_syntax(dataset, file)
     try:
@@ -87,16 +88,16 @@ def padding(
     stored: np.ndarray, dataset: pydicom.Dataset, file: headers.File
 ) -> np.ndarray:
     """Where `stored` is no measurement: PixelPaddingValue, or its range."""
-    found = [
+    padding_values = [
         limit
         for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
         for limit in elements.numbers(dataset, keyword, file.name)
     ]
-    if not found:
+    if not padding_values:
         return np.zeros(stored.shape, bool)
     # Some writers give a signed value as unsigned, or the other way round.
     wrap = 1 << (8 * stored.dtype.itemsize)
-    limits = np.array([int(limit) % wrap for limit in found], np.uint64)
+    limits = np.array([int(limit) % wrap for limit in padding_values], np.uint64)
     limits = limits.astype(f"u{stored.dtype.itemsize}").view(stored.dtype)
     return (stored >= limits.min()) & (stored <= limits.max())
 

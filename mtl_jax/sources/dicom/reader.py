@@ -18,7 +18,10 @@ from mtl_jax.sources.dicom import ct_series, headers, roi_names, rtdose, rtstruc
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is off by default. Fingerprints of data sets cover this class's repr."""
+    """Exceptions to the strict reading rules.
+
+    Fingerprints of data sets cover this class's repr: a renamed field changes them.
+    """
 
     # Accept contours and dose whose frame of reference is not the CT's, or missing.
     allow_frame_mismatch: bool = False
@@ -48,13 +51,13 @@ def read(
     site: sites.Site,
     mapping: Mapping[str, str | None] | None = None,
     options: Options = Options(),
-    beside: Path | None = None,
+    rt_path: Path | None = None,
     with_dose: bool = True,
 ) -> Reading:
     """The patient in `folder`, called `patient_id`.
 
-    Contours and dose are taken from the folder or file `beside` if it is given; the
-    dose is read `with_dose` only.
+    If `rt_path`, a folder or file, is given, contours and dose are read from it. The
+    dose is read only `with_dose`.
 
     Raises:
         SourceError: the folder does not hold one patient's CT and contours, or dose,
@@ -62,8 +65,8 @@ def read(
         ConfigError: see `roi_names`.
     """
     files = headers.scan(Path(folder))
-    if beside is not None:
-        files = _beside(files, headers.scan(beside))
+    if rt_path is not None:
+        files = _combine(files, headers.scan(rt_path))
     if not with_dose:
         files = dataclasses.replace(files, doses=())
     structure_set = _structure_set(files)
@@ -79,16 +82,16 @@ def read(
     notes += _image_notes(structure_set, ct)
     structures, mask_notes = _structures(structure_set, assigned, ct, site, options)
     notes += mask_notes + _absent(site, assigned)
-    dose_gy, known, dose_notes = _dose(files, structure_set, ct, options)
+    dose_gy, covered, dose_notes = _dose(files, structure_set, ct, options)
     notes += dose_notes
-    outside = {} if known is None else _outside(structures, known)
+    outside = {} if covered is None else _outside(structures, covered)
     notes += [
         f"{assigned[name].label}: {part:.1%} lies outside the dose grid"
         for name, part in outside.items()
         if part
     ]
     stored = ct.hu + np.float32(site.ct_offset_hu)
-    patient = records.Patient(patient_id, ct.grid, stored, structures, dose_gy, known)
+    patient = records.Patient(patient_id, ct.grid, stored, structures, dose_gy, covered)
     return Reading(
         patient=records.check_patient(patient, site.names),
         structure_set=structure_set,
@@ -99,18 +102,20 @@ def read(
     )
 
 
-def _beside(ct: headers.Folder, other: headers.Folder) -> headers.Folder:
+def _combine(ct: headers.Folder, rt: headers.Folder) -> headers.Folder:
     """The CT of one folder with the contours, doses and plans of another."""
-    objects = (*other.structure_sets, *other.doses)
+    objects = (*rt.structure_sets, *rt.doses)
     groups = (objects, [file for files in ct.ct.values() for file in files])
-    known = [{file.text("PatientID") for file in group} - {""} for group in groups]
-    if known[0] and known[1] and known[0] != known[1]:
+    rt_ids, ct_ids = (
+        {file.text("PatientID") for file in group} - {""} for group in groups
+    )
+    if rt_ids and ct_ids and rt_ids != ct_ids:
         raise errors.SourceError(
             "the contours or the dose are of another patient than the CT (their "
             "PatientID differs); give those that belong to this CT"
         )
     return dataclasses.replace(
-        other, ct=ct.ct, identifiers=ct.identifiers, notes=(*ct.notes, *other.notes)
+        rt, ct=ct.ct, identifiers=ct.identifiers, notes=(*ct.notes, *rt.notes)
     )
 
 
@@ -143,16 +148,16 @@ def _structure_set(folder: headers.Folder) -> rtstruct.StructureSet:
         )
         # The first test that excludes some of them decides.
         total = len(candidates)
-        meant = next((files for files in tests if 0 < len(files) < total), candidates)
-        if len(meant) != 1:
-            names = headers.listed([file.name for file in meant])
+        selected = next((fs for fs in tests if 0 < len(fs) < total), candidates)
+        if len(selected) != 1:
+            names = headers.listed([file.name for file in selected])
             raise errors.SourceError(
                 f"several RTSTRUCTs could be meant: {names}; leave the one that was "
-                "planned on, move the others away (or add the RTPLAN that tells)"
+                "planned on, move the others away (or add the plan, RTPLAN)"
             )
-        structure_set = meant[0]
-        left = [file.name for file in candidates if file is not structure_set]
-        notes = [f"left out other structure sets: {headers.listed(left)}"]
+        structure_set = selected[0]
+        left_out = [file.name for file in candidates if file is not structure_set]
+        notes = [f"left out other structure sets: {headers.listed(left_out)}"]
     read = rtstruct.read(structure_set)
     return dataclasses.replace(read, notes=(*notes, *read.notes))
 
@@ -234,10 +239,11 @@ def _mask(
     gaps = len(contour_geometry.missing_slices(mask))
     if gaps and options.fill_gaps:
         mask = contour_geometry.fill_gaps(mask, ct.grid, options.fill_gaps)
-    left = len(contour_geometry.missing_slices(mask))
+    remaining = len(contour_geometry.missing_slices(mask))
+    filled = gaps - remaining
     counts = {
-        f"slices without a contour between others, filled: {gaps - left}": gaps - left,
-        f"slices without a contour between others, left empty: {left}": left,
+        f"slices without a contour between others, filled: {filled}": filled,
+        f"slices without a contour between others, left empty: {remaining}": remaining,
     }
     gap_notes = (note for note, count in counts.items() if count)
     notes = (*roi.left_out, *mask_notes, *gap_notes)
@@ -281,15 +287,15 @@ def _dose(
     files, chosen = rtdose.choose(folder, structure_set.file, in_frame)
     if not files:
         return None, None, chosen
-    dose_gy, known, notes = rtdose.total(files, ct.grid)
-    return dose_gy, known, (*chosen, *notes)
+    dose_gy, covered, notes = rtdose.total(files, ct.grid)
+    return dose_gy, covered, (*chosen, *notes)
 
 
 def _outside(
-    structures: Mapping[str, np.ndarray], known: np.ndarray
+    structures: Mapping[str, np.ndarray], covered: np.ndarray
 ) -> dict[str, float]:
     """The fraction of each structure where the dose is not known."""
     return {
-        name: float(np.count_nonzero(mask & ~known) / np.count_nonzero(mask))
+        name: float(np.count_nonzero(mask & ~covered) / np.count_nonzero(mask))
         for name, mask in structures.items()
     }

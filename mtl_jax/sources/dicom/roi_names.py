@@ -1,4 +1,4 @@
-"""Which ROI of a structure set is which structure of a site, by name.
+"""Assigns the ROIs of a structure set to the structures of a site, by name.
 
 Input: the ROI names of an RTSTRUCT, and a user's mapping, if there is one. Output: the
 ROI of each structure, and the unused ROIs. Whole names are compared, never parts of
@@ -29,13 +29,14 @@ class Assigned:
     structures: dict[str, str]  # structure name -> ROI name as in the file
     unused: tuple[str, ...]  # ROIs that match no structure and are not in the mapping
 
-    def require(self, wanted: Iterable[str]) -> "Assigned":
-        """Itself; a SourceError if one of the structures `wanted` has no ROI."""
-        missing = [name for name in wanted if name not in self.structures]
+    def require(self, required: Iterable[str]) -> "Assigned":
+        """Itself; a SourceError if one of the structures `required` has no ROI."""
+        missing = [name for name in required if name not in self.structures]
         if missing:
             raise errors.SourceError(
-                f"no ROI is called {', '.join(missing)}. {_found(self.unused)}. If one "
-                f"of them is {missing[0]}, write so in the mapping file: "
+                f"no ROI is called {', '.join(missing)}. "
+                f"{_unmatched_rois(self.unused)}. If one of them is {missing[0]}, add "
+                "this line to the mapping file: "
                 f"{_line(_nearest(missing[0], self.unused) or 'NAME', missing[0])}"
             )
         return self
@@ -46,9 +47,9 @@ def assign(
 ) -> Assigned:
     """The ROI of each structure of `site` among the `names` of one structure set.
 
-    The mapping comes first. What it leaves open is the ROI with exactly the structure's
-    TG-263 name, else the one with another of its names (core/sites) whatever its case,
-    its signs between words and the place of its side. ROIs of the mapping need not be
+    The mapping comes first. A structure that it does not assign is the ROI with exactly
+    its TG-263 name, else with another of its names (core/sites), whatever the case, the
+    signs between words and the position of the side. ROIs of the mapping need not be
     among `names`: one file serves a whole cohort.
 
     Raises:
@@ -57,22 +58,22 @@ def assign(
     """
     mapping = {} if mapping is None else mapping
     _check_structures(mapping, site)
-    free = [name for name in names if name not in mapping]
+    unmapped = [name for name in names if name not in mapping]
     chosen: dict[str, str] = {}
     clashes: dict[str, list[str]] = {}
     for structure in site.structures:
         mapped = [name for name in names if mapping.get(name) == structure.name]
-        exact = [name for name in free if name == structure.tg263]
-        alike = [name for name in free if _is(name, structure, site)]
-        claims = mapped or exact or alike
-        if len(claims) > 1:
-            clashes[structure.name] = claims
-        elif claims:
-            chosen[structure.name] = claims[0]
+        exact = [name for name in unmapped if name == structure.tg263]
+        similar = [name for name in unmapped if _is(name, structure, site)]
+        matches = mapped or exact or similar
+        if len(matches) > 1:
+            clashes[structure.name] = matches
+        elif matches:
+            chosen[structure.name] = matches[0]
     if clashes:
         raise errors.SourceError(_ambiguous(clashes, names))
-    taken = set(chosen.values())
-    return Assigned(chosen, tuple(name for name in free if name not in taken))
+    used = set(chosen.values())
+    return Assigned(chosen, tuple(name for name in unmapped if name not in used))
 
 
 def by_name(name: str, site: sites.Site) -> str | None:
@@ -92,18 +93,18 @@ def _is(name: str, structure: sites.Structure, site: sites.Site) -> bool:
 
 
 def _is_target(name: str, structure: sites.Structure, site: sites.Site) -> bool:
-    """Whether `name` is the target's type and dose; or its type, if no other has it."""
-    own, given = _DOSED.fullmatch(structure.tg263), _DOSED.fullmatch(name.strip())
-    if structure.target_gy is None or not own or not given:
+    """Whether `name` is the target's type and dose, or a type that no other has."""
+    target, match = _DOSED.fullmatch(structure.tg263), _DOSED.fullmatch(name.strip())
+    if structure.target_gy is None or not target or not match:
         return False
-    kind, dose, unit = given.groups()
-    if kind.upper() != own[1].upper():
+    kind, dose, unit = match.groups()
+    if kind.upper() != target[1].upper():
         return False
     if dose is None:
-        kinds = [_DOSED.fullmatch(one.tg263) for one in site.structures]
-        return [one[1].upper() for one in kinds if one].count(kind.upper()) == 1
+        targets = [_DOSED.fullmatch(other.tg263) for other in site.structures]
+        return [m[1].upper() for m in targets if m].count(kind.upper()) == 1
     scales = {None: (1, 100), "GY": (1,), "CGY": (100,)}[unit and unit.upper()]
-    return any(abs(float(dose) - structure.target_gy * one) < 1e-6 for one in scales)
+    return any(abs(float(dose) - structure.target_gy * s) < 1e-6 for s in scales)
 
 
 def load_mapping(path: Path, site: sites.Site) -> dict[str, str | None]:
@@ -136,25 +137,28 @@ def unmatched(mapping: Mapped, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def survey(counts: Mapping[str, int], site: sites.Site) -> str:
-    """A mapping file to fill in, from how many patients have each ROI name.
+    """A mapping file to fill in, from the number of patients with each ROI name.
 
-    Every line is a comment, so that the file as it stands changes nothing.
+    Every line is a comment: unedited, the file changes nothing.
     """
-    known = {name: by_name(name, site) for name in counts}
-    often = sorted(counts, key=lambda name: (-counts[name], name))
+    matches = {name: by_name(name, site) for name in counts}
+    by_count = sorted(counts, key=lambda name: (-counts[name], name))
     lines = [
-        f"# ROI names of a cohort, and the structures of site {site.name} that they "
-        "are:",
+        f"# ROI names of a cohort, and their structures of site {site.name}:",
         f"# {', '.join(site.names)}.",
-        "# Take the # off a line to have it your way; null: it is none of them.",
+        "# Remove the # from lines that are to apply. null: none of these structures.",
         "",
-        "# Taken by their names:",
-        *(_commented(name, known[name], counts) for name in often if known[name]),
+        "# Recognised:",
+        *(
+            _commented(name, matches[name], counts)
+            for name in by_count
+            if matches[name]
+        ),
         "",
-        "# Not known; where something stands beside one, it is a guess:",
+        "# Not known; a structure other than null is a guess:",
     ]
-    for name in often:
-        if not known[name]:
+    for name in by_count:
+        if not matches[name]:
             guess = _nearest(name, site.names)
             lines.append(_commented(name, guess, counts))
     return "\n".join(lines) + "\n"
@@ -173,22 +177,22 @@ def _line(name: str, structure: str | None) -> str:
 
 def _quoted(name: str) -> str:
     """A name as YAML and a message show it, on one line."""
-    written = yaml.safe_dump(
+    text = yaml.safe_dump(
         name, default_style='"', allow_unicode=True, width=float("inf")
     )
-    return written.strip()
+    return text.strip()
 
 
-def _nearest(name: str, among: Sequence[str]) -> str | None:
-    """The most similar of `among`, its case left aside."""
-    folded = {one.casefold(): one for one in among}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    return folded[close[0]] if close else None
+def _nearest(name: str, candidates: Sequence[str]) -> str | None:
+    """The most similar of `candidates`, whatever its case."""
+    by_casefold = {candidate.casefold(): candidate for candidate in candidates}
+    close = difflib.get_close_matches(name.casefold(), by_casefold, n=1, cutoff=0.5)
+    return by_casefold[close[0]] if close else None
 
 
-def _found(names: Sequence[str]) -> str:
-    shown = ", ".join(_quoted(name) for name in names)
-    return f"ROIs that match nothing: {shown or 'none'}"
+def _unmatched_rois(names: Sequence[str]) -> str:
+    listing = ", ".join(_quoted(name) for name in names)
+    return f"ROIs that match nothing: {listing or 'none'}"
 
 
 def _check_structures(mapping: Mapped, site: sites.Site) -> None:
@@ -203,18 +207,18 @@ def _check_structures(mapping: Mapped, site: sites.Site) -> None:
 
 def _ambiguous(clashes: Mapping[str, Sequence[str]], names: Sequence[str]) -> str:
     texts = []
-    for structure, claims in clashes.items():
-        claimed = ", ".join(_quoted(name) for name in claims)
-        if len(set(claims)) < len(claims):
+    for structure, matches in clashes.items():
+        quoted = ", ".join(_quoted(name) for name in matches)
+        if len(set(matches)) < len(matches):
             texts.append(
-                f"several ROIs of one name are {structure} ({claimed}): rename or "
+                f"several ROIs of one name are {structure} ({quoted}): rename or "
                 "remove all but one"
             )
             continue
-        other = ", ".join(_line(name, None) for name in claims[1:])
+        lines = ", ".join(_line(name, None) for name in matches[1:])
         texts.append(
-            f"{len(claims)} ROIs are {structure} ({claimed}): leave one, by a mapping "
-            f"file with {other}, say"
+            f"{len(matches)} ROIs are {structure} ({quoted}): leave one, for example "
+            f"by a mapping file with {lines}"
         )
-    shown = ", ".join(_quoted(name) for name in names)
-    return f"{'; '.join(texts)}. ROIs found: {shown}"
+    listing = ", ".join(_quoted(name) for name in names)
+    return f"{'; '.join(texts)}. ROIs found: {listing}"

@@ -1,8 +1,9 @@
 """RTDOSE files to the dose of the whole course on the CT's grid, in Gy.
 
-`choose` selects the files whose sum is the dose, and `total` adds them up: `read` gives
-one on its own grid, `onto` interpolates it to the CT's, linearly between voxel centres
-and 0 outside of them.
+Input: headers of dose files and plans, and the CT's grid. Output: the dose, and a mask
+of the voxels where it is known. `choose` selects the files whose sum is the dose, and
+`total` adds them up: `read` gives one on its own grid, `onto` interpolates it to the
+CT's, linearly between voxel centres and 0 outside of them.
 """
 
 import dataclasses
@@ -60,13 +61,13 @@ def choose(
         else:
             usable.append(file)
     if not usable:
-        reasons = "; ".join(f"{file.name} {why}" for file, why in left_out.items())
+        reasons = "; ".join(f"{f.name} {reason}" for f, reason in left_out.items())
         raise errors.SourceError(f"no RTDOSE can be used: {reasons}")
     linked = [file for file in usable if structure_set_of(folder, file)]
     chosen = _by_summation(linked or usable, folder)
     notes = [f"{file.name} {reason}: left out" for file, reason in left_out.items()]
     notes += [
-        f"{file.name} (DoseSummationType {file.shown('DoseSummationType')}) left out"
+        f"{file.name} (DoseSummationType {file.quoted('DoseSummationType')}) left out"
         for file in usable
         if file not in chosen
     ]
@@ -75,14 +76,14 @@ def choose(
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
     """The UID of the structure set in `folder` that the plan of `dose` was made on."""
-    here = {file.text("SOPInstanceUID") for file in folder.structure_sets}
+    present = {file.text("SOPInstanceUID") for file in folder.structure_sets}
     plans = plan_uids(dose)
     for plan in folder.plans:
         if plan.text("SOPInstanceUID") not in plans:
             continue
         for item in plan.items("ReferencedStructureSetSequence"):
             uid = elements.text(item, "ReferencedSOPInstanceUID", plan.name)
-            if uid in here:
+            if uid in present:
                 return uid
     return ""
 
@@ -121,12 +122,12 @@ def _by_summation(doses: Sequence[headers.File], folder: headers.Folder) -> File
             )
     if "BEAM" in kinds:
         return _beams(tuple(kinds["BEAM"]), folder)
-    shown = ", ".join(
-        f"{file.name} is {file.shown('DoseSummationType')}" for file in doses
+    summation_types = ", ".join(
+        f"{file.name} is {file.quoted('DoseSummationType')}" for file in doses
     )
     raise errors.SourceError(
-        f"no dose of a whole plan (DoseSummationType PLAN): {shown}; export the plan's "
-        "dose"
+        f"no dose of a whole plan (DoseSummationType PLAN): {summation_types}; export "
+        "the plan's dose"
     )
 
 
@@ -138,8 +139,8 @@ def _beams(doses: Files, folder: headers.Folder) -> Files:
     plans = [plan for plan in folder.plans if plan.text("SOPInstanceUID") in uids]
     if len(uids) != 1 or len(plans) != 1:
         raise errors.SourceError(
-            f"there are doses of single beams alone ({names}), and not the one plan "
-            f"(RTPLAN) that says how many beams there are{advice}"
+            f"there are only doses of single beams ({names}), without the one plan "
+            f"(RTPLAN) that states the number of beams{advice}"
         )
     numbers = [number for file in doses for number in _dose_beams(file)]
     expected = _plan_beams(plans[0])
@@ -187,16 +188,16 @@ def total(
         dose_gy += part
         known &= covered
         notes += dose.notes
-        highest, kept = float(dose.dose_gy.max()), float(part.max())
-        if highest - kept > 0.005 * highest:
+        highest, resampled = float(dose.dose_gy.max()), float(part.max())
+        if highest - resampled > 0.005 * highest:
             notes.append(
-                f"{file.name} reaches {highest:.2f} Gy on its own grid, {kept:.2f} Gy "
-                "on the CT's"
+                f"{file.name} reaches {highest:.2f} Gy on its own grid, "
+                f"{resampled:.2f} Gy on the CT's"
             )
     if not known.any():
         raise errors.SourceError(
-            f"the dose of {files[0].name} and the CT have no place in common; they are "
-            "of different patients or scans"
+            f"the dose of {files[0].name} does not overlap the CT; they are of "
+            "different patients or scans"
         )
     return dose_gy, known, tuple(notes)
 
@@ -213,7 +214,7 @@ def read(file: headers.File) -> Dose:
     if not 0 < scaling <= 1e3:
         raise file.error(
             f"has a DoseGridScaling of {scaling:g}; it must be greater than 0, and "
-            "make Gy of the pixels"
+            "convert pixels to Gy"
         )
     stored, dataset = pixels.read(file)
     stored = pixels.significant(stored, dataset, file)
@@ -237,11 +238,11 @@ def unusable(file: headers.File) -> str:
     units, kind = file.text("DoseUnits").upper(), file.text("DoseType").upper()
     if units not in UNITS_GY:
         return (
-            f"has DoseUnits {file.shown('DoseUnits')}, which gives no dose in Gy; "
+            f"has DoseUnits {file.quoted('DoseUnits')}, which gives no dose in Gy; "
             "export the dose in absolute units"
         )
     if kind not in ("", "PHYSICAL", "EFFECTIVE"):
-        return f"has DoseType {file.shown('DoseType')}, which is no dose"
+        return f"has DoseType {file.quoted('DoseType')}, which is not a dose"
     if file.numbers("PixelRepresentation") not in ((), (0.0,)):
         return "has signed pixels, which a dose cannot have; export it again"
     return ""
@@ -270,15 +271,17 @@ def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
     if plain and abs(offsets[0] - start) <= OFFSET_MM:
         return offsets
     raise file.error(
-        f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; 0 and, in axial "
-        f"orientation, the first plane's z of {start:g} mm have a meaning"
+        f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; expected 0 or, "
+        f"in axial orientation, the first plane's z of {start:g} mm"
     )
 
 
 def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
     notes = []
     if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
-        notes.append(f"{file.name} reaches {highest_gy:.4g} Gy: look if these are Gy")
+        notes.append(
+            f"{file.name} reaches {highest_gy:.4g} Gy: check that these are Gy"
+        )
     if file.text("DoseUnits").upper() == "CGY":
         notes.append(f"{file.name} is in cGy, and was divided by 100")
     if file.text("DoseType").upper() == "EFFECTIVE":

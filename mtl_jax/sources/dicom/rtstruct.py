@@ -49,14 +49,14 @@ class StructureSet:
     @property
     def names(self) -> tuple[str, ...]:
         """Names to assign: of two ROIs with one name, an empty one does not count."""
-        drawn = [roi.name for roi in self.rois if roi.contours]
-        empty = {roi.name for roi in self.rois} - set(drawn)
-        return (*drawn, *sorted(empty))
+        contoured = [roi.name for roi in self.rois if roi.contours]
+        empty = {roi.name for roi in self.rois} - set(contoured)
+        return (*contoured, *sorted(empty))
 
     def roi(self, name: str) -> Roi:
         """The ROI called `name`, one with contours before one without."""
-        found = [roi for roi in self.rois if roi.name == name]
-        return max(found, key=lambda roi: len(roi.contours))
+        matches = [roi for roi in self.rois if roi.name == name]
+        return max(matches, key=lambda roi: len(roi.contours))
 
 
 def read(file: headers.File) -> StructureSet:
@@ -67,23 +67,23 @@ def read(file: headers.File) -> StructureSet:
     """
     dataset = elements.load(file.path, file.name, KEYWORDS, pixels=False)
     listed = _numbered(file, dataset, "StructureSetROISequence", "ROINumber")
-    drawn = _numbered(file, dataset, "ROIContourSequence", "ReferencedROINumber")
+    contoured = _numbered(file, dataset, "ROIContourSequence", "ReferencedROINumber")
     observed = _numbered(
         file, dataset, "RTROIObservationsSequence", "ReferencedROINumber"
     )
     if not listed:
         raise file.error("lists no ROI (StructureSetROISequence); export it again")
-    if not drawn:
+    if not contoured:
         raise file.error("holds no contours (ROIContourSequence); export it again")
     if max(map(len, listed.values())) > 1:
         raise file.error("has two ROIs of one ROINumber; export it again")
     frames, series, images = _references(file, dataset)
     rois = [
-        _roi(file, item, drawn.get(number, []), observed.get(number, []), frames)
+        _roi(file, item, contoured.get(number, []), observed.get(number, []), frames)
         for number, (item,) in listed.items()
     ]
-    images |= _images(file, [item for items in drawn.values() for item in items])
-    nameless = sum(len(items) for n, items in drawn.items() if n not in listed)
+    images |= _images(file, [item for items in contoured.values() for item in items])
+    nameless = sum(len(items) for n, items in contoured.items() if n not in listed)
     notes = [f"{file.name} has contours of no listed ROI: {nameless}"]
     return StructureSet(
         file,
@@ -105,38 +105,40 @@ def _numbered(
     file: headers.File, dataset: pydicom.Dataset, sequence: str, key: str
 ) -> dict[int, list[pydicom.Dataset]]:
     """Items by the ROI number that they are linked by: positions mean nothing."""
-    found: dict[int, list[pydicom.Dataset]] = {}
+    by_number: dict[int, list[pydicom.Dataset]] = {}
     for item in elements.items(dataset, sequence, file.name):
         number = int(elements.numbers(item, key, file.name, 1)[0])
-        found.setdefault(number, []).append(item)
-    return found
+        by_number.setdefault(number, []).append(item)
+    return by_number
 
 
 def _roi(
     file: headers.File,
     item: pydicom.Dataset,
-    drawn: list[pydicom.Dataset],
+    contour_sequences: list[pydicom.Dataset],
     observed: list[pydicom.Dataset],
     frames: set[str],
 ) -> Roi:
     name = elements.text(item, "ROIName", file.name)
     frame = elements.text(item, "ReferencedFrameOfReferenceUID", file.name)
     contours, reasons = [], collections.Counter[str]()
-    for roi_contour in drawn:
-        for drawing in elements.items(roi_contour, "ContourSequence", file.name):
-            contour = _contour(file, drawing)
+    for contour_sequence in contour_sequences:
+        for contour_item in elements.items(
+            contour_sequence, "ContourSequence", file.name
+        ):
+            contour = _contour(file, contour_item)
             if isinstance(contour, str):
                 reasons[contour] += 1
             else:
                 contours.append(contour)
-    kinds = [elements.text(one, "RTROIInterpretedType", file.name) for one in observed]
+    kinds = [elements.text(o, "RTROIInterpretedType", file.name) for o in observed]
     return Roi(
         name=name,
         label=errors.printable(file.identifiers.hide(name)),
         kind=next((kind for kind in kinds if kind), ""),
         frame_uid=frame or (min(frames) if len(frames) == 1 else ""),
         contours=tuple(contours),
-        left_out=tuple(f"{why}: {count}" for why, count in sorted(reasons.items())),
+        left_out=tuple(f"{reason}: {n}" for reason, n in sorted(reasons.items())),
     )
 
 
@@ -147,9 +149,8 @@ def _contour(
     kind = elements.text(item, "ContourGeometricType", file.name)
     kind = kind.upper()
     if kind not in CLOSED:
-        known = kind in ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
-        what = kind if known else "of unknown type"
-        return f"contours left out, {what}"
+        is_standard = kind in ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+        return f"contours left out, {kind if is_standard else 'of unknown type'}"
     points = _points(item)
     # Cut off by a writer, 64 KiB still are a polygon: the stated number tells.
     stated = elements.numbers(item, "NumberOfContourPoints", file.name)
@@ -192,18 +193,18 @@ def _references(
     for frame in elements.items(dataset, "ReferencedFrameOfReferenceSequence", name):
         frames.add(elements.text(frame, "FrameOfReferenceUID", name))
         for study in elements.items(frame, "RTReferencedStudySequence", name):
-            for one in elements.items(study, "RTReferencedSeriesSequence", name):
-                series.add(elements.text(one, "SeriesInstanceUID", name))
-                images |= set(_image_uids(file, one))
+            for item in elements.items(study, "RTReferencedSeriesSequence", name):
+                series.add(elements.text(item, "SeriesInstanceUID", name))
+                images |= set(_image_uids(file, item))
     return frames - {""}, series - {""}, images
 
 
-def _images(file: headers.File, drawn: list[pydicom.Dataset]) -> set[str]:
-    """UIDs of the images that contours name, where they do."""
+def _images(file: headers.File, contour_sequences: list[pydicom.Dataset]) -> set[str]:
+    """UIDs of the images that contours refer to, if they do."""
     return {
         uid
-        for roi in drawn
-        for contour in elements.items(roi, "ContourSequence", file.name)
+        for sequence in contour_sequences
+        for contour in elements.items(sequence, "ContourSequence", file.name)
         for uid in _image_uids(file, contour)
     }
 

@@ -93,7 +93,7 @@ class Source:
         for (split, patient), (folder, handles) in patients.items():
             if patient in folders:
                 raise errors.SourceError(
-                    f"patient {patient} is there twice: {folders[patient]} and "
+                    f"patient {patient} appears twice: {folders[patient]} and "
                     f"{folder}; a patient belongs to one split: remove one of them"
                 )
             folders[patient] = folder

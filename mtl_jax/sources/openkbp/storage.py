@@ -82,7 +82,7 @@ class _Index:
         first_folder, files = self.patients.setdefault(key, (folder, {}))
         if first_folder != folder or match["name"] in files:
             raise errors.SourceError(
-                f"patient {match['patient']} is there twice: {first_folder} and "
+                f"patient {match['patient']} appears twice: {first_folder} and "
                 f"{folder}; remove one of them"
             )
         files[match["name"]] = handle

@@ -1,8 +1,8 @@
 """The table of dose errors in the whole patient, of roles and yardsticks, in Gy.
 
 For OpenKBP these are the challenge's official scores; another site has no DVH score.
-Published scores stand under a role that is told the targets (`informed`): those
-networks are given the organs and the targets, which a CT alone does not show.
+Published scores are listed with a role whose input shows the targets (`informed`),
+because those networks also see organs and targets, which a CT alone does not show.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def table(study: measures.Study, *, name: str, title: str) -> render.Table:
 
 
 def _informed(study: measures.Study) -> str | None:
-    """The role that published networks compare with: it too is told the targets."""
+    """The role to which published networks compare: its input shows the targets."""
     names = (name for name in study.models if roles.get(name).input.shows_targets)
     return next(names, None)
 
@@ -141,10 +141,9 @@ def _caption(
     if beside:
         sources = "; ".join(f"{score.name}: {score.source}" for score in beside)
         sentences.append(
-            "Published scores are of the challenge's own 100 test patients and of "
-            "networks that are given organs and targets, so they compare with "
-            f"{_informed(study)} only, and not where its patients are others. "
-            f"{sources}."
+            "Published scores refer to the challenge's own 100 test patients and to "
+            "networks whose input includes organs and targets, so they are comparable "
+            f"only with {_informed(study)}, and only on the same patients. {sources}."
         )
     if openkbp.applies(study.site):
         sentences.append(

@@ -36,7 +36,7 @@ def failed(part: str = "train", batch_size: int = 64, needed_gib: float = 30.0) 
 def test_a_chip_of_two_devices_has_twice_what_a_device_has(result):
     text = report.table(result)
     assert "4 chips of 2 devices each, 32.00 GiB of HBM a chip" in text
-    assert "a program may use 30.00;" in text
+    assert "a program can use 30.00;" in text
     row = "| jit, train | 32 | 2.00 | 4.00 | 1.00 | 7.00 | 10 | 2.0 | 123 | memory | "
     assert row + "61 s |" in text
     assert "| jit, train | 7 all-reduce | 1 | 2.000 |" in text

@@ -77,7 +77,7 @@ CASES = {
         do.both(do.copied("ct5.dcm", "ct9.dcm"), do.move("ct9.dcm", z=3)),
     ),
     "gaps that are all a little too wide": Case(
-        r"ct2\.dcm lies 0\.04 mm from where slices 3\.018 mm apart",
+        r"ct2\.dcm lies 0\.04 mm from its position among slices 3\.018 mm",
         do.both(*(do.move(f"ct{n}.dcm", z=0.03 * (n - 2)) for n in (3, 4, 5))),
     ),
     "gantry tilt in the positions": Case(
@@ -93,7 +93,7 @@ CASES = {
         do.put("ct*", ImageOrientationPatient=[0.9962, 0.0872, 0, -0.0872, 0.9962, 0]),
     ),
     "sagittal images": Case(
-        r"drawn on ct0\.dcm, which is no axial image",
+        r"drawn on ct0\.dcm, which is not an axial image",
         do.put("ct*", ImageOrientationPatient=[0, 1, 0, 0, 0, -1]),
     ),
     "a slice of another spacing": Case(
@@ -157,7 +157,7 @@ CASES = {
         r"ct2\.dcm has no RescaleSlope", do.put("ct2.dcm", RescaleSlope=0)
     ),
     "no Hounsfield units": Case(
-        r"RescaleType 'OD', no Hounsfield units", do.put("ct*", RescaleType="OD")
+        r"RescaleType 'OD', not Hounsfield units", do.put("ct*", RescaleType="OD")
     ),
     "a look-up table of no Hounsfield units": Case(
         r"ct2\.dcm has a Modality LUT that gives no Hounsfield units", do.lut
@@ -189,7 +189,9 @@ CASES = {
         r"2 CT series could be meant: 6 images such as bct0\.dcm; 6 .* ct0\.dcm",
         do.other_series,
     ),
-    "drawn on a scout": Case(r"drawn on scout\.dcm, which is no axial", do.on_a_scout),
+    "drawn on a scout": Case(
+        r"drawn on scout\.dcm, which is not an axial", do.on_a_scout
+    ),
     "two frames of reference": Case(
         "has 2 frames of reference",
         do.put("ct3.dcm", FrameOfReferenceUID="1.2.3.4"),
@@ -281,7 +283,7 @@ CASES = {
         do.put("rd.dcm", DoseSummationType="FRACTION"),
     ),
     "beams without their plan": Case(
-        r"doses of single beams alone \(rd1\.dcm, rd2\.dcm\)",
+        r"only doses of single beams \(rd1\.dcm, rd2\.dcm\)",
         do.beams(1, 2),
     ),
     "a beam is missing": Case(
@@ -304,7 +306,7 @@ CASES = {
         do.put("rd.dcm", **do.reals(0, 2.5, 2.5, 5, 6, 7, 8)),
     ),
     "offsets from nowhere": Case(
-        r"begins with 5; 0 and, in axial orientation, .* z of -31 mm",
+        r"begins with 5; expected 0 or, in axial orientation, .* z of -31 mm",
         do.put("rd.dcm", **do.reals(5, 7.5, 10, 12.5, 15, 17.5, 20)),
     ),
     "positions as offsets, feet first": Case(
@@ -339,7 +341,7 @@ CASES = {
         do.put("rd.dcm", FrameOfReferenceUID="1.2.3.4"),
     ),
     "a dose elsewhere": Case(
-        r"dose of rd\.dcm and the CT have no place in common",
+        r"dose of rd\.dcm does not overlap the CT",
         do.put("rd.dcm", ImagePositionPatient=[-6, 19, 300]),
     ),
     "a dose cut off": Case(r"^rd\.dcm is cut off", damage=do.cut("rd.dcm", 0.9)),

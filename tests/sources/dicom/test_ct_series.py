@@ -133,8 +133,8 @@ def test_corners_that_nobody_calls_padding_hide_no_wrong_values(tmp_path):
         writing.set_pixels(made, stored, 16)
     assert read(files, tmp_path).notes == (
         "5.0% of the CT is padding, or less than air: set to -1024 HU",
-        "the lowest 1 % of the CT reaches 1100 HU, though air is near -1000: look if "
-        "these are Hounsfield units",
+        "the lowest 1 % of the CT reaches 1100 HU, though air is near -1000: check "
+        "that these are Hounsfield units",
     )
 
 
@@ -143,7 +143,7 @@ def test_values_without_air_are_noted(tmp_path):
     for made in files.values():
         made.RescaleIntercept = 0
     (note,) = read(files, tmp_path).notes
-    assert "look if these are Hounsfield units" in note
+    assert "check that these are Hounsfield units" in note
 
 
 def test_a_look_up_table_comes_before_the_rescale(tmp_path):

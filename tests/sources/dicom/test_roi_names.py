@@ -91,10 +91,10 @@ def test_two_rois_of_one_structure_are_refused_with_what_to_write():
     with pytest.raises(errors.SourceError) as raised:
         roi_names.assign(["RECTUM", "rectum", "PTV", "PTV60", "Couch"], SITE)
     assert str(raised.value) == (
-        '2 ROIs are Rectum ("RECTUM", "rectum"): leave one, by a mapping file with '
-        '"rectum": null, say; 2 ROIs are PTV_6000 ("PTV", "PTV60"): leave one, by a '
-        'mapping file with "PTV60": null, say. ROIs found: "RECTUM", "rectum", "PTV", '
-        '"PTV60", "Couch"'
+        '2 ROIs are Rectum ("RECTUM", "rectum"): leave one, for example by a '
+        'mapping file with "rectum": null; 2 ROIs are PTV_6000 ("PTV", "PTV60"): leave '
+        'one, for example by a mapping file with "PTV60": null. ROIs found: "RECTUM", '
+        '"rectum", "PTV", "PTV60", "Couch"'
     )
     mapping = {"rectum": None, "PTV60": None}
     found = roi_names.assign(["RECTUM", "rectum", "PTV", "PTV60"], SITE, mapping)
@@ -122,8 +122,8 @@ def test_what_is_missing_is_an_error_where_it_is_asked_for():
         found.require(SITE.contoured)
     assert str(raised.value) == (
         "no ROI is called Prostate, Bladder, Femur_L, Femur_R. ROIs that match "
-        'nothing: "Femoral L", "Couch". If one of them is Prostate, write so in the '
-        'mapping file: "NAME": Prostate'
+        'nothing: "Femoral L", "Couch". If one of them is Prostate, add this line '
+        'to the mapping file: "NAME": Prostate'
     )
     with pytest.raises(errors.SourceError, match='mapping file: "Femoral L": Femur_L'):
         found.require(["Femur_L"])
@@ -146,7 +146,7 @@ def test_a_mapping_file(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("A: Bladder\nA: Rectum", "'A' is there twice"),
+        ("A: Bladder\nA: Rectum", "'A' appears twice"),
         ("A: Blader", "mapped to 'Blader'.*did you mean 'Bladder'"),
         ("A: [Bladder]", r"\"A\" has \['Bladder'\]: give one of Prostate.*or null"),
         ("A: no", '"A" has False: give one of'),

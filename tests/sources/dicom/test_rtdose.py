@@ -123,11 +123,13 @@ def test_notes_on_kinds_of_dose(tmp_path):
     made = writing.dose()
     made.DoseType, made.DoseGridScaling = "EFFECTIVE", 0.01
     assert read(made, tmp_path).notes == (
-        "rd.dcm reaches 3625 Gy: look if these are Gy",
+        "rd.dcm reaches 3625 Gy: check that these are Gy",
         "rd.dcm holds effective (biologically weighted) dose",
     )
     made.DoseType, made.DoseGridScaling = "PHYSICAL", 1e-300
-    assert read(made, tmp_path).notes == ("rd.dcm reaches 0 Gy: look if these are Gy",)
+    assert read(made, tmp_path).notes == (
+        "rd.dcm reaches 0 Gy: check that these are Gy",
+    )
     made.DoseType, made.DoseGridScaling = "", writing.SCALING
     assert read(made, tmp_path).notes == (
         "rd.dcm has no DoseType, and was taken for physical dose",
@@ -215,7 +217,7 @@ def test_what_is_no_dose_of_this_patient_is_left_out_and_told(tmp_path):
 
     reading = patient_with(tmp_path, change)
     assert_has_the_dose(reading)
-    assert "e.dcm has DoseType 'ERROR', which is no dose: left out" in reading.notes
+    assert "e.dcm has DoseType 'ERROR', which is not a dose: left out" in reading.notes
     assert "f.dcm has another frame of reference than the CT: left out" in reading.notes
     assert [note for note in reading.notes if note.startswith("g.dcm has DoseUnits")]
 

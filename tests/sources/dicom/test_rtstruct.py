@@ -240,7 +240,7 @@ def test_contours_between_slices_and_beyond_are_told(tmp_path):
     mask, notes = read_rectum([writing.contour(data) for data in between], tmp_path)
     np.testing.assert_array_equal(mask, whole_box())
     assert notes == [
-        "Rectum: contours put on the nearest slice from between two: 1",
+        "Rectum: contours between slices, moved to the nearest slice: 1",
         "Rectum: part that lies outside the CT: 50.0%",
     ]
 

@@ -161,7 +161,7 @@ def test_nothing_is_written_by_the_names_in_an_archive(tmp_path, suffix):
     files = [*members("provided-data/"), *members("../../escaped/", "train")]
     files[-1:] = [("/escaped/train-pats/pt_9/ct.csv", b",data\n5,1.0\n")]
     pack(tmp_path / "in" / "manual" / f"data{suffix}", files)
-    with pytest.raises(errors.SourceError, match="pt_10 is there twice"):
+    with pytest.raises(errors.SourceError, match="pt_10 appears twice"):
         provided_data.open_source(tmp_path / "in" / "manual")
     assert [path.name for path in tmp_path.rglob("*")] == [
         "in",
@@ -205,7 +205,7 @@ def test_a_patient_in_two_splits_is_named(tmp_path: pathlib.Path):
         DUMMY / "train-pats/pt_2", tmp_path / "provided-data/test-pats/pt_2"
     )
     message = (
-        "pt_2 is there twice: provided-data/t[a-z]+-pats/pt_2 and provided-data/.*"
+        "pt_2 appears twice: provided-data/t[a-z]+-pats/pt_2 and provided-data/.*"
         "belongs to one split"
     )
     with pytest.raises(errors.SourceError, match=message):
@@ -215,7 +215,7 @@ def test_a_patient_in_two_splits_is_named(tmp_path: pathlib.Path):
 def test_a_patient_in_two_archives_is_named(tmp_path: pathlib.Path):
     pack(tmp_path / "a.zip", members("", "train"))
     pack(tmp_path / "b.tar.xz", members("", "train"))
-    message = r"pt_10 is there twice: a\.zip/train-pats/pt_10 and b\.tar\.xz/train-pats"
+    message = r"pt_10 appears twice: a\.zip/train-pats/pt_10 and b\.tar\.xz/train-pats"
     with pytest.raises(errors.SourceError, match=message):
         provided_data.open_source(tmp_path)
 
