@@ -100,12 +100,12 @@ FOLDERS = (
     ),
     Folder(
         "mtl_jax.figures",
-        ("core", "evaluation"),
+        ("core",),
         "volumes and rows → pictures of predictions, DVHs, training curves (PNG)",
     ),
     Folder(
         "mtl_jax.report",
-        ("core", "evaluation", "figures"),
+        ("core", "figures"),
         "tables and volumes → Markdown, CSV, LaTeX, one HTML file",
     ),
     Folder(
