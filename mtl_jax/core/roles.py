@@ -6,7 +6,6 @@ file. Other modules read the fields and never compare a role's or an input's nam
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Literal
 
 from mtl_jax.core import errors
@@ -125,11 +124,6 @@ def get(name: str) -> Role:
 def in_paper() -> tuple[str, ...]:
     """Names of the roles that the paper compares."""
     return tuple(role.name for role in ROLES.values() if role.paper_name)
-
-
-def with_task(names: Sequence[str], task: Task) -> list[str]:
-    """Those of the roles `names` that predict `task`."""
-    return [name for name in names if task in get(name).tasks]
 
 
 def playing(part: Part, task: Task) -> str:
