@@ -127,7 +127,7 @@ def test_a_broken_patient_is_the_same_error(tmp_path):
 
 def test_archives_are_refused(tmp_path):
     archive = shutil.make_archive(str(tmp_path / "manual/data"), "zip", DUMMY)
-    with pytest.raises(errors.SourceError, match=r"not data\.zip in .*: unpack it"):
+    with pytest.raises(errors.SourceError, match=r"is data\.zip in .*: unpack it"):
         openkbp(tmp_path / "data", pathlib.Path(archive).parent)
 
 
