@@ -9,6 +9,7 @@ import pytest
 MODULES = {
     "mtl_jax.core.body_region": 1,
     "mtl_jax.core.contour_geometry": 2,
+    "mtl_jax.core.errors": 1,
     "mtl_jax.core.geometry": 3,
     "mtl_jax.core.metric_names": 1,
     "mtl_jax.core.roles": 1,
