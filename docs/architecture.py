@@ -193,7 +193,7 @@ def show_doors(doors: tuple[str, ...]) -> str:
     names = [show_path(door) for door in doors if door not in ENTRY_POINTS]
     if MAIN in doors:
         names.append("entry points")
-    return ", ".join(names) or "nothing"
+    return ", ".join(names) or "no module"
 
 
 def folder_map() -> str:

@@ -2,7 +2,7 @@
 
 Input: a case and its modes. Output: a row of measurements for each mode. One worker
 computes at a time, and the others wait for input. A worker that fails, dies or does not
-answer in time loses its row; the run goes on.
+answer in time loses its row, and the run continues.
 """
 
 import contextlib

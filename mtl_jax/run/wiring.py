@@ -110,7 +110,7 @@ class Run:
     config: ml_collections.ConfigDict
     data: prepared.Prepared
     workdir: Path
-    # Files by split and patient, if the role takes in predicted contours.
+    # Files by split and patient, if predicted contours are an input of the role.
     contours: Mapping[str, Mapping[str, Path]] = dataclasses.field(default_factory=dict)
 
     @property
