@@ -17,14 +17,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mtl_jax.core import errors
-from mtl_jax.models import layers, multitask, operation_count
+from mtl_jax.models import layers, multitask, operation_count, parameters
 from mtl_jax.models.fast import rewrites
 
 CONTOUR_HEADS = ("sigmoid", "softmax")
 
 Network = nn.Module  # called as network(image, train=...)
 Outputs = Mapping[str, int]  # task: channels of its output
-ImageShape = tuple[int, int, int]  # H, W, C
 
 
 def _accept(model: Any, outputs: Outputs) -> None:
@@ -43,7 +42,7 @@ class Entry:
     # Raises a ConfigError if the network cannot be built from `model`.
     check: Callable[[Any, Outputs], None] = _accept
     # Multiply-adds of a forward pass for one image; None: counted by tracing it.
-    multiply_adds: Callable[[Any, Outputs, ImageShape], int] | None = None
+    multiply_adds: Callable[[Any, Outputs, parameters.ImageShape], int] | None = None
     # The network's size in words, for the model card.
     describe: Callable[[Any], str] = _no_description
 
@@ -124,7 +123,7 @@ def multiply_adds(
     *,
     tasks: Sequence[str],
     structures: int,
-    image_shape: ImageShape,
+    image_shape: parameters.ImageShape,
 ) -> int:
     """Multiply-adds of a forward pass for one image [H, W, C].
 
