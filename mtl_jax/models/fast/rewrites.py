@@ -178,7 +178,8 @@ def few_outputs_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array, size: int) -> jax.Array:
     """Largest of 2 x 2 or 3 x 3 pixels, [B, H, W, C] to [B, H / 2, W / 2, C].
 
-    Among equal pixels the first gets the gradient, as in the plain form and in torch.
+    As in the plain form and in torch, the first of equal pixels gets the gradient, and
+    a NaN is larger than any number.
     """
     for axis in (2, 1):
         before, even, odd = primitives.neighbours(x, 2, axis, outside=-math.inf)
@@ -188,7 +189,7 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
 
 
 def _first_largest(first: jax.Array, second: jax.Array) -> jax.Array:
-    return jnp.where(first >= second, first, second)
+    return jnp.where((first >= second) | jnp.isnan(first), first, second)
 
 
 def _nine(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -152,6 +152,17 @@ def test_max_pool_with_ties_and_below_zero(rng, size):
     )
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("row", [2, 3])
+@pytest.mark.parametrize("column", [2, 3])
+def test_max_pool_keeps_a_nan_wherever_it_is(rng, size, row, column):
+    x = draw(rng, 1, 8, 6, 2).at[0, row, column, 0].set(jnp.nan)
+    plain = functools.partial(layers.max_pool, size=size, forms=rewrites.PLAIN)
+    expected = plain(x)
+    assert jnp.isnan(expected).any()
+    np.testing.assert_array_equal(rewrites.max_pool(x, size), expected)
+
+
 @pytest.mark.parametrize("chosen", [rewrites.CPU, rewrites.TPU])
 def test_a_whole_network_and_its_gradient(build, random_variables, rng, chosen):
     # In float32 a small network doubles a rounding error at every layer.
