@@ -53,6 +53,7 @@ class Rules:
 
     site: sites.Site
     template: reported_metrics.Template
+    contour_head: str
     contour_threshold: float
     apply_possible_dose_mask: bool
     largest_component: bool
@@ -72,6 +73,7 @@ class Rules:
         return cls(
             site,
             _with_headlines(template, site),
+            config.model.contour_head,
             settings.contour_threshold,
             settings.apply_possible_dose_mask,
             settings.largest_component,
@@ -92,14 +94,12 @@ class Rules:
         self, prediction: volumes.Prediction
     ) -> dict[str, dict[str, np.ndarray]]:
         """Masks by variant and structure; empty if the role predicts no contours."""
-        return self.variants(
-            postprocess.masks(prediction, threshold=self.contour_threshold)
-        )
+        return self.variants(self._all_pieces(prediction))
 
     def variants(
         self, masks: Mapping[str, np.ndarray]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """`masks` after the threshold, by variant and structure."""
+        """`masks`, all pieces of them, by variant and structure."""
         if not masks:
             return {}
         masks, largest = dict(masks), postprocess.largest_of(masks)
@@ -118,8 +118,13 @@ class Rules:
 
     def masks(self, prediction: volumes.Prediction) -> dict[str, np.ndarray]:
         """Masks [Z, Y, X] bool by structure, as configured."""
-        masks = postprocess.masks(prediction, threshold=self.contour_threshold)
+        masks = self._all_pieces(prediction)
         return postprocess.largest_of(masks) if self.largest_component else masks
+
+    def _all_pieces(self, prediction: volumes.Prediction) -> dict[str, np.ndarray]:
+        return postprocess.masks(
+            prediction, head=self.contour_head, threshold=self.contour_threshold
+        )
 
 
 def _with_headlines(

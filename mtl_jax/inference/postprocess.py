@@ -1,15 +1,18 @@
-"""Contour probabilities become masks: a threshold, then an optional clean-up."""
+"""Predicted contours become masks by structure, with an optional clean-up."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from scipy import ndimage
 
+from mtl_jax.core import contour_masks
 from mtl_jax.inference import volumes
 
 
-def masks(prediction: volumes.Prediction, *, threshold: float) -> dict[str, np.ndarray]:
-    """Masks [Z, Y, X] bool by structure, of probabilities of at least `threshold`.
+def masks(
+    prediction: volumes.Prediction, *, head: str, threshold: float
+) -> dict[str, np.ndarray]:
+    """Masks [Z, Y, X] bool by structure, as `core.contour_masks` decides.
 
     Empty if the role predicts no contours.
 
@@ -17,13 +20,13 @@ def masks(prediction: volumes.Prediction, *, threshold: float) -> dict[str, np.n
     >>> grid = geometry.Grid((1, 1, 3), (1.0, 1.0, 1.0))
     >>> contours = np.array([[[[0.2, 0.5, 0.9]]]], np.float16)
     >>> prediction = volumes.Prediction(grid, None, contours, ("Rectum",))
-    >>> masks(prediction, threshold=0.5)["Rectum"].tolist()
+    >>> masks(prediction, head="sigmoid", threshold=0.5)["Rectum"].tolist()
     [[[False, True, True]]]
     """
     if prediction.contours is None:
         return {}
-    pairs = zip(prediction.structures, prediction.contours, strict=True)
-    return {name: probability >= threshold for name, probability in pairs}
+    found = contour_masks.masks(prediction.contours, head=head, threshold=threshold)
+    return dict(zip(prediction.structures, found, strict=True))
 
 
 def largest_of(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

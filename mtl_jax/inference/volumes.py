@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import errors, files, geometry, records
+from mtl_jax.core import contour_masks, errors, files, geometry, records
 from mtl_jax.pipeline import preprocess as preprocessing
 
 SMALLEST = float(np.finfo(np.float16).smallest_normal)
@@ -133,20 +133,30 @@ def restore_contour(
     return preprocess.restore(outputs[..., channel], grid).astype(np.float16)
 
 
-def restore_mask(
+def restore_masks(
     outputs: np.ndarray,
-    channel: int,
     grid: geometry.Grid,
     preprocess: preprocessing.Preprocess,
+    *,
+    head: str,
     threshold: float,
-) -> np.ndarray:
-    """The mask [Z, Y, X] bool in which `restore_contour` is at least `threshold`."""
-    restored = preprocess.restore(outputs[..., channel], grid)
-    # Most of a CT is near 0. The cast takes forty times as long for numbers that are
-    # subnormal with 16 bits, and all of these are below any usual threshold.
-    if threshold >= 2 * SMALLEST:
-        restored = np.where(restored < SMALLEST, np.float32(0), restored)
-    return restored.astype(np.float16) >= threshold
+) -> dict[str, np.ndarray]:
+    """Masks [Z, Y, X] bool by structure: `core.contour_masks` of `restore_contour`.
+
+    One structure's probabilities are on the CT's grid at a time.
+    """
+
+    def probability(channel: int) -> np.ndarray:
+        restored = preprocess.restore(outputs[..., channel], grid)
+        # Most of a CT is near 0. The cast takes forty times as long for numbers that
+        # are subnormal with 16 bits, and all of these are below any usual threshold.
+        if head == "sigmoid" and threshold >= 2 * SMALLEST:
+            restored = np.where(restored < SMALLEST, np.float32(0), restored)
+        return restored.astype(np.float16)
+
+    probabilities = map(probability, range(outputs.shape[-1]))
+    masks = contour_masks.masks(probabilities, head=head, threshold=threshold)
+    return dict(zip(preprocess.structures, masks, strict=True))
 
 
 def save(prediction: Prediction, path: Path) -> None:

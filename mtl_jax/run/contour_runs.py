@@ -19,6 +19,15 @@ BASES = "contours.json"
 SETTINGS = ("contour_threshold", "largest_component", "mirror")
 
 
+def settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What a network's contours depend on besides its weights and its input."""
+    values = {name: config.evaluate[name] for name in SETTINGS}
+    if config.model.contour_head != "softmax":
+        return values
+    # Without the key, they are an older version's, which cut them at the threshold.
+    return values | {"contour_head": "softmax"}
+
+
 def fold_workdir(full_workdir: Path, fold: int, folds: int) -> Path:
     """Working directory of the run without fold `fold` of `folds`.
 
@@ -60,5 +69,5 @@ def checkpoint_of(
     basis = workdir.read_json(run_workdir / BASES)[0]
     folder = folders[0] / "checkpoints" / str(basis["step"])
     run = checkpoint.read_run(folder)
-    settings = {f"evaluate.{name}": basis[name] for name in SETTINGS}
-    return folder, run | {"config": run["config"] | settings}
+    evaluate = {f"evaluate.{name}": basis[name] for name in SETTINGS}
+    return folder, run | {"config": run["config"] | evaluate}

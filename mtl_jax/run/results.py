@@ -3,6 +3,7 @@
 Input: a Run with checkpoints. Output: `predictions/` and `evaluation/` in its workdir.
 """
 
+import dataclasses
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,9 @@ def _basis(run: wiring.Run, name: str) -> dict[str, Any]:
     """What an evaluation depends on, apart from the data, which the run is bound to."""
     settings = configs.flatten(run.config.evaluate)
     del settings["splits"], settings["batch_size"]  # these change no result
+    if run.config.model.contour_head == "softmax":
+        # Its contours need no threshold; evaluations that cut them at one are stale.
+        settings["contour_threshold"] = None
     if run.config.evaluate.metrics:
         template = scoring.Rules.of(run.config).template
         settings["metrics"] = reported_metrics.render(template, run.site)
@@ -126,6 +130,8 @@ def score_yardsticks(
     tasks: Collection[roles.Task],
 ) -> Yardsticks:
     """Rows of the yardsticks for `tasks`, fitted on `train`, scored on `split`."""
+    # A yardstick's contours are masks, which may overlap whatever the network's head.
+    rules = dataclasses.replace(rules, contour_head="sigmoid")
     fitted = yardsticks.fit(train, rules.site, structures, on=split)
     chosen = {n: y for n, y in fitted.items() if yardsticks.TABLE[n].task in tasks}
     rows: dict[str, list[scoring.Row]] = {name: [] for name in chosen}

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import files, records
+from mtl_jax.core import contour_masks, files, records
 
 # Fields of metrics.jsonl that depend on the machine's speed; others are reproducible.
 TIMING = ("images_per_second", "seconds")
@@ -155,6 +155,7 @@ def picture(
     colours: list[tuple[int, int, int]],
     *,
     slices: int,
+    head: str,
     threshold: float,
 ) -> np.ndarray:
     """Slices for TensorBoard, one a row: CT, contours and doses, [H, W, 3] uint8.
@@ -164,17 +165,20 @@ def picture(
         outputs: `contours` as probabilities [B, H, W, N] and/or `dose` [B, H, W, 1].
         colours: RGB of each structure.
         slices: how many rows.
-        threshold: the probability from which a voxel is inside.
+        head: of the network's contours; it decides how they become masks.
+        threshold: the probability from which a voxel is inside, with a sigmoid head.
     """
     rows = []
     for index in range(min(slices, len(batch["image"]))):
         ct = _grey(batch["image"][index, ..., 0])
         panels = [ct]
         if "contours" in outputs:
-            for masks in (
-                batch["contours"][index],
-                outputs["contours"][index] >= threshold,
-            ):
+            predicted = contour_masks.masks(
+                np.moveaxis(outputs["contours"][index], -1, 0),
+                head=head,
+                threshold=threshold,
+            )
+            for masks in (batch["contours"][index], np.stack([*predicted], axis=-1)):
                 panels.append(_outlined(ct, np.asarray(masks, bool), colours))
         if "dose" in outputs:
             doses = [batch["dose"][index, ..., 0], outputs["dose"][index, ..., 0]]

@@ -17,6 +17,7 @@ SITE = sites.OPENKBP
 RULES = scoring.Rules(
     SITE,
     reported_metrics.default(SITE),
+    contour_head="sigmoid",
     contour_threshold=0.5,
     apply_possible_dose_mask=True,
     largest_component=False,
@@ -85,6 +86,20 @@ def test_contours_are_scored_with_and_without_their_stray_pieces():
     assert by_key(found)["Brainstem", "dice"].prediction == 1.0
     kept = by_key(found, scoring.ALL_PIECES)["Brainstem", "dice"]
     assert kept.prediction == pytest.approx(0.8)
+
+
+def test_softmax_contours_are_scored_where_they_are_the_most_probable():
+    contours = np.stack([0.4 * mask(0, 1), 0.35 * mask(1)]).astype(np.float16)
+    prediction = volumes.Prediction(GRID, None, contours, ("Brainstem", "Larynx"))
+    cut = by_key(scoring.score(make_patient(), prediction, RULES))
+    assert cut["Brainstem", "dice"].prediction == 0.0
+    rules = dataclasses.replace(RULES, contour_head="softmax")
+    # In voxel 0 the background has 0.6, in voxel 1 it has 0.25.
+    found = by_key(scoring.score(make_patient(), prediction, rules))
+    assert found["Brainstem", "dice"].prediction == pytest.approx(2 / 3)
+    config = common.get_config()
+    config.model.contour_head = "softmax"
+    assert scoring.Rules.of(configs.check(config)).contour_head == "softmax"
 
 
 def test_a_perfect_prediction_has_no_error():

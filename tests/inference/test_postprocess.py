@@ -13,10 +13,19 @@ def test_a_voxel_belongs_from_the_threshold_on():
     contours = np.array([0.49, 0.5, 0.51], np.float16).reshape(1, 1, 1, 3)
     grid = geometry.Grid((1, 1, 3), (1.0, 1.0, 1.0))
     prediction = volumes.Prediction(grid, None, contours, ("Brainstem",))
-    found = postprocess.masks(prediction, threshold=0.5)
+    found = postprocess.masks(prediction, head="sigmoid", threshold=0.5)
     np.testing.assert_array_equal(found["Brainstem"].ravel(), [False, True, True])
     without = volumes.Prediction(grid, contours[0], None, ("Brainstem",))
-    assert postprocess.masks(without, threshold=0.5) == {}
+    assert postprocess.masks(without, head="sigmoid", threshold=0.5) == {}
+
+
+def test_softmax_masks_are_where_a_structure_is_the_most_probable():
+    contours = np.float16([[0.4, 0.4, 0.6], [0.3, 0.1, 0.3]]).reshape(2, 1, 1, 3)
+    grid = geometry.Grid((1, 1, 3), (1.0, 1.0, 1.0))
+    prediction = volumes.Prediction(grid, None, contours, ("Brainstem", "Larynx"))
+    found = postprocess.masks(prediction, head="softmax", threshold=0.5)
+    np.testing.assert_array_equal(found["Brainstem"].ravel(), [True, False, True])
+    assert not found["Larynx"].any()
 
 
 def test_the_largest_piece_hangs_together_by_faces():

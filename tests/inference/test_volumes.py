@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import errors, geometry, sites
-from mtl_jax.inference import volumes
+from mtl_jax.inference import postprocess, volumes
 from mtl_jax.pipeline import preprocess as preprocessing
 
 
@@ -116,6 +116,24 @@ def test_a_file_gives_the_prediction_back(tmp_path):
         volumes.read(path)
 
 
+@pytest.mark.parametrize("side", [4, 7])
+def test_softmax_masks_from_outputs_are_those_of_the_stored_probabilities(rng, side):
+    pre, grid = make_preprocess(4), geometry.Grid((3, side, side), (1, 1, 1))
+    logits = rng.normal(size=(3, 4, 4, 3))
+    outputs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    outputs = outputs[..., 1:].astype(np.float32)
+    head = {"head": "softmax", "threshold": 0.5}
+    found = volumes.restore_masks(outputs, grid, pre, **head)
+    stored = np.stack([volumes.restore_contour(outputs, c, grid, pre) for c in (0, 1)])
+    prediction = volumes.Prediction(grid, None, stored, pre.structures)
+    expected = postprocess.masks(prediction, **head)
+    below = 0
+    for name, probability in zip(pre.structures, stored, strict=True):
+        np.testing.assert_array_equal(found[name], expected[name])
+        below += (probability[found[name]] < 0.5).sum()
+    assert below > 0
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1e-7, 6.1e-5, 1.3e-4, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize("side", [4, 7])
 def test_a_mask_is_where_the_probability_reaches_the_threshold(rng, threshold, side):
@@ -124,7 +142,9 @@ def test_a_mask_is_where_the_probability_reaches_the_threshold(rng, threshold, s
     outputs = (10 ** rng.uniform(-9, 0, (3, 4, 4, 2))).astype(np.float32)
     outputs[0, 0, :, 0] = np.float32(threshold) * np.float32([0.9996, 0.9999, 1, 1.001])
     outputs[1, 0, :, 0] = np.float32(2**-14) * np.float32([0.999, 0.9999, 1, 1.1])
-    for channel in (0, 1):
+    found = volumes.restore_masks(
+        outputs, grid, pre, head="sigmoid", threshold=threshold
+    )
+    for channel, mask in enumerate(found.values()):
         probability = volumes.restore_contour(outputs, channel, grid, pre)
-        found = volumes.restore_mask(outputs, channel, grid, pre, threshold)
-        np.testing.assert_array_equal(found, probability >= threshold)
+        np.testing.assert_array_equal(mask, probability >= threshold)

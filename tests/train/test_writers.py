@@ -51,10 +51,30 @@ def test_picture_outlines_the_border_of_a_square():
         "dose": np.ones((1, 8, 8, 1), np.float32),
     }
     outputs = {"contours": np.zeros((1, 8, 8, 1)), "dose": np.zeros((1, 8, 8, 1))}
-    image = writers.picture(batch, outputs, [(255, 0, 0)], slices=4, threshold=0.5)
+    image = writers.picture(
+        batch, outputs, [(255, 0, 0)], slices=4, head="sigmoid", threshold=0.5
+    )
     # CT, reference and predicted contours, reference and predicted dose.
     assert image.shape == (8, 5 * 8, 3)
     red = (image == (255, 0, 0)).all(axis=-1)
     assert red[:, 8:16].sum() == 12  # the border of a 4 x 4 square
     assert not red[:, 16:].any()
     assert image[0, 3 * 8, 0] == int(255 / 1.1)
+
+
+def test_picture_outlines_the_most_probable_structure_of_a_softmax_head():
+    square = np.zeros((1, 8, 8, 1))
+    square[0, 2:6, 2:6] = 1
+    batch = {"image": np.zeros((1, 8, 8, 1)), "contours": np.zeros((1, 8, 8, 2))}
+    outputs = {"contours": np.concatenate([0.4 * square, 0.3 * square], axis=-1)}
+    image = writers.picture(
+        batch,
+        outputs,
+        [(255, 0, 0), (0, 255, 0)],
+        slices=4,
+        head="softmax",
+        threshold=0.5,
+    )
+    red, green = ((image == c).all(axis=-1) for c in ((255, 0, 0), (0, 255, 0)))
+    assert red[:, 16:].sum() == 12
+    assert not green.any()
