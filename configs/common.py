@@ -21,7 +21,7 @@ def small_on_phantoms(config: ml_collections.ConfigDict, *, steps: int) -> None:
 
     The CT window is a soft-tissue window in Hounsfield units, and pixels are 5 mm wide.
     The network starts from random weights. Because it is small, its learning rate is
-    larger, and falls to 0.
+    larger, and falls to 0 at the last step.
     """
     config.data.source = "phantom"
     config.data.cohort = "phantom"
@@ -35,7 +35,7 @@ def small_on_phantoms(config: ml_collections.ConfigDict, *, steps: int) -> None:
     config.model.pretrained = "none"
     config.model.rewrites = "none"  # no gain in narrow networks; compiles faster
     config.optimizer.learning_rate = 3e-3
-    config.optimizer.decay_steps = steps
+    config.optimizer.schedule = "cosine"
     config.train.epochs = 0
     config.train.steps = steps
     config.train.log_every = 50
@@ -153,8 +153,8 @@ def get_config() -> ml_collections.ConfigDict:
     model.bottleneck_width = 256
     # Initial value of the bottleneck's residual scale gamma.
     model.gamma_init = 0.0
-    # Contour output: "sigmoid" lets structures overlap, "softmax" gives each voxel one
-    # label or background.
+    # Contour output: "sigmoid" lets structures overlap, "softmax" gives each voxel its
+    # most probable label, or background.
     model.contour_head = "sigmoid"
     # ImageNet weights of the encoder: "auto", "none", or the path of a file.
     model.pretrained = "auto"
@@ -184,10 +184,18 @@ def get_config() -> ml_collections.ConfigDict:
     dwa.interval_steps = 0
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    # Learning rate of Adam, or its initial value if decay_steps is above 0.
+    # Learning rate of Adam, the highest one if it changes.
     optimizer.learning_rate = 1e-4
-    # Steps over which the learning rate falls to 0 along a cosine; 0 keeps it constant
-    # (not in the paper).
+    # Course of the learning rate: "constant", or "cosine", which falls until the last
+    # step of the run (not in the paper).
+    optimizer.schedule = "constant"
+    # Steps over which the learning rate rises at the start (not in the paper).
+    optimizer.warmup_steps = 0
+    # Learning rate at the end of the cosine, as a part of learning_rate (not in the
+    # paper).
+    optimizer.final_rate = 0.0
+    # Step at which the cosine ends, whatever schedule says; 0 ends it with the run (not
+    # in the paper).
     optimizer.decay_steps = 0
     # L2 weight decay, added to the gradient of all parameters as in torch's Adam.
     optimizer.weight_decay = 1e-5
@@ -228,7 +236,8 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.checkpoint = "best"
     # Slices per batch in validation and evaluation, over all devices.
     evaluate.batch_size = 16
-    # Lowest probability at which a voxel belongs to a structure (not in the paper).
+    # Lowest probability at which a voxel belongs to a structure; means nothing for a
+    # softmax head (not in the paper).
     evaluate.contour_threshold = 0.5
     # Set the predicted dose to 0 outside the possible-dose mask, if there is one.
     evaluate.apply_possible_dose_mask = True

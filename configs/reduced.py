@@ -27,7 +27,7 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.model.pretrained = "none"
     # From random weights, a constant rate of 1e-4 would need many more steps.
     config.optimizer.learning_rate = 2e-3
-    config.optimizer.decay_steps = 2000
+    config.optimizer.schedule = "cosine"
     config.dwa.interval_steps = 100
     config.train.epochs = 0
     config.train.steps = 2000

@@ -58,7 +58,6 @@ def run_flax(
     """Steps of `mtl_jax` from the variables `start`; float64 needs `jax.enable_x64`."""
     adam = states.optimizer(
         learning_rate=LEARNING_RATE,
-        decay_steps=0,
         weight_decay=WEIGHT_DECAY,
         b1=0.9,
         b2=0.999,

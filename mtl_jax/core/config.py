@@ -153,6 +153,9 @@ KEYS: Mapping[str, Key] = {
     "dwa.temperature": _number(0, above=True),
     "dwa.interval_steps": _integer(0),
     "optimizer.learning_rate": _number(0, above=True),
+    "optimizer.schedule": _choice("constant", "cosine"),
+    "optimizer.warmup_steps": _integer(0),
+    "optimizer.final_rate": _number(0, 1),
     "optimizer.decay_steps": _integer(0),
     "optimizer.weight_decay": _number(0),
     "optimizer.b1": _number(0, 1),
@@ -181,6 +184,19 @@ KEYS: Mapping[str, Key] = {
     "evaluate.mirror": _flag(shapes_training=False),
     "evaluate.metrics": _path(shapes_training=False),
 }
+
+
+# What a run did before the key was added: stored configurations may lack these keys.
+BEFORE_THE_KEY: Mapping[str, Any] = {
+    "optimizer.schedule": "constant",
+    "optimizer.warmup_steps": 0,
+    "optimizer.final_rate": 0.0,
+}
+
+
+def completed(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration, with the keys that an older version did not know."""
+    return {**BEFORE_THE_KEY, **flat}
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -265,14 +281,38 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
 def differences(
     config: ml_collections.ConfigDict, earlier: Mapping[str, Any]
 ) -> list[str]:
-    """Descriptions of the keys that shape training and differ from an earlier run."""
-    now = flatten(config)
-    changed = []
-    for key in sorted(set(now) | set(earlier)):
-        shapes = key not in KEYS or KEYS[key].shapes_training
-        if shapes and now.get(key) != earlier.get(key):
-            changed.append(f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}")
-    return changed
+    """Descriptions of the keys that shape training and differ from an earlier run.
+
+    A run may be made longer, so its cosine may end later, but it must stay a cosine.
+    """
+    now, earlier = flatten(config), completed(earlier)
+    free = {key for key, rule in KEYS.items() if not rule.shapes_training}
+    if _has_cosine(now) and _has_cosine(earlier):
+        free |= {"optimizer.schedule", "optimizer.decay_steps"}
+    return [
+        f"{key} was {earlier.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted((set(now) | set(earlier)) - free)
+        if now.get(key) != earlier.get(key)
+    ]
+
+
+def _has_cosine(flat: Mapping[str, Any]) -> bool:
+    """Whether the learning rate falls along a cosine."""
+    decays = flat.get("optimizer.decay_steps", 0) > 0
+    return decays or flat["optimizer.schedule"] == "cosine"
+
+
+def learning_rate_in_words(
+    optimizer: ml_collections.ConfigDict, cosine_steps: int
+) -> str:
+    """The course of the learning rate, whose cosine ends at step `cosine_steps`."""
+    words = f"{optimizer.learning_rate:g}"
+    if optimizer.warmup_steps:
+        words += f" after a warm-up of {optimizer.warmup_steps} steps"
+    if not cosine_steps:
+        return f"{words}, constant"
+    final = optimizer.learning_rate * optimizer.final_rate
+    return f"{words}, along a cosine to {final:g} at step {cosine_steps}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,6 +320,7 @@ class Schedule:
     """Intervals and length of a run in steps, each at least 1."""
 
     steps: int
+    cosine_steps: int  # step at which the learning rate's cosine ends; 0: no cosine
     epoch_steps: int
     dwa_interval: int
     log_every: int
@@ -289,10 +330,23 @@ class Schedule:
 
     @classmethod
     def of(cls, config: ml_collections.ConfigDict, epoch_steps: int) -> "Schedule":
-        """The schedule of `config` if an epoch has `epoch_steps` batches."""
-        train = config.train
+        """The schedule of `config` if an epoch has `epoch_steps` batches.
+
+        Raises:
+            ConfigError: the warm-up leaves no step for the cosine.
+        """
+        train, optimizer = config.train, config.optimizer
+        steps = train.steps or train.epochs * epoch_steps
+        cosine_steps = steps if optimizer.schedule == "cosine" else 0
+        cosine_steps = optimizer.decay_steps or cosine_steps
+        if 0 < cosine_steps <= optimizer.warmup_steps:
+            raise errors.ConfigError(
+                f"optimizer.warmup_steps is {optimizer.warmup_steps}, but the cosine "
+                f"of the learning rate ends at step {cosine_steps}: give fewer"
+            )
         return cls(
-            steps=train.steps or train.epochs * epoch_steps,
+            steps=steps,
+            cosine_steps=cosine_steps,
             epoch_steps=epoch_steps,
             dwa_interval=config.dwa.interval_steps or epoch_steps,
             log_every=train.log_every,

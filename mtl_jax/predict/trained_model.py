@@ -65,12 +65,13 @@ class TrainedModel:
     @property
     def basis(self) -> dict[str, Any]:
         """All that a prediction depends on, except for the patient."""
-        settings = {
-            name: self.config.evaluate[name]
-            for name in (*contour_runs.SETTINGS, "apply_possible_dose_mask")
-        }
         contour_basis = self.contour_model.basis if self.contour_model else None
-        return {"checkpoint": self.digest, "drawing": contour_basis, **settings}
+        return {
+            "checkpoint": self.digest,
+            "drawing": contour_basis,
+            **contour_runs.settings(self.config),
+            "apply_possible_dose_mask": self.config.evaluate.apply_possible_dose_mask,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +146,8 @@ def _describe(
     folder: Path, run: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> TrainedModel:
     # A file of metrics is not in a checkpoint.
-    flat = run.get("config", {}) | settings | {"evaluate.metrics": ""}
+    flat = configs.completed(run.get("config", {}) | settings)
+    flat["evaluate.metrics"] = ""
     expected = {key for key in configs.KEYS if key.startswith(_GROUPS)}
     present = {key for key in flat if key.startswith(_GROUPS)}
     if different := sorted(expected ^ present):
@@ -242,14 +244,13 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
     if "dose" in outputs:
         dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, model.preprocess)
     if "contours" in outputs:
-        for channel, name in enumerate(model.preprocess.structures):
-            masks[name] = volumes.restore_mask(
-                outputs["contours"],
-                channel,
-                patient.grid,
-                model.preprocess,
-                model.rules.contour_threshold,
-            )
+        masks = volumes.restore_masks(
+            outputs["contours"],
+            patient.grid,
+            model.preprocess,
+            head=model.rules.contour_head,
+            threshold=model.rules.contour_threshold,
+        )
     return Prediction(masks, dose_gy, contours_in)
 
 

@@ -81,7 +81,8 @@ def _finished(
             f"{folder} holds none: train it first (--config=FILE:contour "
             f"--workdir={folder}), or name another run in data.contours_from"
         )
-    own = configs.unflatten(workdir.read_json(folder / "config.json"))
+    stored = workdir.read_json(folder / "config.json")
+    own = configs.unflatten(configs.completed(stored))
     own.update({"evaluate": {"metrics": ""}})  # no metric is reported here
     run = wiring.Run(configs.check(own), data, folder)
     fingerprint = workdir.read_json(folder / "provenance.json")["data_fingerprint"]
@@ -132,7 +133,7 @@ def _basis(run: wiring.Run) -> dict[str, Any]:
         "step": step,
         "checkpoint": predictions.checkpoint_digest(run, step),
         "data": run.data.fingerprint,
-        **{name: run.config.evaluate[name] for name in contour_runs.SETTINGS},
+        **contour_runs.settings(run.config),
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax.core import body_region, files, records, sites
+from mtl_jax.core import config as configs
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import networks, parameters
 from mtl_jax.report import render
@@ -126,7 +127,9 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
     if "contours" in role.tasks:
         settings = config.evaluate
         names = ", ".join(data.structures)
-        rules = f"{config.model.contour_head}, threshold {settings.contour_threshold:g}"
+        rules = "softmax, the most probable of background and structures"
+        if config.model.contour_head == "sigmoid":
+            rules = f"sigmoid, threshold {settings.contour_threshold:g}"
         rules += ", largest component only" if settings.largest_component else ""
         yield from _facts({"predicted contours": f"{names} ({rules})"})
     if "dose" in role.tasks:
@@ -191,9 +194,7 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     config = run.config
     train, adam, loss = config.train, config.optimizer, config.loss
     starts = workdir.read_json(run.workdir / "provenance.json")["starts"]
-    rate = f"Adam, learning rate {adam.learning_rate:g}"
-    if adam.decay_steps:
-        rate += f", cosine decay to 0 over {adam.decay_steps} steps"
+    rate = configs.learning_rate_in_words(adam, run.schedule.cosine_steps)
     parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
     losses = []
     if "contours" in run.role.tasks:
@@ -216,7 +217,8 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
             "steps": f"{item['step']} of {run.schedule.steps}, "
             f"{run.schedule.epoch_steps} per epoch",
             "batch": f"{train.batch_size} slices{parts}",
-            "optimizer": f"{rate}, weight decay {adam.weight_decay:g}",
+            "optimizer": f"Adam, weight decay {adam.weight_decay:g}",
+            "learning rate": _learning_rates(starts) or rate,
             "losses": "; ".join(losses),
             "augmentation": changes if augment.enabled else "none",
             "seed": config.seed,
@@ -224,6 +226,18 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
         | ({"left out": f"fold {fold} of {folds} of the patients"} if folds else {})
         | _provenance(starts)
     )
+
+
+def _learning_rates(starts: Sequence[Mapping[str, Any]]) -> str:
+    """The courses of the learning rate, if it changed when the run was continued."""
+    courses: list[tuple[str, int]] = []
+    for start in starts:
+        course = start.get("learning_rate", "")
+        if course and (not courses or course != courses[-1][0]):
+            courses.append((course, start["from_step"]))
+    if len(courses) < 2:
+        return ""
+    return "; ".join(f"from step {step} on: {course}" for course, step in courses)
 
 
 def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -343,7 +357,10 @@ def _results(evaluation: Summary, site: sites.Site) -> str:
     """The results of one split: a caption and a table."""
     settings, steps = evaluation["settings"], []
     if "mean_dice" in evaluation:
-        steps.append(f"contours at a threshold of {settings['contour_threshold']:g}")
+        threshold = settings["contour_threshold"]
+        steps.append("contours where a structure is the most probable")
+        if threshold is not None:  # of a sigmoid head
+            steps[-1] = f"contours at a threshold of {threshold:g}"
         if settings["largest_component"]:
             steps.append("their largest component only")
     if "dose_error" in evaluation["metrics"] and settings["apply_possible_dose_mask"]:

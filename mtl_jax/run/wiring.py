@@ -255,12 +255,39 @@ class Run:
                 self.role.tasks,
                 {**config.loss, "contour_head": config.model.contour_head},
             ),
-            transform=states.optimizer(**config.optimizer),
+            transform=self._optimizer(),
             dwa_temperature=config.dwa.temperature,
             dwa_interval=self.schedule.dwa_interval,
             accumulate=config.train.accumulate,
             log_every=self.schedule.log_every,
             axis_name=self.backend.axis_name,
+        )
+
+    def _optimizer(self) -> Any:
+        settings = self.config.optimizer
+        return states.optimizer(
+            learning_rate=self._learning_rate(self.schedule.cosine_steps),
+            weight_decay=settings.weight_decay,
+            b1=settings.b1,
+            b2=settings.b2,
+            eps=settings.eps,
+        )
+
+    def _learning_rate(self, cosine_steps: int) -> Any:
+        """A number, or a function of the number of updates made."""
+        settings = self.config.optimizer
+        return states.learning_rate(
+            settings.learning_rate,
+            cosine_steps=cosine_steps,
+            warmup_steps=settings.warmup_steps,
+            final_rate=settings.final_rate,
+        )
+
+    @property
+    def learning_rate_in_words(self) -> str:
+        """The course of the learning rate."""
+        return configs.learning_rate_in_words(
+            self.config.optimizer, self.schedule.cosine_steps
         )
 
     def initial_state(self) -> tuple[states.TrainState, str]:
@@ -343,7 +370,13 @@ class Run:
     # Training.
 
     def train(self, stop: Callable[[], bool]) -> bool:
-        """Train from the newest checkpoint to the end; False if stopped before."""
+        """Train from the newest checkpoint to the end; False if stopped before.
+
+        Raises:
+            ConfigError: the learning rate would be 0 for some of the steps.
+        """
+        if not self.finished:
+            self._check_learning_rate()
         like = self.abstract_state()
         with self._open_checkpoints() as checkpoints:
             state: states.TrainState = distributed.from_first(
@@ -370,21 +403,58 @@ class Run:
             state, note = self.initial_state()
         else:
             state, note = restored[0], "restored from a checkpoint"
-        workdir.note_start(self.workdir, step=int(state.step), pretrained=note)
+            self._warn_of_another_cosine(restored[1]["config"], int(state.step))
+        step = int(state.step)
+        to_train = step < self.schedule.steps
+        workdir.note_start(
+            self.workdir,
+            step=step,
+            pretrained=note,
+            learning_rate=self.learning_rate_in_words if to_train else "",
+        )
         return state
+
+    def _check_learning_rate(self) -> None:
+        end, steps = self.schedule.cosine_steps, self.schedule.steps
+        if 0 < end < steps and self.config.optimizer.final_rate == 0:
+            raise errors.ConfigError(
+                f"optimizer.decay_steps is {end}, but the run has {steps} steps: the "
+                f"learning rate would be 0 from step {end} on; set "
+                "optimizer.schedule=cosine and optimizer.decay_steps=0, so that it "
+                f"falls until the last step, or train.steps={end}"
+            )
+
+    def _warn_of_another_cosine(self, earlier: Mapping[str, Any], step: int) -> None:
+        """Warn if the steps up to `step`, as `earlier` configured, had another one."""
+        before = configs.Schedule.of(
+            configs.unflatten(configs.completed(earlier)), self.schedule.epoch_steps
+        )
+        ends = before.cosine_steps, self.schedule.cosine_steps
+        if step >= self.schedule.steps or ends[0] == ends[1]:
+            return
+        old, new = (float(self._learning_rate(end)(step)) for end in ends)
+        logger.warning(
+            "the cosine of the learning rate ended at step %d and now ends at step %d: "
+            "after step %d the rate goes on from %.3g instead of %.3g. The steps "
+            "before had the old rates, so the result is not that of a run with the "
+            "new cosine from its start; for that, choose another --workdir",
+            *(*ends, step, new, old),
+        )
 
     def _describe(self, state: states.TrainState, writer: Any) -> None:
         """Log the network's parameters and the schedule, also to TensorBoard."""
         overview = parameter_overview.get_parameter_overview(state.params)
         writer.write_texts(0, {"parameters": f"```\n{overview}\n```"})
         logger.info(
-            "%s: %s, %s parameters; %d steps of %d slices, %d steps an epoch",
+            "%s: %s, %s parameters; %d steps of %d slices, %d steps an epoch; learning "
+            "rate %s",
             self.role.name,
             self.role.network,
             f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
             self.schedule.steps,
             self.config.train.batch_size,
             self.schedule.epoch_steps,
+            self.learning_rate_in_words,
         )
 
     def loop(
@@ -404,6 +474,7 @@ class Run:
                 writers.picture,
                 colours=colours,
                 slices=4,
+                head=self.config.model.contour_head,
                 threshold=self.config.evaluate.contour_threshold,
             ),
             stop=stop,

@@ -71,8 +71,13 @@ def create_or_check(
     write_json(configs.flatten(config), path)
 
 
-def note_start(workdir: Path, *, step: int, pretrained: str) -> None:
-    """Add this start to `provenance.json`: command, versions, devices, first step."""
+def note_start(
+    workdir: Path, *, step: int, pretrained: str, learning_rate: str
+) -> None:
+    """Add this start to `provenance.json`: command, versions, devices, first step.
+
+    `learning_rate` is its course in words, or "" if no step is left to train.
+    """
     path = workdir / "provenance.json"
     provenance = read_json(path)
     devices = jax.devices()
@@ -82,6 +87,7 @@ def note_start(workdir: Path, *, step: int, pretrained: str) -> None:
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "from_step": step,
             "pretrained": pretrained,
+            "learning_rate": learning_rate,
             "devices": f"{len(devices)} x {devices[0].device_kind}",
             "processes": jax.process_count(),
             "platform": devices[0].platform,

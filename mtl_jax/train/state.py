@@ -31,27 +31,43 @@ def weights(state: TrainState) -> dict[str, Any]:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
+def learning_rate(
+    highest: float, *, cosine_steps: int, warmup_steps: int, final_rate: float
+) -> optax.ScalarOrSchedule:
+    """The learning rate: a number, or a function of the number of updates made.
+
+    Args:
+        highest: the rate after the warm-up.
+        cosine_steps: the step at which a cosine ends; 0: the rate stays at `highest`.
+        warmup_steps: steps over which the rate rises to `highest`, in equal parts.
+        final_rate: the rate at the cosine's end and after it, as a part of `highest`.
+    """
+    if not cosine_steps and not warmup_steps:
+        return highest
+    after = optax.constant_schedule(highest)
+    if cosine_steps:
+        falling_steps = cosine_steps - warmup_steps
+        after = optax.cosine_decay_schedule(highest, falling_steps, final_rate)
+    if not warmup_steps:
+        return after
+    lowest = highest / (warmup_steps + 1)  # not 0: the first update counts too
+    rising = optax.linear_schedule(lowest, highest, warmup_steps)
+    return optax.join_schedules([rising, after], [warmup_steps])
+
+
 def optimizer(
     *,
-    learning_rate: float,
-    decay_steps: int,
+    learning_rate: optax.ScalarOrSchedule,
     weight_decay: float,
     b1: float,
     b2: float,
     eps: float,
 ) -> optax.GradientTransformation:
-    """Adam with L2 decay added to the gradient of every parameter, as torch's Adam.
-
-    With `decay_steps` > 0 the learning rate falls to 0 along a cosine over that many
-    steps.
-    """
-    rate: optax.ScalarOrSchedule = learning_rate
-    if decay_steps:
-        rate = optax.cosine_decay_schedule(learning_rate, decay_steps)
+    """Adam with L2 decay added to the gradient of every parameter, as torch's Adam."""
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
-        optax.scale_by_learning_rate(rate),
+        optax.scale_by_learning_rate(learning_rate),
     )
 
 

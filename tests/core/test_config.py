@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import common, openkbp, prostate
+from configs import common, demo, openkbp, prostate, prostate_demo, reduced
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 
@@ -56,6 +56,8 @@ def test_the_prostates_run_is_the_papers():
         ("optimizer.learning_rate", float("nan"), r"learning_rate is nan"),
         ("train.backend", "pjit", r"one of jit, pmap"),
         ("train.epochs", 0, r"both 0"),
+        ("optimizer.schedule", "linear", r"one of constant, cosine"),
+        ("optimizer.final_rate", 1.5, r"at least 0, at most 1"),
     ],
 )
 def test_an_error_names_the_key_and_the_way_out(key, value, message):
@@ -89,6 +91,47 @@ def test_only_keys_that_shape_training_are_differences():
     assert found == "seed was 0, is 3"
 
 
+def cosine(steps, decay_steps=0, schedule="cosine"):
+    config = common.get_config()
+    config.optimizer.update(decay_steps=decay_steps, schedule=schedule)
+    config.train.steps = steps
+    return config
+
+
+def test_a_cosine_may_end_later_but_stays_a_cosine():
+    for earlier in (cosine(1000), cosine(1000, 1000, "constant"), cosine(2000, 1000)):
+        stored = configs.flatten(earlier)
+        assert configs.differences(cosine(2000), stored) == []
+        assert configs.differences(cosine(2000, 2000, "constant"), stored) == []
+        assert configs.differences(cosine(2000, schedule="constant"), stored)
+    constant = configs.flatten(cosine(1000, schedule="constant"))
+    (found,) = configs.differences(cosine(1000), constant)
+    assert found == "optimizer.schedule was 'constant', is 'cosine'"
+
+
+def test_a_stored_configuration_without_the_newer_keys_is_as_before():
+    stored = configs.flatten(cosine(1000, 1000, "constant"))
+    for key in configs.BEFORE_THE_KEY:
+        del stored[key]
+    assert configs.differences(cosine(1000, 1000, "constant"), stored) == []
+    again = configs.check(configs.unflatten(configs.completed(stored)))
+    assert configs.Schedule.of(again, 40).cosine_steps == 1000
+
+
+@pytest.mark.parametrize(
+    ("file", "highest", "steps"),
+    [(demo, 3e-3, 1000), (prostate_demo, 3e-3, 500), (reduced, 2e-3, 2000)],
+)
+def test_the_small_runs_have_a_cosine_over_all_their_steps(file, highest, steps):
+    config = configs.check(file.get_config())
+    schedule = configs.Schedule.of(config, 40)
+    assert (schedule.steps, schedule.cosine_steps) == (steps, steps)
+    assert config.optimizer.learning_rate == highest
+    assert (config.optimizer.warmup_steps, config.optimizer.final_rate) == (0, 0)
+    config.train.steps = 12
+    assert configs.Schedule.of(config, 40).cosine_steps == 12
+
+
 def test_a_configuration_comes_back_from_its_flat_form():
     config = common.get_config()
     again = configs.unflatten(configs.flatten(config))
@@ -105,3 +148,25 @@ def test_the_schedule_falls_back_on_the_epoch():
     config.train.steps, config.dwa.interval_steps = 7, 3
     schedule = configs.Schedule.of(config, 40)
     assert (schedule.steps, schedule.dwa_interval) == (7, 3)
+
+
+def test_the_cosine_ends_with_the_run_or_at_a_step_of_its_own():
+    assert configs.Schedule.of(cosine(0), 40).cosine_steps == 4000
+    assert configs.Schedule.of(cosine(7), 40).cosine_steps == 7
+    assert configs.Schedule.of(cosine(7, 5), 40).cosine_steps == 5
+    assert configs.Schedule.of(cosine(7, 5, "constant"), 40).cosine_steps == 5
+    assert configs.Schedule.of(cosine(7, schedule="constant"), 40).cosine_steps == 0
+    config = cosine(7)
+    config.optimizer.warmup_steps = 7
+    with pytest.raises(errors.ConfigError, match=r"warmup_steps is 7.*ends at step 7"):
+        configs.Schedule.of(config, 40)
+
+
+def test_the_learning_rate_in_words():
+    optimizer = common.get_config().optimizer
+    words = configs.learning_rate_in_words
+    assert words(optimizer, 0) == "0.0001, constant"
+    optimizer.update(warmup_steps=300, final_rate=0.1)
+    assert words(optimizer, 7500) == (
+        "0.0001 after a warm-up of 300 steps, along a cosine to 1e-05 at step 7500"
+    )

@@ -60,6 +60,22 @@ def test_a_workdir_its_checkpoints_or_one_step(home):
         trained_model.describe(home.parent / "study")
 
 
+def test_a_softmax_head_is_told_from_an_older_version_s(home):
+    """Files that were made of masks cut at a threshold are made again."""
+    folder = home / "checkpoints" / "1"
+    before = trained_model.describe(folder)
+    assert "contour_head" not in before.basis
+
+    def change(run):
+        run["config"]["model.contour_head"] = "softmax"
+        del run["config"]["optimizer.schedule"]
+
+    change_run(folder, change)
+    model = trained_model.describe(folder)
+    assert model.rules.contour_head == "softmax"
+    assert model.basis == before.basis | {"contour_head": "softmax"}
+
+
 def test_a_site_of_the_user_s_needs_no_file(home):
     folder = home / "checkpoints" / "1"
     plain = {"name": "mine", "prescription_gy": 50.0, "ct_offset_hu": 0.0}

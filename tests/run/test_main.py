@@ -1,13 +1,16 @@
 """The command as a user types it: its files, its restarts, its errors."""
 
 import json
+import math
 import random
+import shutil
 import signal
 import time
 
 import numpy as np
 import pytest
 
+from mtl_jax.core import config as configs
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
 from mtl_jax.train import writers
@@ -147,6 +150,30 @@ def test_bad_input_is_one_clear_line(command, tmp_path, settings, status, messag
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_longer_cosine_goes_on_with_a_warning(command, finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    # As a version without these keys stored the same run.
+    stored = json.loads((workdir / "config.json").read_text())
+    for key in configs.BEFORE_THE_KEY:
+        del stored[key]
+    stored["optimizer.decay_steps"] = STEPS
+    (workdir / "config.json").write_text(json.dumps(stored))
+    longer = SCHEDULE | {"train__steps": STEPS + 4}
+    status, _, err = command.run(workdir, **longer, optimizer__decay_steps=STEPS)
+    assert status == 1
+    assert f"the learning rate would be 0 from step {STEPS} on; set" in err
+    status, _, err = command.run(workdir, **longer)
+    assert status == 0, err
+    half = 3e-3 * (1 + math.cos(math.pi * STEPS / (STEPS + 4))) / 2
+    assert f"ended at step {STEPS} and now ends at step {STEPS + 4}" in err
+    assert f"goes on from {half:.3g} instead of 0" in err
+    card = (workdir / "model_card.md").read_text()
+    assert f"from step {STEPS} on: 0.003, along a cosine to 0 at step" in card
+    status, _, err = command.run(workdir, **longer)
+    assert status == 0, err
+    assert "now ends" not in err
 
 
 def test_a_workdir_of_another_run_is_refused_and_left_alone(command, finished):

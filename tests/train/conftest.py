@@ -62,7 +62,6 @@ class TinyRun:
             "objective": objective.Objective(TASKS, LOSS),
             "transform": states.optimizer(
                 learning_rate=1e-3,
-                decay_steps=0,
                 weight_decay=1e-5,
                 b1=0.9,
                 b2=0.999,

@@ -46,6 +46,7 @@ class Bench:
                 backend=self.backend,
                 schedule=configs.Schedule(
                     steps=12,
+                    cosine_steps=0,
                     epoch_steps=6,
                     dwa_interval=3,
                     log_every=2,

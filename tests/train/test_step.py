@@ -89,7 +89,6 @@ def test_adam_with_coupled_decay_equals_torch():
     with jax.enable_x64(True):
         transform = states.optimizer(
             learning_rate=1e-2,
-            decay_steps=0,
             weight_decay=0.3,
             b1=0.9,
             b2=0.999,
@@ -135,16 +134,46 @@ def test_bfloat16_computes_in_it_and_keeps_float32_parameters(tiny):
     assert losses[jnp.bfloat16] == pytest.approx(losses[jnp.float32], rel=0.03)
 
 
-def test_the_learning_rate_falls_along_a_cosine():
+def updates_of_a_constant_gradient(count, **course):
+    """Adam makes 1 of a constant gradient, so these are the learning rates."""
+    rate = states.learning_rate(0.1, **course)
     transform = states.optimizer(
-        learning_rate=0.1, decay_steps=4, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-12
+        learning_rate=rate, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-12
     )
     value = jnp.zeros(())
     state = transform.init(value)
     moved = []
-    for _ in range(6):  # of a constant gradient Adam makes 1
+    for _ in range(count):
         update, state = transform.update(jnp.ones(()), state, value)
         moved.append(-float(update))
-    half = np.sqrt(0.5)
-    expected = [0.1 * 0.5 * (1 + c) for c in (1, half, 0, -half, -1, -1)]
+    return moved
+
+
+HALF = np.sqrt(0.5)
+
+
+@pytest.mark.parametrize(
+    ("course", "expected"),
+    [
+        ((4, 0, 0.0), [0.05 * (1 + c) for c in (1, HALF, 0, -HALF, -1, -1)]),
+        ((4, 0, 0.2), [0.02 + 0.04 * (1 + c) for c in (1, HALF, 0, -HALF, -1, -1)]),
+        ((5, 3, 0.0), [0.025, 0.05, 0.075, 0.1, 0.05, 0.0, 0.0]),
+        ((0, 3, 0.0), [0.025, 0.05, 0.075, 0.1, 0.1]),
+        ((0, 0, 0.0), [0.1, 0.1]),
+    ],
+)
+def test_the_course_of_the_learning_rate(course, expected):
+    names = ("cosine_steps", "warmup_steps", "final_rate")
+    course = dict(zip(names, course, strict=True))
+    moved = updates_of_a_constant_gradient(len(expected), **course)
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("steps", [500, 1000, 2000])
+def test_a_cosine_without_more_is_optax_s_own(steps):
+    rate = states.learning_rate(
+        3e-3, cosine_steps=steps, warmup_steps=0, final_rate=0.0
+    )
+    plain = optax.cosine_decay_schedule(3e-3, steps)
+    count = jnp.arange(0, steps + 2, 7)
+    np.testing.assert_array_equal(rate(count), plain(count))
