@@ -2,7 +2,8 @@
 
 The defaults of `mtl_jax.losses`: a sigmoid for each structure, and for each structure
 one Dice over all slices of the batch. Padding, structures that were not contoured and
-slices without a plan add neither a value nor a gradient.
+slices without a plan add neither a value nor a gradient. A structure without any voxel
+in the batch is left out of the mean of the Dice loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ class Objective(nn.Module):
         predicted = logits.sigmoid()
         overlap = (predicted * reference * weight).sum(dim=(0, 2, 3))
         size = ((predicted + reference) * weight).sum(dim=(0, 2, 3))
-        seen = (counts.sum(dim=0) > 0).to(logits.dtype)
+        seen = ((reference * weight).sum(dim=(0, 2, 3)) > 0).to(logits.dtype)
         dice = 1 - (2 * overlap + self.smooth) / (size + self.smooth)
         dice = (dice * seen).sum() / seen.sum().clamp(min=1)
         cross_entropy = functional.binary_cross_entropy_with_logits(

@@ -3,8 +3,9 @@
 Input: the logits of the contours [B, H, W, N] (with the "softmax" head 1 + N) and a
 batch. Output: additive sums, and from them the loss and its two parts, so that a batch
 spread over devices, or a whole split, has one loss and no mean of means. A structure
-that was not contoured in a patient adds neither a value nor a gradient. `counts`,
-`sums` and `losses` are a row of `objective.LOSSES`.
+that was not contoured in a patient adds neither a value nor a gradient. One that was,
+but has no voxel in the batch, is left out of the mean of the Dice loss, where it would
+be a constant near 1. `counts`, `sums` and `losses` are a row of `objective.LOSSES`.
 """
 
 from collections.abc import Mapping
@@ -74,23 +75,28 @@ def dice_sums(
         predicted: probabilities [B, H, W, N].
         reference: masks [B, H, W, N], 0 or 1.
         counts: [B, N], 1 where the structure of this slice counts.
-        per_sample: a Dice for each slice, averaged, instead of one over all slices.
+        per_sample: a Dice for each slice that shows the structure, averaged, instead of
+            one over all slices.
         smooth: added to numerator and denominator.
+
+    Returns:
+        `samples`, the slices that show the structure, and what its Dice loss needs.
     """
+    shown = counts * (reference.sum(axis=(1, 2)) > 0).astype(counts.dtype)
     overlap = (predicted * reference).sum(axis=(1, 2)) * counts
     size = (predicted + reference).sum(axis=(1, 2)) * counts
     if per_sample:
-        loss = (1 - (2 * overlap + smooth) / (size + smooth)) * counts
-        return {"dice_loss": loss.sum(axis=0), "samples": counts.sum(axis=0)}
+        loss = (1 - (2 * overlap + smooth) / (size + smooth)) * shown
+        return {"dice_loss": loss.sum(axis=0), "samples": shown.sum(axis=0)}
     return {
         "overlap": overlap.sum(axis=0),
         "size": size.sum(axis=0),
-        "samples": counts.sum(axis=0),
+        "samples": shown.sum(axis=0),
     }
 
 
 def dice_loss(sums: Mapping[str, jax.Array], *, smooth: float) -> jax.Array:
-    """Mean over the structures that counted anywhere; 0 where none did."""
+    """Mean over the structures that any counted slice shows; 0 if there is none."""
     seen = (sums["samples"] > 0).astype(sums["samples"].dtype)
     if "dice_loss" in sums:
         by_structure = sums["dice_loss"] / jnp.maximum(sums["samples"], 1)

@@ -62,6 +62,36 @@ def test_dice_over_the_batch_is_not_the_mean_over_samples():
     assert loss[True] == pytest.approx((0 + 1) / 2)
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_structure_without_a_voxel_is_left_out_of_the_mean_dice_loss(per_sample):
+    # Only the first structure has a voxel, and only in the first slice.
+    predicted = jnp.asarray([[0.5, 0.5], [0.5, 0.5]]).reshape(2, 1, 1, 2)
+    reference = jnp.asarray([[1.0, 0.0], [0.0, 0.0]]).reshape(2, 1, 1, 2)
+    sums = contour_loss.dice_sums(
+        predicted, reference, jnp.ones((2, 2)), per_sample=per_sample, smooth=0.0
+    )
+    # 2 * 0.5 / (1 + 1), or in the slice that shows it / (0.5 + 1).
+    expected = 1 - 2 * 0.5 / (1.5 if per_sample else 2)
+    assert float(contour_loss.dice_loss(sums, smooth=0.0)) == pytest.approx(expected)
+    # In a second batch, only the second structure has one: now both enter the mean.
+    other = contour_loss.dice_sums(
+        predicted, reference[..., ::-1], jnp.ones((2, 2)), per_sample=per_sample,
+        smooth=0.0,
+    )  # fmt: skip
+    both = jax.tree.map(jnp.add, sums, other)
+    expected = 1 - 2 * 0.5 / (1.5 if per_sample else 3)
+    assert float(contour_loss.dice_loss(both, smooth=0.0)) == pytest.approx(expected)
+
+
+def test_no_voxel_at_all_gives_a_dice_loss_of_zero():
+    batch = make_batch(np.random.default_rng(5))
+    batch["contours"] = jnp.zeros_like(batch["contours"])
+    loss = make_objective(cross_entropy_weight=0.0)
+    outputs = {"contours": jnp.zeros((4, 4, 4, 3)), "dose": batch["dose"]}
+    by_task, parts = loss.losses(loss.sums(outputs, batch))
+    assert float(by_task["contours"]) == float(parts["contours"]["dice"]) == 0.0
+
+
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 def test_cross_entropy_equals_torch(head):
     torch = pytest.importorskip("torch")

@@ -37,7 +37,17 @@ def test_absolute_error_leaves_slices_out() -> None:
     assert found.item() == 1.5
 
 
-@pytest.mark.parametrize("left_out", ["nothing", "present", "has_dose", "mask"])
+def test_a_structure_without_a_voxel_is_left_out_of_the_mean() -> None:
+    reference = torch.zeros(2, 2, 2, 2)
+    reference[0, 0, 0] = 1  # two of eight voxels of the first structure
+    loss = objective.Objective(("contours",), cross_entropy_weight=0.0, smooth=0.0)
+    found = loss.combo(torch.zeros(2, 2, 2, 2), reference, torch.ones(2, 2))
+    assert found.item() == pytest.approx(0.3 * (1 - 2 * 1 / (4 + 2)))
+
+
+@pytest.mark.parametrize(
+    "left_out", ["nothing", "present", "contours", "has_dose", "mask"]
+)
 def test_losses_are_ours(left_out: str, rng: np.random.Generator) -> None:
     shape = (3, 4, 6)
     outputs = {
