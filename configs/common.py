@@ -176,6 +176,14 @@ def get_config() -> ml_collections.ConfigDict:
     loss.dice_per_sample = False
     # Constant added to the Dice loss's numerator and denominator (not in the paper).
     loss.dice_smooth = 1e-5
+    # Voxels that count in the dose loss: "possible" for those where a dose is possible,
+    # as the dose is scored (all voxels of a patient in whom that is not known), or
+    # "all" (not in the paper).
+    loss.dose_region = "possible"
+    # Slices that count in the dose loss: "possible" for those with a voxel where a dose
+    # is possible, or "all"; makes a difference with dose_region "all" only (not in the
+    # paper).
+    loss.dose_slices = "possible"
 
     config.dwa = dwa = ml_collections.ConfigDict()
     # Softmax temperature of the dynamic weight average (Liu et al. 2019).

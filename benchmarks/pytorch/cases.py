@@ -107,12 +107,16 @@ def draw_batches(case: Case, size: Size, dtype: np.dtype) -> list[dict[str, Any]
         has_dose, mask = np.ones((2, count), dtype)
         has_dose[0] = mask[-1] = 0
         contours = rng.random((count, *sides, STRUCTURES)) < 0.3
+        image = rng.normal(size=(count, *sides, case.channels)).astype(dtype)
+        dose = rng.random((count, *sides, 1)).astype(dtype)
+        possible = rng.random((count, *sides, 1)) < 0.5
         batches.append(
             {
-                "image": rng.normal(size=(count, *sides, case.channels)).astype(dtype),
+                "image": image,
                 "contours": contours.astype(np.uint8),
                 "present": present,
-                "dose": rng.random((count, *sides, 1)).astype(dtype),
+                "dose": dose,
+                "possible_dose": possible.astype(np.uint8),
                 "has_dose": has_dose,
                 "mask": mask,
             }

@@ -31,6 +31,8 @@ LOSS = {
     "cross_entropy_weight": 0.7,
     "dice_per_sample": False,
     "dice_smooth": 1e-5,
+    "dose_region": "possible",
+    "dose_slices": "possible",
     "contour_head": "sigmoid",
 }
 DWA_TEMPERATURE = 2.0

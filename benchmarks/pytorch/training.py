@@ -16,7 +16,15 @@ from benchmarks.pytorch import weighting
 Batch = dict[str, torch.Tensor]
 
 # The parts of a batch of mtl_jax that training reads.
-NAMES = ("image", "contours", "present", "dose", "has_dose", "mask")
+NAMES = (
+    "image",
+    "contours",
+    "present",
+    "dose",
+    "possible_dose",
+    "has_dose",
+    "mask",
+)
 
 
 class Training:

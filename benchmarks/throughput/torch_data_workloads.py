@@ -22,12 +22,8 @@ class Slices(torch_data.Dataset):
 
     def __init__(self, split: prepared.Split, config: Any):
         self._indices = split.slice_indices(config.data.skip_empty_slices)
-        self._load = batches.Loader(
-            split.source,
-            batches.patient_of_slice(split),
-            wiring.make_preprocess(config, config.data),
-            None,
-        )
+        preprocess = wiring.make_preprocess(config, config.data)
+        self._load = batches.Loader.of(split, preprocess, None)
 
     def __len__(self) -> int:
         return len(self._indices)

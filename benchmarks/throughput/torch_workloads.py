@@ -91,6 +91,8 @@ def make_training(
         dice_weight=config.loss.dice_weight,
         cross_entropy_weight=config.loss.cross_entropy_weight,
         smooth=config.loss.dice_smooth,
+        dose_region=config.loss.dose_region,
+        dose_slices=config.loss.dose_slices,
     )
     return training.Training(
         compile_if_chosen(spec, make_network(spec, config, device)),

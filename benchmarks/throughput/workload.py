@@ -80,11 +80,14 @@ def noise_batch(config: Any, channels: int) -> dict[str, np.ndarray]:
     size, structures = config.train.batch_size, len(config.data.structures)
     shape = (size, *config.data.image_size)
     contours = rng.random((*shape, structures), np.float32) < 0.05
+    possible = np.zeros((*shape, 1), np.uint8)
+    possible[:, shape[1] // 4 : -shape[1] // 4, shape[2] // 4 : -shape[2] // 4] = 1
     return {
         "image": rng.standard_normal((*shape, channels), np.float32),
         "contours": contours.astype(np.uint8),
         "present": np.ones((size, structures), np.float32),
         "dose": rng.random((*shape, 1), np.float32),
+        "possible_dose": possible,
         "has_dose": np.ones(size, np.float32),
         "mask": np.ones(size, np.float32),
     }

@@ -150,6 +150,8 @@ KEYS: Mapping[str, Key] = {
     "loss.cross_entropy_weight": _number(0),
     "loss.dice_per_sample": _flag(),
     "loss.dice_smooth": _number(0, above=True),
+    "loss.dose_region": _choice("possible", "all"),
+    "loss.dose_slices": _choice("possible", "all"),
     "dwa.temperature": _number(0, above=True),
     "dwa.interval_steps": _integer(0),
     "optimizer.learning_rate": _number(0, above=True),
@@ -185,9 +187,11 @@ KEYS: Mapping[str, Key] = {
     "evaluate.metrics": _path(shapes_training=False),
 }
 
-
-# What a run did before the key was added: stored configurations may lack these keys.
-BEFORE_THE_KEY: Mapping[str, Any] = {
+# Keys that stored configurations of earlier versions may lack, with what these
+# versions did.
+BEFORE: Mapping[str, Any] = {
+    "loss.dose_region": "all",
+    "loss.dose_slices": "all",
     "optimizer.schedule": "constant",
     "optimizer.warmup_steps": 0,
     "optimizer.final_rate": 0.0,
@@ -195,8 +199,8 @@ BEFORE_THE_KEY: Mapping[str, Any] = {
 
 
 def completed(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration, with the keys that an older version did not know."""
-    return {**BEFORE_THE_KEY, **flat}
+    """A stored configuration, with the keys that its version did not know."""
+    return {**BEFORE, **flat}
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -211,9 +215,9 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """The inverse of `flatten`."""
+    """The inverse of `flatten`, for a stored configuration: see `completed`."""
     config = ml_collections.ConfigDict()
-    for dotted, value in flat.items():
+    for dotted, value in completed(flat).items():
         part = config
         *groups, name = dotted.split(".")
         for group in groups:

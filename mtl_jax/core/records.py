@@ -52,6 +52,8 @@ class Batch(TypedDict):
     contours: np.ndarray  # [B, H, W, N] uint8: the configured structures
     present: np.ndarray  # [B, N] float32: 1 where contoured
     dose: np.ndarray  # [B, H, W, 1] float32: dose / prescription
+    # [B, H, W, 1] uint8: 1 where a dose is possible, and everywhere if not known
+    possible_dose: np.ndarray
     has_dose: np.ndarray  # [B] float32: 1 where there is a plan
     mask: np.ndarray  # [B] float32: 0 for padding
     patient: np.ndarray  # [B] int32: index into the split's patients
@@ -114,6 +116,7 @@ def check_batch(batch: Batch) -> Batch:
         "contours": ((size, height, width, structures), np.uint8),
         "present": ((size, structures), np.float32),
         "dose": ((size, height, width, 1), np.float32),
+        "possible_dose": ((size, height, width, 1), np.uint8),
         "has_dose": ((size,), np.float32),
         "mask": ((size,), np.float32),
         "patient": ((size,), np.int32),

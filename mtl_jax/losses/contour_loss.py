@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 
-def counts(batch: Mapping[str, jax.Array]) -> jax.Array:
+def counts(batch: Mapping[str, jax.Array], _: Mapping[str, Any]) -> jax.Array:
     """[B, N], 1 for a structure that was contoured, 0 for others and for padding."""
     return batch["present"] * batch["mask"][:, None]
 

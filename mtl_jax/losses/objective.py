@@ -24,8 +24,9 @@ Sums = dict[str, dict[str, jax.Array]]
 class TaskLoss(NamedTuple):
     """A row of the table; `options` are those of the `Objective`."""
 
-    # Batch to [B] or [B, N]: 1 for a slice (or a structure of it) that counts, else 0.
-    counts: Callable[[Batch], jax.Array]
+    # Batch and options to [B], [B, N] or [B, H, W, 1]: 1 for a slice (or a structure or
+    # a voxel of it) that counts, else 0.
+    counts: Callable[[Batch, Options], jax.Array]
     # Output, batch, counts and options to named sums, additive over slices.
     sums: Callable[[jax.Array, Batch, jax.Array, Options], dict[str, jax.Array]]
     # Sums and options to the loss and its parts by name.
@@ -65,7 +66,7 @@ class Objective:
         by_task: Sums = {}
         for task in self.tasks:
             loss, output = LOSSES[task], outputs[task]
-            counts = loss.counts(batch).astype(output.dtype)
+            counts = loss.counts(batch, self.options).astype(output.dtype)
             by_task[task] = loss.sums(output, batch, counts, self.options)
         return by_task
 
@@ -79,6 +80,8 @@ class Objective:
             assert tuple(parts[task]) == LOSSES[task].parts, f"parts of LOSSES[{task}]"
         return by_task, parts
 
-    def slices(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """How many slices (times structures) each task's loss averages over."""
-        return {task: LOSSES[task].counts(batch).sum() for task in self.tasks}
+    def terms(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """How many slices, structures or voxels each task's loss averages over."""
+        return {
+            task: LOSSES[task].counts(batch, self.options).sum() for task in self.tasks
+        }

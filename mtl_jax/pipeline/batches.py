@@ -21,7 +21,7 @@ from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment as augmentation
 from mtl_jax.pipeline import preprocess as preprocessing
 
-# Batches to read ahead (1.6 MB each for 8 slices), and the largest number of threads:
+# Batches to read ahead (1.7 MB each for 8 slices), and the largest number of threads:
 # reading, decompression, NumPy and SciPy release Python's lock.
 READ_AHEAD, THREADS = 8, 8
 # The purpose of a random generator, in its key: (seed, purpose, ...).
@@ -35,8 +35,20 @@ class Loader:
 
     source: prepared.Source
     patient_of: np.ndarray  # [slices] patient of each slice of the split
+    mask_known: np.ndarray  # [patients] bool: the possible-dose mask is stored
     preprocess: preprocessing.Preprocess
     augment: augmentation.Augment | None
+
+    @classmethod
+    def of(
+        cls,
+        split: prepared.Split,
+        preprocess: preprocessing.Preprocess,
+        augment: augmentation.Augment | None,
+    ) -> "Loader":
+        """A reader of `split`."""
+        known = np.array([entry.has_mask for entry in split.patients], np.bool_)
+        return cls(split.source, patient_of_slice(split), known, preprocess, augment)
 
     def __call__(
         self, indices: np.ndarray, size: int, key: tuple[int, ...], first: int
@@ -52,7 +64,9 @@ class Loader:
                 example = self.preprocess.resample(example)
                 rng = np.random.default_rng((*key, first + row))
                 example = self.augment(example, rng)
-            self.preprocess.write(batch, row, example, int(self.patient_of[index]))
+            patient = int(self.patient_of[index])
+            known = bool(self.mask_known[patient])
+            self.preprocess.write(batch, row, example, patient, mask_known=known)
         for column in cast(dict[str, np.ndarray], batch).values():
             column[len(indices) :] = 0
         return records.check_batch(batch)
@@ -131,7 +145,7 @@ def training(
             f"split {split.name} has {len(indices)} slices to train on, fewer than "
             f"train.batch_size {batch_size}; choose a smaller batch"
         )
-    load = Loader(split.source, patient_of_slice(split), preprocess, augment)
+    load = Loader.of(split, preprocess, augment)
     walk = shuffled(indices, seed)
     first = process_index * local
 
@@ -184,7 +198,7 @@ def evaluation(
     """
     local = _share("evaluate.batch_size", batch_size, process_count)
     first = process_index * local
-    load = Loader(split.source, patient_of_slice(split), preprocess, None)
+    load = Loader.of(split, preprocess, None)
     indices = split.slice_indices(False, leave_out)
 
     def read(positions: np.ndarray) -> records.Batch:

@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from mtl_jax.core import errors, geometry, records, roles, sites
-from mtl_jax.datasets import prepared
+from mtl_jax.datasets import examples, prepared
 
 CtValues = Literal["stored", "hu"]
 
@@ -51,6 +51,11 @@ class Preprocess:
         """[N] position of each configured structure in the site's table."""
         names = [self.site.structure(name).name for name in self.structures]
         return np.array([self.site.names.index(name) for name in names], np.intp)
+
+    @functools.cached_property
+    def possible_bit(self) -> np.uint16:
+        """The bit of the possible-dose mask, alone."""
+        return np.uint16(1 << examples.mask_bit(self.site))
 
     @functools.cached_property
     def unpacked(self) -> np.ndarray:
@@ -90,6 +95,7 @@ class Preprocess:
             contours=np.empty((rows, *size, names), np.uint8),
             present=np.empty((rows, names), np.float32),
             dose=np.empty((rows, *size, 1), np.float32),
+            possible_dose=np.empty((rows, *size, 1), np.uint8),
             has_dose=np.empty(rows, np.float32),
             mask=np.empty(rows, np.float32),
             patient=np.empty(rows, np.int32),
@@ -97,9 +103,18 @@ class Preprocess:
         )
 
     def write(
-        self, batch: records.Batch, row: int, example: records.Example, patient: int
+        self,
+        batch: records.Batch,
+        row: int,
+        example: records.Example,
+        patient: int,
+        *,
+        mask_known: bool,
     ) -> None:
-        """Fill `row` of `batch` with `example`, of the split's patient `patient`."""
+        """Fill `row` of `batch` with `example`, of the split's patient `patient`.
+
+        `mask_known` says whether the patient's possible-dose mask is.
+        """
         example = self.resample(example)
         image, contours = batch["image"][row], batch["contours"][row]
         # Any mask is in the table; "clip" spares the copy that "raise" makes of `out`.
@@ -116,6 +131,9 @@ class Preprocess:
             image[..., 1:] = self.beside[masks]
         prescription = np.float32(self.prescription_gy)
         np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
+        # Without a mask, a dose is possible everywhere, also beyond the CT's border.
+        possible = (example["masks"] & self.possible_bit) > 0 if mask_known else True
+        batch["possible_dose"][row, ..., 0] = possible
         batch["present"][row] = np.asarray(example["present"])[self.structure_indices]
         batch["has_dose"][row] = example["has_dose"]
         batch["mask"][row] = 1

@@ -82,7 +82,7 @@ def _finished(
             f"--workdir={folder}), or name another run in data.contours_from"
         )
     stored = workdir.read_json(folder / "config.json")
-    own = configs.unflatten(configs.completed(stored))
+    own = configs.unflatten(stored)
     own.update({"evaluate": {"metrics": ""}})  # no metric is reported here
     run = wiring.Run(configs.check(own), data, folder)
     fingerprint = workdir.read_json(folder / "provenance.json")["data_fingerprint"]

@@ -190,6 +190,13 @@ def _percentiles(values: Mapping[str, Any]) -> str:
     return render.markdown_rows(render.Table("", "", (), columns, rows)).rstrip()
 
 
+def _counted(loss: Any) -> str:
+    """Where the dose loss counts, for the words before it."""
+    if loss.dose_region == "possible":
+        return " where a dose is possible"
+    return " in slices with possible dose" if loss.dose_slices == "possible" else ""
+
+
 def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     config = run.config
     train, adam, loss = config.train, config.optimizer, config.loss
@@ -202,7 +209,7 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
             f"{loss.dice_weight:g} Dice + {loss.cross_entropy_weight:g} cross-entropy"
         )
     if "dose" in run.role.tasks:
-        losses.append("mean absolute error of the dose")
+        losses.append(f"mean absolute error of the dose{_counted(loss)}")
     if len(losses) > 1:
         losses.append(f"weighted by DWA (temperature {config.dwa.temperature:g})")
     augment = config.augment

@@ -427,7 +427,7 @@ class Run:
     def _warn_of_another_cosine(self, earlier: Mapping[str, Any], step: int) -> None:
         """Warn if the steps up to `step`, as `earlier` configured, had another one."""
         before = configs.Schedule.of(
-            configs.unflatten(configs.completed(earlier)), self.schedule.epoch_steps
+            configs.unflatten(earlier), self.schedule.epoch_steps
         )
         ends = before.cosine_steps, self.schedule.cosine_steps
         if step >= self.schedule.steps or ends[0] == ends[1]:

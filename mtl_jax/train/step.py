@@ -116,7 +116,7 @@ class Step:
         """Gradients of the global loss, new batch statistics, and what is logged.
 
         With `accumulate` > 1 the loss of each part of the batch is weighted by its
-        share of the slices. For the dose and the cross-entropy that equals the whole
+        share of the terms. For the dose and the cross-entropy that equals the whole
         batch; Dice sums and batch-norm statistics are those of each part.
         """
         if self.accumulate == 1:
@@ -124,11 +124,11 @@ class Step:
             return self._part_gradients(
                 state, state.batch_stats, batch, task_weights, whole
             )
-        totals = self._over_devices(self.objective.slices(batch))
+        totals = self._over_devices(self.objective.terms(batch))
 
         def add_part(carry, part):
             grads, batch_stats, logged = carry
-            counts = self._over_devices(self.objective.slices(part))
+            counts = self._over_devices(self.objective.terms(part))
             share = {t: counts[t] / jnp.maximum(totals[t], 1) for t in counts}
             more_grads, batch_stats, more_logged = self._part_gradients(
                 state, batch_stats, part, task_weights, share

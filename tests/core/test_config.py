@@ -111,10 +111,10 @@ def test_a_cosine_may_end_later_but_stays_a_cosine():
 
 def test_a_stored_configuration_without_the_newer_keys_is_as_before():
     stored = configs.flatten(cosine(1000, 1000, "constant"))
-    for key in configs.BEFORE_THE_KEY:
+    for key in configs.BEFORE:
         del stored[key]
     assert configs.differences(cosine(1000, 1000, "constant"), stored) == []
-    again = configs.check(configs.unflatten(configs.completed(stored)))
+    again = configs.check(configs.unflatten(stored))
     assert configs.Schedule.of(again, 40).cosine_steps == 1000
 
 
@@ -137,6 +137,18 @@ def test_a_configuration_comes_back_from_its_flat_form():
     again = configs.unflatten(configs.flatten(config))
     assert configs.flatten(configs.check(again)) == configs.flatten(config)
     assert again.data.ct_window == config.data.ct_window
+
+
+def test_a_configuration_written_before_a_key_existed_keeps_what_it_did():
+    config = common.get_config()
+    earlier = configs.flatten(config)
+    for key in configs.BEFORE:
+        del earlier[key]
+    again = configs.check(configs.unflatten(earlier))
+    assert (again.loss.dose_region, again.loss.dose_slices) == ("all", "all")
+    assert configs.differences(again, earlier) == []
+    found = configs.differences(config, earlier)
+    assert "loss.dose_region was 'all', is 'possible'" in found
 
 
 def test_the_schedule_falls_back_on_the_epoch():

@@ -156,7 +156,7 @@ def test_a_role_with_a_new_input_is_two_more_rows(monkeypatch):
         spacing_mm=np.array([2.5, 4.0, 4.0]),
     )
     batch = pre.empty(1)
-    pre.write(batch, 0, example, 0)
+    pre.write(batch, 0, example, 0, mask_known=True)
     assert batch["image"].shape == (1, 32, 32, 2)
     assert batch["image"][0, 0, :4, 1].tolist() == [0, 1, 1, 0]
     assert batch["image"][0, 1:, :, 1].max() == 0

@@ -14,6 +14,8 @@ def make_objective(**changes):
         "cross_entropy_weight": 0.7,
         "dice_per_sample": False,
         "dice_smooth": 1e-5,
+        "dose_region": "possible",
+        "dose_slices": "possible",
         "contour_head": "sigmoid",
     }
     return objective.Objective(("contours", "dose"), options | changes)
@@ -26,16 +28,62 @@ def make_batch(rng, *, size=4, side=4, structures=3):
         ),
         "present": jnp.ones((size, structures)),
         "dose": jnp.asarray(rng.random((size, side, side, 1)), jnp.float32),
+        "possible_dose": jnp.asarray(
+            rng.random((size, side, side, 1)) < 0.6, jnp.uint8
+        ),
         "has_dose": jnp.ones(size),
         "mask": jnp.ones(size),
     }
 
 
-def test_dose_loss_is_the_mean_absolute_error_of_the_slices_that_count():
-    predicted = jnp.asarray([[[[1.0]], [[2.0]]], [[[9.0]], [[9.0]]]])
-    reference = jnp.zeros_like(predicted)
-    sums = dose_loss.absolute_error(predicted, reference, jnp.asarray([1.0, 0.0]))
+def test_dose_loss_is_the_mean_absolute_error_of_the_voxels_that_count():
+    predicted = jnp.asarray([1.0, 2.0, 9.0]).reshape(1, 3, 1, 1)
+    counts = jnp.asarray([1.0, 1.0, 0.0]).reshape(1, 3, 1, 1)
+    sums = dose_loss.absolute_error(predicted, jnp.zeros_like(predicted), counts)
     assert float(dose_loss.mean_absolute_error(sums)) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("region", "slices", "expected", "taught"),
+    [
+        # The first slice has a possible dose in its first voxel, the second in none,
+        # the third has no plan, the fourth is padding. Errors 1, 2; 3, 5; 7, 7; 9, 9.
+        ("possible", "possible", 1.0, [[1, 0], [0, 0]]),
+        ("possible", "all", 1.0, [[1, 0], [0, 0]]),
+        ("all", "possible", 1.5, [[1, 1], [0, 0]]),
+        ("all", "all", 2.75, [[1, 1], [1, 1]]),
+    ],
+)
+def test_where_the_dose_loss_counts(region, slices, expected, taught):
+    errors = jnp.asarray([[1.0, 2], [3, 5], [7, 7], [9, 9]])[..., None, None]
+    possible = jnp.asarray([[1, 0], [0, 0], [1, 1], [1, 1]], jnp.uint8)
+    batch = {
+        "dose": jnp.zeros_like(errors),
+        "possible_dose": possible[..., None, None],
+        "has_dose": jnp.asarray([1.0, 1, 0, 1]),
+        "mask": jnp.asarray([1.0, 1, 1, 0]),
+    }
+    loss = objective.Objective(
+        ("dose",), {"dose_region": region, "dose_slices": slices}
+    )
+
+    def total(predicted):
+        return loss.losses(loss.sums({"dose": predicted}, batch))[0]["dose"]
+
+    value, gradient = jax.value_and_grad(total)(errors)
+    assert float(value) == expected
+    taught = np.array([*taught, [0, 0], [0, 0]])
+    np.testing.assert_array_equal(gradient[..., 0, 0], taught / taught.sum())
+    assert float(loss.terms(batch)["dose"]) == taught.sum()
+
+
+def test_no_possible_dose_gives_a_dose_loss_of_zero():
+    batch = make_batch(np.random.default_rng(4))
+    batch["possible_dose"] = jnp.zeros_like(batch["possible_dose"])
+    for region in ("possible", "all"):
+        loss = make_objective(dose_region=region)
+        outputs = {"contours": jnp.zeros((4, 4, 4, 3)), "dose": batch["dose"] + 1}
+        assert float(loss.losses(loss.sums(outputs, batch))[0]["dose"]) == 0.0
 
 
 def test_dice_loss_worked_by_hand():

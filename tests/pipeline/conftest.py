@@ -19,6 +19,7 @@ class FakeEntry:
 
     start: int
     slices: int
+    has_mask: bool = True
 
 
 @dataclasses.dataclass
@@ -145,10 +146,13 @@ def to_row() -> Callable[..., dict[str, np.ndarray]]:
     """The row that an example becomes, as a dict without the leading axis."""
 
     def write(
-        pre: preprocess.Preprocess, example: records.Example, patient: int
+        pre: preprocess.Preprocess,
+        example: records.Example,
+        patient: int,
+        mask_known: bool = True,
     ) -> dict[str, np.ndarray]:
         batch = records.check_batch(pre.empty(1))
-        pre.write(batch, 0, example, patient)
+        pre.write(batch, 0, example, patient, mask_known=mask_known)
         return {name: column[0] for name, column in batch.items()}
 
     return write

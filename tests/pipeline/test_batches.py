@@ -113,6 +113,27 @@ def test_the_rows_of_a_batch_are_those_of_the_split(
             np.testing.assert_array_equal(batch[name][row], value)
 
 
+def test_a_patient_s_mask_of_possible_dose_may_not_be_known(split, new_preprocess):
+    split.patients[1].has_mask = False
+    (batch,) = batches.evaluation(split, preprocess=new_preprocess(), batch_size=16)
+    stored = np.stack([example["masks"] for example in split.source]) >> 10 & 1
+    np.testing.assert_array_equal(batch["possible_dose"][:7, ..., 0], stored[:7])
+    assert batch["possible_dose"][7:12].all()
+    assert not batch["possible_dose"][12:].any()  # padding
+
+
+def test_the_possible_dose_moves_with_the_dose(split, training):
+    for example in split.source:
+        example["dose_gy"] = (example["masks"] >> 10 & 1).astype(np.float32) * 70
+    flips = dataclasses.replace(
+        CHANGES, rotation_deg=0.0, translation_px=0.0, scale=0.0, ct_noise=0.0
+    )
+    source = training(split=split, augment=flips)
+    for step in range(3):
+        batch = source.batch(step)
+        np.testing.assert_array_equal(batch["possible_dose"], batch["dose"])
+
+
 def test_evaluation_is_in_order_and_padded(split, new_preprocess):
     source = batches.evaluation(split, preprocess=new_preprocess(), batch_size=5)
     assert len(source) == 3

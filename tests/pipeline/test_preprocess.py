@@ -55,6 +55,18 @@ def test_contours_come_in_the_configured_order(example, new_preprocess, to_row):
         assert row["present"][channel] == float(example["present"][bit])
 
 
+def test_the_possible_dose_mask_reaches_the_batch(example, new_preprocess, to_row):
+    # Read at 20 x 20 pixels about the same centre: two more on each side.
+    for size, border in ((16, 0), (20, 2)):
+        pre = new_preprocess(image_size=(size, size))
+        found = to_row(pre, example, 0)["possible_dose"]
+        assert found.shape == (size, size, 1) and found.dtype == np.uint8
+        expected = np.pad(example["masks"] >> len(SITE.names) & 1, border)
+        np.testing.assert_array_equal(found[..., 0], expected)
+        # Not known: a dose is possible everywhere, whatever the bit says.
+        assert to_row(pre, example, 0, mask_known=False)["possible_dose"].all()
+
+
 @pytest.mark.parametrize("has_dose", [True, False])
 def test_labels_of_a_row(example, new_preprocess, has_dose, to_row):
     example["has_dose"], example["slice"] = has_dose, 9

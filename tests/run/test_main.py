@@ -156,7 +156,7 @@ def test_a_longer_cosine_goes_on_with_a_warning(command, finished, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     # As a version without these keys stored the same run.
     stored = json.loads((workdir / "config.json").read_text())
-    for key in configs.BEFORE_THE_KEY:
+    for key in configs.BEFORE:
         del stored[key]
     stored["optimizer.decay_steps"] = STEPS
     (workdir / "config.json").write_text(json.dumps(stored))

@@ -19,6 +19,8 @@ LOSS = {
     "cross_entropy_weight": 0.7,
     "dice_per_sample": False,
     "dice_smooth": 1e-5,
+    "dose_region": "possible",
+    "dose_slices": "possible",
     "contour_head": "sigmoid",
 }
 
@@ -91,6 +93,9 @@ class TinyRun:
                 "dose": rng.random((size, side, side, 1)).astype(dtype),
                 "has_dose": (rng.random(size) < 0.8).astype(np.float32),
                 "mask": np.ones(size, np.float32),
+                "possible_dose": (rng.random((size, side, side, 1)) < 0.6).astype(
+                    np.uint8
+                ),
             }
             for _ in range(count)
         ]

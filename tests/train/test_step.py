@@ -43,7 +43,8 @@ def test_accumulation_is_the_large_batch_for_the_dose(tiny, parts):
         (batch,) = tiny.batches(1, dtype=np.float64)
         for name in ("present", "has_dose", "mask"):
             batch[name] = batch[name].astype(np.float64)
-        assert 0 < batch["has_dose"].sum() < 8  # parts hold different numbers of plans
+        # Parts hold different numbers of plans, and of voxels with a possible dose.
+        assert 0 < batch["has_dose"].sum() < 8
         results = {}
         for accumulate in (1, parts):
             one = dose_only(step, accumulate=accumulate)

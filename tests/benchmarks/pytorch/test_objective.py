@@ -30,9 +30,9 @@ def test_cross_entropy_is_the_mean_over_what_counts() -> None:
     assert found.item() == pytest.approx(expected)
 
 
-def test_absolute_error_leaves_slices_out() -> None:
-    predicted = torch.tensor([1.0, 2.0, 10.0]).reshape(3, 1, 1, 1).expand(3, 1, 2, 2)
-    counts = torch.tensor([1.0, 1.0, 0.0])
+def test_absolute_error_leaves_voxels_out() -> None:
+    predicted = torch.tensor([1.0, 2.0, 10.0]).reshape(1, 1, 3, 1)
+    counts = torch.tensor([1.0, 1.0, 0.0]).reshape(1, 1, 3, 1)
     found = objective.absolute_error(predicted, torch.zeros_like(predicted), counts)
     assert found.item() == 1.5
 
@@ -46,10 +46,15 @@ def test_a_structure_without_a_voxel_is_left_out_of_the_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    "left_out", ["nothing", "present", "contours", "has_dose", "mask"]
+    "left_out", ["nothing", "present", "contours", "possible_dose", "has_dose", "mask"]
 )
-def test_losses_are_ours(left_out: str, rng: np.random.Generator) -> None:
-    shape = (3, 4, 6)
+@pytest.mark.parametrize(
+    ("region", "slices"), [("possible", "all"), ("all", "possible"), ("all", "all")]
+)
+def test_losses_are_ours(
+    left_out: str, region: str, slices: str, rng: np.random.Generator
+) -> None:
+    shape = (4, 4, 6)
     outputs = {
         "contours": rng.normal(size=(*shape, 2)),
         "dose": rng.normal(size=(*shape, 1)),
@@ -57,27 +62,34 @@ def test_losses_are_ours(left_out: str, rng: np.random.Generator) -> None:
     batch = {
         "image": np.zeros((*shape, 1)),
         "contours": (rng.random((*shape, 2)) < 0.4).astype(np.uint8),
-        "present": np.array([[1.0, 0], [1, 0], [0, 0]]),
+        "present": np.array([[1.0, 0], [1, 0], [0, 0], [1, 1]]),
         "dose": rng.random((*shape, 1)),
-        "has_dose": np.array([1.0, 0, 1]),
-        "mask": np.array([1.0, 1, 0]),
+        "possible_dose": (rng.random((*shape, 1)) < 0.4).astype(np.uint8),
+        "has_dose": np.array([1.0, 0, 1, 1]),
+        "mask": np.array([1.0, 1, 0, 1]),
     }
+    batch["possible_dose"][3] = 0  # a slice where no dose is possible
+    batch["contours"][..., 1] = 0  # a structure without a voxel
     if left_out != "nothing":
         batch[left_out] = np.zeros_like(batch[left_out])
     with jax.enable_x64(True):
-        reference = ours.Objective(TASKS, runs.LOSS)
+        options = {"dose_region": region, "dose_slices": slices}
+        reference = ours.Objective(TASKS, runs.LOSS | options)
         expected, _ = reference.losses(reference.sums(outputs, batch))
     leaves = {
         task: torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
         for task, x in outputs.items()
     }
-    found = objective.Objective(TASKS)(leaves, training.as_tensors(batch))
+    loss = objective.Objective(TASKS, dose_region=region, dose_slices=slices)
+    found = loss(leaves, training.as_tensors(batch))
     assert list(found) == list(TASKS)
     for task in TASKS:
         assert found[task].item() == pytest.approx(float(expected[task]), rel=1e-12)
         found[task].backward()
         gradient = leaves[task].grad
         assert torch.isfinite(gradient).all()
-        learns = left_out not in ("mask", {"contours": "present"}.get(task, "has_dose"))
-        assert bool(gradient.any()) == learns
+        silent = {"mask", "present" if task == "contours" else "has_dose"}
+        if task == "dose" and (region, slices) != ("all", "all"):
+            silent.add("possible_dose")
+        assert bool(gradient.any()) == (left_out not in silent)
         assert not gradient[2].any()  # padding

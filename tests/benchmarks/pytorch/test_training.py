@@ -33,6 +33,7 @@ def test_a_batch_of_ours_as_tensors(batches) -> None:
         "contours": (4, 4, 32, 48),
         "present": (4, 4),
         "dose": (4, 1, 32, 48),
+        "possible_dose": (4, 1, 32, 48),
         "has_dose": (4,),
         "mask": (4,),
     }
