@@ -26,11 +26,13 @@ from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, predicted_contours, preprocess
 from mtl_jax.run import contour_runs, training_data, workdir
-from mtl_jax.train import checkpoint, distributed, parallel, step, writers
+from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step, writers
 from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
+
+INITIAL_RMS = "initial_rms.json"
 
 
 def check(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -412,6 +414,9 @@ class Run:
             pretrained=note,
             learning_rate=self.learning_rate_in_words if to_train else "",
         )
+        if not self._initial_rms():
+            rms = module_rms.rms(module_rms.kernels(state.params))
+            workdir.write_json(rms, self.workdir / INITIAL_RMS)
         return state
 
     def _check_learning_rate(self) -> None:
@@ -440,6 +445,11 @@ class Run:
             "new cosine from its start; for that, choose another --workdir",
             *(*ends, step, new, old),
         )
+
+    def _initial_rms(self) -> dict[str, float]:
+        """The RMS of each module's kernels when the run began; {} before."""
+        path = self.workdir / INITIAL_RMS
+        return workdir.read_json(path) if path.exists() else {}
 
     def _describe(self, state: states.TrainState, writer: Any) -> None:
         """Log the network's parameters and the schedule, also to TensorBoard."""
@@ -470,6 +480,7 @@ class Run:
             validation=lambda: self.evaluation_batches("validation"),
             checkpoints=checkpoints,
             run=self.checkpoint_item if distributed.is_first() else {},
+            initial_rms=self._initial_rms(),
             picture=functools.partial(
                 writers.picture,
                 colours=colours,

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, records
 from mtl_jax.models import multitask
-from mtl_jax.train import checkpoint, distributed, parallel, step
+from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Loop:
     validation: Callable[[], Iterable[records.Batch]]
     checkpoints: checkpoint.Checkpoints
     run: dict[str, Any]  # stored in every checkpoint besides the state
+    initial_rms: Mapping[str, float]  # of each module at step 0; {}: not known
     picture: Callable[[records.Batch, dict[str, np.ndarray]], np.ndarray]
     stop: Callable[[], bool]  # asked after every step; True: save and return
 
@@ -51,6 +52,9 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
     schedule, first = loop.schedule, int(state.step)
     update = loop.backend.update(loop.step.train)
     validate = Validation(loop)
+    watch = module_rms.Watch(
+        loop.initial_rms or module_rms.rms(module_rms.kernels(state.params))
+    )
     best = loop.checkpoints.best_score()
     batches = loop.batches_from(first)
     state = loop.backend.put_state(state)
@@ -65,9 +69,11 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
         clock = Clock()
         for number in range(first + 1, schedule.steps + 1):
             batch = next(batches)
+            last = number == schedule.steps
+            validates = number % schedule.validate_every == 0 or last
+            before = kernels(loop, state) if validates else {}
             state = update(state, loop.backend.put_batch(batch))
             clock.images += len(batch["mask"]) * distributed.count()
-            last = number == schedule.steps
             stopping = not last and loop.stop()
             score = None
             if number % schedule.log_every == 0 or last:
@@ -76,8 +82,11 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
                 progress.set_postfix_str(_brief(row), refresh=False)
             if number % schedule.images_every == 0 or last:
                 writer.write_images(number, {"slices": validate.picture(state)})
-            if number % schedule.validate_every == 0 or last:
+            if validates:
                 score = validate(state, number, writer)
+                row = watch.row(before, kernels(loop, state))
+                check_finite(loop, number, row)
+                writer.write_scalars(number, {"epoch": _epoch(loop, number)} | row)
                 clock = Clock()
             improved = score is not None and score < best
             if number % schedule.checkpoint_every == 0 or last or stopping or improved:
@@ -114,6 +123,11 @@ def log_row(loop: Loop, state: states.TrainState, number: int) -> dict[str, Any]
     row |= {name: float(value) / steps for name, value in window.items()}
     check_finite(loop, number, row)
     return row | {f"gamma/{task}": float(value) for task, value in gammas.items()}
+
+
+def kernels(loop: Loop, state: states.TrainState) -> module_rms.Kernels:
+    """Copies of the network's kernels on the host, by module."""
+    return module_rms.kernels(loop.backend.host(state.params))
 
 
 def check_finite(loop: Loop, number: int, values: Mapping[str, Any]) -> None:

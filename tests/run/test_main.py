@@ -42,7 +42,7 @@ def test_a_run_leaves_every_file_of_the_contract(finished):
     assert names == {
         *("config.json", "provenance.json", "statistics.json", "metrics.jsonl"),
         *("tensorboard", "checkpoints", "predictions", "evaluation"),
-        *("training_data.json", "model_card.md"),
+        *("training_data.json", "initial_rms.json", "model_card.md"),
     }
     assert json.loads((workdir / "config.json").read_text())["train.steps"] == STEPS
     (start,) = json.loads((workdir / "provenance.json").read_text())["starts"]

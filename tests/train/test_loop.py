@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import time
+import types
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors
-from mtl_jax.train import checkpoint, loop, parallel, writers
+from mtl_jax.train import checkpoint, loop, module_rms, parallel, writers
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -29,7 +30,14 @@ class Bench:
             "jit", devices=1, batch_size=8, accumulate=1, evaluate_batch_size=8
         )
 
-    def run(self, folder, *, stop_after=None, after_step=lambda step: None):
+    def run(
+        self,
+        folder,
+        *,
+        stop_after=None,
+        after_step=lambda step: None,
+        initial_rms=types.MappingProxyType({}),
+    ):
         steps_seen = itertools.count(1)
 
         def stop():
@@ -60,6 +68,7 @@ class Bench:
                 validation=lambda: self.batches[:2],
                 checkpoints=checkpoints,
                 run={"name": "bench"},
+                initial_rms=initial_rms,
                 picture=lambda batch, outputs: np.zeros((4, 4, 3), np.uint8),
                 stop=stop,
             )
@@ -95,10 +104,30 @@ def test_things_happen_at_their_steps(undisturbed):
     validated = [row["step"] for row in found if "validation/score" in row]
     assert logged == [2, 4, 6, 8, 10, 12]
     assert validated == [6, 12]
+    assert [row["step"] for row in found if "rms/bottleneck/key_dose" in row] == [6, 12]
     assert [row["epoch"] for row in found if "loss/total" in row] == [0, 0, 0, 1, 1, 1]
     with checkpoint.Checkpoints(folder / "checkpoints") as checkpoints:
         assert checkpoints.steps[-2:] == [8, 12]
     assert checkpoint.evaluated_step(folder / "checkpoints", "best") in (6, 12)
+
+
+def test_the_size_of_each_module_and_of_one_update_is_logged(undisturbed):
+    folder, state = undisturbed
+    key = "rms/bottleneck/key_dose"
+    row = next(r for r in rows(folder) if r["step"] == 12 and key in r)
+    kernels = module_rms.kernels(state.params)
+    assert {k for k in row if k.startswith("rms/")} == {f"rms/{k}" for k in kernels}
+    for module, rms in module_rms.rms(kernels).items():
+        assert row[f"rms/{module}"] == rms
+        # Adam's step is of the size of the learning rate.
+        assert 1e-5 < row[f"update_rms/{module}"] < 3e-3, module
+
+
+def test_a_module_that_has_died_is_named_once(bench, tmp_path, caplog):
+    initial = module_rms.rms(module_rms.kernels(bench.start.params))
+    bench.run(tmp_path, initial_rms=initial | {"head_dose/project": 1e3})
+    (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert "module head_dose/project has died" in warning.getMessage()
 
 
 @pytest.mark.parametrize("step", [1, 5, 7])
