@@ -151,8 +151,9 @@ def get_config() -> ml_collections.ConfigDict:
     model.bottleneck = True
     # Width of the cross-task attention bottleneck, in channels (not in the paper).
     model.bottleneck_width = 256
-    # Initial value of the bottleneck's residual scale gamma.
-    model.gamma_init = 0.0
+    # Initial value of the bottleneck's residual scale gamma; at 0 the bottleneck gets
+    # no gradient at first (not in the paper).
+    model.gamma_init = 0.1
     # Contour output: "sigmoid" lets structures overlap, "softmax" gives each voxel its
     # most probable label, or background.
     model.contour_head = "sigmoid"
@@ -205,8 +206,11 @@ def get_config() -> ml_collections.ConfigDict:
     # Step at which the cosine ends, whatever schedule says; 0 ends it with the run (not
     # in the paper).
     optimizer.decay_steps = 0
-    # L2 weight decay, added to the gradient of all parameters as in torch's Adam.
+    # L2 weight decay, added to the gradient of the parameters as in torch's Adam.
     optimizer.weight_decay = 1e-5
+    # Modules of the network whose parameters are not decayed, by name (not in the
+    # paper; docs/explanation/network.md).
+    optimizer.no_decay = ("bottleneck",)
     # Decay rate of Adam's first moment.
     optimizer.b1 = 0.9
     # Decay rate of Adam's second moment.

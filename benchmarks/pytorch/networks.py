@@ -94,7 +94,7 @@ def build_network(
     attended_skips: bool,
     bottleneck: bool,
     bottleneck_width: int,
-    gamma_init: float = 0.0,
+    gamma_init: float,
     contour_head: str,
 ) -> MultiTask:
     """The network called `network` with random weights, for images of `channels`.

@@ -26,6 +26,7 @@ Arrays = dict[str, np.ndarray]
 
 LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 1e-5
+NO_DECAY = ("bottleneck",)
 LOSS = {
     "dice_weight": 0.3,
     "cross_entropy_weight": 0.7,
@@ -61,6 +62,7 @@ def run_flax(
     adam = states.optimizer(
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
+        no_decay=NO_DECAY,
         b1=0.9,
         b2=0.999,
         eps=1e-8,
@@ -172,6 +174,7 @@ def start_training(
         case.tasks,
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
+        no_decay=NO_DECAY,
         dwa_temperature=DWA_TEMPERATURE,
         dwa_interval=DWA_INTERVAL,
     )

@@ -28,7 +28,7 @@ NAMES = (
 
 
 class Training:
-    """Adam with L2 decay on every parameter, and dynamic weights of the tasks.
+    """Adam with L2 decay, and dynamic weights of the tasks.
 
     Set the network's device, `channels_last` (of the images too) and `torch.compile`
     before. No call waits for the device.
@@ -42,6 +42,7 @@ class Training:
         *,
         learning_rate: float = 1e-4,
         weight_decay: float = 1e-5,
+        no_decay: Sequence[str] = (),
         dwa_temperature: float = 2.0,
         dwa_interval: int,
         autocast: torch.dtype | None = None,
@@ -55,6 +56,7 @@ class Training:
             tasks: in the order of their weights.
             learning_rate: constant.
             weight_decay: added to the gradient, times the parameter.
+            no_decay: modules that are not decayed, by their names in `mtl_jax`.
             dwa_temperature: of the softmax that makes the weights.
             dwa_interval: steps after which the weights change.
             autocast: bfloat16 for the network's arithmetic; None: that of its
@@ -72,9 +74,8 @@ class Training:
         self.autocast = autocast
         parameters = list(network.parameters())
         self.optimizer = torch.optim.Adam(
-            parameters,
+            parameter_groups(network, weight_decay, no_decay),
             lr=learning_rate,
-            weight_decay=weight_decay,
             fused=fused,
             foreach=not fused,
         )
@@ -112,6 +113,22 @@ class Training:
         if self.autocast is None:
             return contextlib.nullcontext()
         return torch.autocast(device, dtype=self.autocast)
+
+
+def parameter_groups(
+    network: nn.Module, weight_decay: float, no_decay: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The parameters of `network` by their decay: `weight_decay`, or none."""
+    # torch.compile puts a name before all others.
+    left_out = tuple(f"{name.replace('_', '.')}." for name in no_decay)
+    by_decay: dict[float, list[nn.Parameter]] = {weight_decay: []}
+    for name, parameter in network.named_parameters():
+        decays = not name.removeprefix("_orig_mod.").startswith(left_out)
+        by_decay.setdefault(weight_decay * decays, []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay}
+        for decay, parameters in by_decay.items()
+    ]
 
 
 def as_tensors(batch: Mapping[str, Any]) -> Batch:

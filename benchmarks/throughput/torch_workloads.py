@@ -100,6 +100,7 @@ def make_training(
         tasks,
         learning_rate=config.optimizer.learning_rate,
         weight_decay=config.optimizer.weight_decay,
+        no_decay=config.optimizer.no_decay,
         dwa_temperature=config.dwa.temperature,
         dwa_interval=cases.EPOCH,
         autocast=torch.bfloat16 if spec.mode.options.get("autocast") else None,

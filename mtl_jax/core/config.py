@@ -78,6 +78,15 @@ def _several(
     return Key(expected, accepts, **kwargs)
 
 
+def _names(expected: str, **kwargs: bool) -> Key:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, tuple | list) and all(
+            isinstance(name, str) and name for name in value
+        )
+
+    return Key(expected, accepts, **kwargs)
+
+
 def _is_positive_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -160,6 +169,7 @@ KEYS: Mapping[str, Key] = {
     "optimizer.final_rate": _number(0, 1),
     "optimizer.decay_steps": _integer(0),
     "optimizer.weight_decay": _number(0),
+    "optimizer.no_decay": _names("names of modules, or ()"),
     "optimizer.b1": _number(0, 1),
     "optimizer.b2": _number(0, 1),
     "optimizer.eps": _number(0, above=True),
@@ -195,6 +205,7 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.schedule": "constant",
     "optimizer.warmup_steps": 0,
     "optimizer.final_rate": 0.0,
+    "optimizer.no_decay": [],
 }
 
 

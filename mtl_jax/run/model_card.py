@@ -202,6 +202,9 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     train, adam, loss = config.train, config.optimizer, config.loss
     starts = workdir.read_json(run.workdir / "provenance.json")["starts"]
     rate = configs.learning_rate_in_words(adam, run.schedule.cosine_steps)
+    decay = f"weight decay {adam.weight_decay:g}"
+    if adam.weight_decay and adam.no_decay:
+        decay += f" (none in {', '.join(adam.no_decay)})"
     parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
     losses = []
     if "contours" in run.role.tasks:
@@ -224,7 +227,7 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
             "steps": f"{item['step']} of {run.schedule.steps}, "
             f"{run.schedule.epoch_steps} per epoch",
             "batch": f"{train.batch_size} slices{parts}",
-            "optimizer": f"Adam, weight decay {adam.weight_decay:g}",
+            "optimizer": f"Adam, {decay}",
             "learning rate": _learning_rates(starts) or rate,
             "losses": "; ".join(losses),
             "augmentation": changes if augment.enabled else "none",

@@ -62,12 +62,32 @@ def optimizer(
     b1: float,
     b2: float,
     eps: float,
+    no_decay: Sequence[str],
 ) -> optax.GradientTransformation:
-    """Adam with L2 decay added to the gradient of every parameter, as torch's Adam."""
+    """Adam with L2 decay added to the gradient, as torch's Adam.
+
+    The parameters of the network's modules that `no_decay` names are not decayed.
+    """
     return optax.chain(
-        optax.add_decayed_weights(weight_decay),
+        _l2_decay(weight_decay, frozenset(no_decay)),
         optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
         optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _l2_decay(rate: float, left_out: frozenset[str]) -> optax.GradientTransformation:
+    """Add `rate` times the parameter to each gradient, but not in modules `left_out`.
+
+    The state is empty, as that of `optax.add_decayed_weights` without a mask: with one,
+    the state would have another structure, and so would checkpoints.
+    """
+
+    def add(path: tuple[Any, ...], grad: jax.Array, param: jax.Array) -> jax.Array:
+        module = getattr(path[0], "key", None) if path else None
+        return grad if module in left_out else grad + rate * param
+
+    return optax.stateless(
+        lambda grads, params: jax.tree_util.tree_map_with_path(add, grads, params)
     )
 
 

@@ -55,6 +55,7 @@ def test_the_prostates_run_is_the_papers():
         ("train.accumulate", 3, r"batch_size 8 cannot be split"),
         ("optimizer.learning_rate", float("nan"), r"learning_rate is nan"),
         ("train.backend", "pjit", r"one of jit, pmap"),
+        ("optimizer.no_decay", ("",), r"no_decay is \[''\]: give names of modules"),
         ("train.epochs", 0, r"both 0"),
         ("optimizer.schedule", "linear", r"one of constant, cosine"),
         ("optimizer.final_rate", 1.5, r"at least 0, at most 1"),
@@ -146,9 +147,11 @@ def test_a_configuration_written_before_a_key_existed_keeps_what_it_did():
         del earlier[key]
     again = configs.check(configs.unflatten(earlier))
     assert (again.loss.dose_region, again.loss.dose_slices) == ("all", "all")
+    assert again.optimizer.no_decay == ()
     assert configs.differences(again, earlier) == []
     found = configs.differences(config, earlier)
     assert "loss.dose_region was 'all', is 'possible'" in found
+    assert "optimizer.no_decay was [], is ['bottleneck']" in found
 
 
 def test_the_schedule_falls_back_on_the_epoch():

@@ -68,6 +68,7 @@ class TinyRun:
                 b1=0.9,
                 b2=0.999,
                 eps=1e-8,
+                no_decay=(),
             ),
             "dwa_temperature": 2.0,
             "dwa_interval": 1,

@@ -94,6 +94,7 @@ def test_adam_with_coupled_decay_equals_torch():
             b1=0.9,
             b2=0.999,
             eps=1e-8,
+            no_decay=(),
         )
         value = jnp.asarray(start)
         state = transform.init(value)
@@ -101,6 +102,32 @@ def test_adam_with_coupled_decay_equals_torch():
             updates, state = transform.update(jnp.asarray(gradient), state, value)
             value = optax.apply_updates(value, updates)
     np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12)
+
+
+def test_decay_leaves_out_the_modules_that_are_named():
+    """A parameter without a gradient from the loss moves only if it is decayed."""
+    params = {"head": {"kernel": jnp.ones(2)}, "bottleneck": {"kernel": jnp.ones(2)}}
+    transform = states.optimizer(
+        learning_rate=1e-2,
+        decay_steps=0,
+        weight_decay=1e-5,
+        b1=0.9,
+        b2=0.999,
+        eps=1e-8,
+        no_decay=("bottleneck", "absent"),
+    )
+    grads, state = jax.tree.map(jnp.zeros_like, params), transform.init(params)
+    # As with the decay of every parameter, so that checkpoints do not change.
+    assert jax.tree.structure(state) == jax.tree.structure(
+        optax.chain(
+            optax.add_decayed_weights(1e-5), optax.scale_by_adam(), optax.scale(-1)
+        ).init(params)
+    )
+    for _ in range(3):
+        updates, state = transform.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_array_equal(params["bottleneck"]["kernel"], 1)
+    np.testing.assert_allclose(params["head"]["kernel"], 0.97, rtol=1e-3)
 
 
 def test_losses_and_weights_never_mix_types(tiny):
@@ -139,7 +166,7 @@ def updates_of_a_constant_gradient(count, **course):
     """Adam makes 1 of a constant gradient, so these are the learning rates."""
     rate = states.learning_rate(0.1, **course)
     transform = states.optimizer(
-        learning_rate=rate, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-12
+        learning_rate=rate, weight_decay=0.0, b1=0.9, b2=0.999, eps=1e-12, no_decay=()
     )
     value = jnp.zeros(())
     state = transform.init(value)

@@ -62,6 +62,31 @@ def test_fused_adam_is_adam() -> None:
         torch.testing.assert_close(found[True][name], parameter, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_modules_are_left_out_of_the_decay_by_our_names(compiled: bool) -> None:
+    network = cases.torch_network(CASE, cases.TINY, FLOAT32)
+    names = {id(p): name for name, p in network.named_parameters()}
+    groups = training.parameter_groups(
+        torch.compile(network) if compiled else network,
+        0.1,
+        ("bottleneck", "decoder_dose"),
+    )
+    modules = {
+        group["weight_decay"]: {
+            names[id(p)].rsplit(".", 1)[0].partition(".block")[0]
+            for p in group["params"]
+        }
+        for group in groups
+    }
+    assert set(modules) == {0.1, 0.0}
+    assert "decoder.contours" in modules[0.1] and "head.dose.project" in modules[0.1]
+    left_out = {n for n in modules[0.0] if not n.startswith("bottleneck")}
+    assert left_out == {"decoder.dose"}
+    assert "bottleneck.gamma" in modules[0.0]
+    assert not any(name.startswith("bottleneck") for name in modules[0.1])
+    assert sum(len(group["params"]) for group in groups) == len(names)
+
+
 def test_autocast_computes_in_bfloat16_and_keeps_float32_parameters(batches) -> None:
     exact, near = build(), build(autocast=torch.bfloat16)
     expected, found = exact.step(batches[0]), near.step(batches[0])
