@@ -270,6 +270,7 @@ class Run:
         return states.optimizer(
             learning_rate=self._learning_rate(self.schedule.cosine_steps),
             weight_decay=settings.weight_decay,
+            no_decay=settings.no_decay,
             b1=settings.b1,
             b2=settings.b2,
             eps=settings.eps,
