@@ -111,6 +111,10 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_spacing_mm = 0.0
     # Train without the slices that show no body (not in the paper).
     data.skip_empty_slices = True
+    # Times that a training slice is drawn in an epoch: one that shows neither a
+    # possible dose nor a structure to contour, one that shows a possible dose, one that
+    # shows a structure; the largest counts (not in the paper).
+    data.draws = (1, 1, 1)
     # For role seq_auto, the workdir of the `contour` run that predicts its input
     # contours; "" is the folder `contour` beside its own workdir.
     data.contours_from = ""
@@ -154,6 +158,8 @@ def get_config() -> ml_collections.ConfigDict:
     # Initial value of the bottleneck's residual scale gamma; at 0 the bottleneck gets
     # no gradient at first (not in the paper).
     model.gamma_init = 0.1
+    # Give the decoder's last block the image as a skip (not in the paper).
+    model.image_skip = False
     # Contour output: "sigmoid" lets structures overlap, "softmax" gives each voxel its
     # most probable label, or background.
     model.contour_head = "sigmoid"
@@ -211,6 +217,12 @@ def get_config() -> ml_collections.ConfigDict:
     # Modules of the network whose parameters are not decayed, by name (not in the
     # paper; docs/explanation/network.md).
     optimizer.no_decay = ("bottleneck",)
+    # Largest norm of the gradient of all parameters together; a larger one is scaled
+    # down to it, 0 scales none (not in the paper).
+    optimizer.clip_norm = 0.0
+    # Decay rate of an average of the weights over the steps, with which the network is
+    # validated and predicts; 0 takes the weights themselves (not in the paper).
+    optimizer.average_decay = 0.0
     # Decay rate of Adam's first moment.
     optimizer.b1 = 0.9
     # Decay rate of Adam's second moment.

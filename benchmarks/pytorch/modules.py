@@ -220,18 +220,23 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """U-Net decoder of segmentation_models.pytorch's layout; no skip at the end."""
+    """U-Net decoder of segmentation_models.pytorch's layout.
+
+    `skips` are the channels of each block's skip; 0 for a block without one.
+    """
 
     def __init__(self, channels: int, skips: Sequence[int], widths: Sequence[int]):
         super().__init__()
         self.depth = len(widths)
-        for block, (width, skip) in enumerate(zip(widths, (*skips, 0), strict=True), 1):
+        for block, (width, skip) in enumerate(zip(widths, skips, strict=True), 1):
             self.add_module(f"block{block}", DecoderBlock(channels + skip, width))
             channels = width
 
-    def forward(self, x: torch.Tensor, skips: Sequence[torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, skips: Sequence[torch.Tensor | None]
+    ) -> torch.Tensor:
         """Deepest features and skips, deepest first, to [B, widths[-1], H, W]."""
-        for block, skip in enumerate((*skips, None), start=1):
+        for block, skip in enumerate(skips, start=1):
             x = getattr(self, f"block{block}")(x, skip)
         return x
 

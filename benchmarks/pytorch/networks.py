@@ -30,13 +30,15 @@ class MultiTask(nn.Module):
         attended_skips: bool,
         bottleneck_width: int,  # 0: no bottleneck
         gamma_init: float,
+        image_skip: bool,
     ):
         super().__init__()
         tasks = tuple(outputs)
         widths = [
             modules.EXPANSION * width * 2**stage for stage in range(len(stage_sizes))
         ]
-        skips = [*reversed(widths[:-1]), width]
+        skips = [*reversed(widths[:-1]), width, image_skip * channels]
+        self.image_skip = image_skip
         self.multiple = 2 ** len(decoder_widths)
         self.attended_skips = attended_skips
         self.encoder = modules.ResNet(channels, stage_sizes, width)
@@ -73,9 +75,10 @@ class MultiTask(nn.Module):
         if self.bottleneck is not None:
             deepest = self.bottleneck(deepest)
         skips = views if self.attended_skips else shared
+        last = image if self.image_skip else None
         return {
             task: self.head[task](
-                decoder(deepest[task], [*reversed(skips[task][:-1]), stem])
+                decoder(deepest[task], [*reversed(skips[task][:-1]), stem, last])
             )
             for task, decoder in self.decoder.items()
         }
@@ -95,6 +98,7 @@ def build_network(
     bottleneck: bool,
     bottleneck_width: int,
     gamma_init: float,
+    image_skip: bool,
     contour_head: str,
 ) -> MultiTask:
     """The network called `network` with random weights, for images of `channels`.
@@ -123,6 +127,7 @@ def build_network(
         attended_skips=attended_skips,
         bottleneck_width=bottleneck_width if crossed and bottleneck else 0,
         gamma_init=gamma_init,
+        image_skip=image_skip,
     )
     initialise(built)
     return built

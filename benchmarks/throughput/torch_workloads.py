@@ -18,7 +18,7 @@ from mtl_jax.core import roles
 # Keys of a configuration's model that determine the function it computes.
 MODEL_KEYS = (
     "stage_sizes", "width", "decoder_widths", "cross_gating", "attended_skips",
-    "bottleneck", "bottleneck_width", "gamma_init", "contour_head",
+    "bottleneck", "bottleneck_width", "gamma_init", "image_skip", "contour_head",
 )  # fmt: skip
 WARM_UP_STEPS = 3  # torch.compile settles, and CUDA graphs are recorded
 

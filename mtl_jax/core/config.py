@@ -131,6 +131,11 @@ KEYS: Mapping[str, Key] = {
     ),
     "data.image_spacing_mm": _number(0),
     "data.skip_empty_slices": _flag(),
+    "data.draws": _several(
+        "three whole numbers",
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
+        3,
+    ),
     "data.contours_from": _path(shapes_training=False),
     "data.contour_folds": _integer(0),
     "data.left_out_fold": _several(
@@ -150,6 +155,7 @@ KEYS: Mapping[str, Key] = {
     "model.bottleneck": _flag(),
     "model.bottleneck_width": _integer(1),
     "model.gamma_init": _number(),
+    "model.image_skip": _flag(),
     "model.contour_head": _choice("sigmoid", "softmax"),
     "model.pretrained": _text(),
     "model.dtype": _choice("float32", "bfloat16"),
@@ -170,6 +176,8 @@ KEYS: Mapping[str, Key] = {
     "optimizer.decay_steps": _integer(0),
     "optimizer.weight_decay": _number(0),
     "optimizer.no_decay": _names("names of modules, or ()"),
+    "optimizer.clip_norm": _number(0),
+    "optimizer.average_decay": _number(0, 0.999999),
     "optimizer.b1": _number(0, 1),
     "optimizer.b2": _number(0, 1),
     "optimizer.eps": _number(0, above=True),
@@ -200,12 +208,16 @@ KEYS: Mapping[str, Key] = {
 # Keys that stored configurations of earlier versions may lack, with what these
 # versions did.
 BEFORE: Mapping[str, Any] = {
+    "data.draws": [1, 1, 1],
+    "model.image_skip": False,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",
     "optimizer.schedule": "constant",
     "optimizer.warmup_steps": 0,
     "optimizer.final_rate": 0.0,
     "optimizer.no_decay": [],
+    "optimizer.clip_norm": 0.0,
+    "optimizer.average_decay": 0.0,
 }
 
 
@@ -289,6 +301,8 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         )
     if config.data.contour_folds == 1:
         raise errors.ConfigError("data.contour_folds is 1: give 0, or at least 2")
+    if not any(config.data.draws):
+        raise errors.ConfigError("data.draws is 0 for every slice: give one above 0")
     if config.train.epochs == 0 and config.train.steps == 0:
         raise errors.ConfigError("train.epochs and train.steps are both 0: set one")
 

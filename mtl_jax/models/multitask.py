@@ -35,6 +35,7 @@ class MultiTask(nn.Module):
     bottleneck: bool
     bottleneck_width: int
     gamma_init: float
+    image_skip: bool
     numerics: layers.Numerics
 
     @nn.compact
@@ -48,7 +49,7 @@ class MultiTask(nn.Module):
         outputs = {}
         for task, channels in self.channels:
             *skips, deepest = views[task]
-            skips = [*reversed(skips), features.stem]
+            skips = [*reversed(skips), features.stem, *([image] * self.image_skip)]
             decoded = decoder.Decoder(
                 self.decoder_widths, self.numerics, name=f"decoder_{task}"
             )(deepest, skips, train=train)
@@ -108,6 +109,7 @@ class Kind:
             bottleneck=model.bottleneck and self.cross_task,
             bottleneck_width=model.bottleneck_width,
             gamma_init=model.gamma_init,
+            image_skip=model.image_skip,
             numerics=numerics,
         )
 

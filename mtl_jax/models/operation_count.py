@@ -41,7 +41,7 @@ def per_image(
         total += tasks * gates(model, pixels)
     if cross_task and model.bottleneck:
         total += tasks * cross_attention(model, pixels)
-    total += tasks * decoder(model, pixels)
+    total += tasks * decoder(model, pixels, channels)
     return total + 9 * model.decoder_widths[-1] * logits * pixels
 
 
@@ -136,10 +136,10 @@ def cross_attention(model: Any, pixels: int) -> int:
     return 4 * deepest * width * seen + 2 * seen * seen * width
 
 
-def decoder(model: Any, pixels: int) -> int:
-    """One task's decoder, without its head."""
+def decoder(model: Any, pixels: int, channels: int) -> int:
+    """One task's decoder for an image of `pixels` and `channels`, without its head."""
     *skips, entering = widths(model)
-    total, joined = 0, [*reversed(skips), model.width, 0]
+    total, joined = 0, [*reversed(skips), model.width, model.image_skip * channels]
     for block, (width, skip) in enumerate(
         zip(model.decoder_widths, joined, strict=True)
     ):

@@ -1,10 +1,10 @@
 """Batches of a split, read ahead by Grain's threads.
 
 Input: a Split and its preprocessing. Output: iterables of core/records.Batch.
-Training: each epoch has all slices in a new order, epochs follow each other without a
-gap, and batch n is a pure function of (seed, n). A batch may span two epochs, so no
-slice is left out. Evaluation: all slices in order; the last batch is padded with rows
-whose `mask` is 0.
+Training: each epoch has all slices (as often as `times` says) in a new order, epochs
+follow each other without a gap, and batch n is a pure function of (seed, n). A batch
+may span two epochs, so no slice is left out. Evaluation: all slices in order; the last
+batch is padded with rows whose `mask` is 0.
 """
 
 import dataclasses
@@ -126,6 +126,7 @@ def training(
     seed: int,
     skip_empty_slices: bool,
     leave_out: Collection[int] = (),
+    times: np.ndarray | None = None,
     process_index: int,
     process_count: int,
 ) -> Training:
@@ -133,12 +134,15 @@ def training(
 
     The rows of all processes in order are the batch that a single process would have:
     augmentation is keyed by (seed, step, position in that batch). `leave_out` has the
-    positions of patients to leave out.
+    positions of patients to leave out, `times` [slices] how often an epoch has each
+    slice (pipeline/draws); None: once.
 
     Raises:
         ConfigError: `batch_size` does not fit the processes or the split.
     """
     indices = split.slice_indices(skip_empty_slices, leave_out)
+    if times is not None:
+        indices = np.repeat(indices, times[indices])
     local = _share("train.batch_size", batch_size, process_count)
     if len(indices) < batch_size:
         raise errors.ConfigError(

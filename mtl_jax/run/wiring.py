@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 from clu import parameter_overview
 
 from mtl_jax.core import config as configs
@@ -24,7 +25,7 @@ from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
 from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
-from mtl_jax.pipeline import augment, batches, predicted_contours, preprocess
+from mtl_jax.pipeline import augment, batches, draws, predicted_contours, preprocess
 from mtl_jax.run import contour_runs, training_data, workdir
 from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step, writers
 from mtl_jax.train import loop as loops
@@ -203,9 +204,27 @@ class Run:
             seed=config.seed,
             skip_empty_slices=config.data.skip_empty_slices,
             leave_out=self.left_out,
+            times=self._times(),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+
+    def _times(self) -> np.ndarray | None:
+        """How often each training slice is drawn in an epoch; None: once."""
+        data = self.config.data
+        if tuple(data.draws) == (1, 1, 1):
+            return None
+        digits = distributed.once(self._shown)["train"]
+        return draws.times(np.array([*digits], np.uint8), data.draws)
+
+    def _shown(self) -> dict[str, str]:
+        """What each training slice shows, a digit for each; found once."""
+        path = self.workdir / "slices_shown.json"
+        if not path.exists():
+            structures = tuple(self.config.data.structures)
+            found = draws.shown(self.split("train"), structures)
+            workdir.write_json({"train": "".join(map(str, found))}, path)
+        return workdir.read_json(path)
 
     def evaluation_batches(
         self, name: str, leave_out: Collection[int] = ()
@@ -263,6 +282,7 @@ class Run:
             accumulate=config.train.accumulate,
             log_every=self.schedule.log_every,
             axis_name=self.backend.axis_name,
+            average_decay=config.optimizer.average_decay,
         )
 
     def _optimizer(self) -> Any:
@@ -271,6 +291,7 @@ class Run:
             learning_rate=self._learning_rate(self.schedule.cosine_steps),
             weight_decay=settings.weight_decay,
             no_decay=settings.no_decay,
+            clip_norm=settings.clip_norm,
             b1=settings.b1,
             b2=settings.b2,
             eps=settings.eps,
@@ -314,6 +335,7 @@ class Run:
             self.step.transform,
             tasks=len(self.role.tasks),
             metrics=self.step.metrics,
+            averaged=self.config.optimizer.average_decay > 0,
         )
 
     # Checkpoints.

@@ -108,6 +108,7 @@ class Checkpoints:
         """Save host `state` in the background; `score`: its validation's, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
         item["weights_digest"] = digest(states.weights(state))
+        item["averaged"] = bool(state.average)
         item["description_digest"] = files.json_digest(item)
         items = {"state": ocp.args.PyTreeSave(state), "run": ocp.args.JsonSave(item)}
         if self._contour_weights is not None:
@@ -225,6 +226,7 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
 def load_weights(folder: Path, like: Any) -> Any:
     """The variables of the network in `folder`, verified, with the shapes of `like`.
 
+    They are the averaged ones, if the weights were averaged (`states.weights`).
     The optimiser's moments are not read, unless an older version wrote the checkpoint
     without a digest of the weights alone.
 
@@ -234,7 +236,8 @@ def load_weights(folder: Path, like: Any) -> Any:
     run = read_run(folder)
     if "weights_digest" in run:
         expected = run["weights_digest"]
-        return _verified(folder / "state", like, expected, partly=True)
+        within = "average" if run.get("averaged") else None
+        return _verified(folder / "state", like, expected, partly=True, within=within)
     state = _verified(folder / "state", None, run["digest"])
     return _with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
 
@@ -245,14 +248,22 @@ def load_contour_weights(folder: Path, like: Any) -> Any:
     return _verified(folder / CONTOUR_NETWORK, like, expected)
 
 
-def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> Any:
+def _verified(
+    item: Path,
+    like: Any,
+    expected: str,
+    *,
+    partly: bool = False,
+    within: str | None = None,
+) -> Any:
     """The arrays in `item` if they have the digest `expected`.
 
     They have the structure of `like`; with None, the stored one. `partly` reads only
-    the arrays that `like` has.
+    the arrays that `like` has, `within` the part of that name.
     """
     folder = item.parent
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    wanted = {within: like} if within else like
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     as_arrays = ocp.RestoreArgs(restore_type=np.ndarray)
     options: dict[str, Any] = {}
     if like is not None:
@@ -276,7 +287,7 @@ def _verified(item: Path, like: Any, expected: str, *, partly: bool = False) -> 
             f"checkpoint {folder.name} in {folder.parent} cannot be read "
             f"({type(error).__name__}): it is damaged, or of another network"
         ) from error
-    arrays = jax.tree.map(np.asarray, restored)
+    arrays = jax.tree.map(np.asarray, restored[within] if within else restored)
     if digest(arrays) != expected:
         raise errors.CheckpointError(
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "

@@ -24,11 +24,16 @@ class TrainState:
     opt_state: optax.OptState
     dwa: weighting.DwaState
     window: dict[str, jax.Array]  # sums of the metrics since the last log line
+    # Variables of the averaged network; {} if the weights are not averaged.
+    average: dict[str, Any] = flax.struct.field(default_factory=dict)
 
 
 def weights(state: TrainState) -> dict[str, Any]:
-    """The variables of the network, in the form that Flax takes."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
+    """The variables with which the network predicts, in the form that Flax takes.
+
+    They are the averaged ones, if the weights are averaged.
+    """
+    return state.average or {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def learning_rate(
@@ -63,12 +68,16 @@ def optimizer(
     b2: float,
     eps: float,
     no_decay: Sequence[str],
+    clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
     """Adam with L2 decay added to the gradient, as torch's Adam.
 
-    The parameters of the network's modules that `no_decay` names are not decayed.
+    The parameters of the network's modules that `no_decay` names are not decayed. With
+    `clip_norm` above 0, a gradient of a larger norm, over all parameters and without
+    the decay, is scaled down to it.
     """
     return optax.chain(
+        *([optax.clip_by_global_norm(clip_norm)] if clip_norm else []),
         _l2_decay(weight_decay, frozenset(no_decay)),
         optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
         optax.scale_by_learning_rate(learning_rate),
@@ -97,6 +106,7 @@ def create(
     *,
     tasks: int,
     metrics: Sequence[str],
+    averaged: bool = False,
 ) -> TrainState:
     """The state before the first step; `metrics` are the names that the step logs."""
     return TrainState(
@@ -106,4 +116,5 @@ def create(
         opt_state=transform.init(variables["params"]),
         dwa=weighting.start(tasks),
         window={name: jnp.zeros(()) for name in metrics},
+        average=jax.tree.map(jnp.array, variables) if averaged else {},
     )

@@ -57,6 +57,7 @@ class Step:
     accumulate: int
     log_every: int
     axis_name: str | None
+    average_decay: float = 0.0  # of the averaged weights; 0: none are
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -74,10 +75,11 @@ class Step:
         logged |= {
             f"weight/{task}": w for task, w in zip(tasks, task_weights, strict=True)
         }
+        params = optax.apply_updates(state.params, updates)
         opens = state.step % self.log_every == 0
         return states.TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
             dwa=weighting.update(state.dwa, unweighted, interval=self.dwa_interval),
@@ -85,7 +87,31 @@ class Step:
                 name: jnp.where(opens, 0, value) + logged[name]
                 for name, value in state.window.items()
             },
+            average=self._average(state, params),
         )
+
+    def _average(self, state: states.TrainState, params: Any) -> dict[str, Any]:
+        """The averaged variables after an update to `params`.
+
+        At the start the average forgets faster, since the first weights are random.
+        """
+        if not state.average:
+            return {}
+        made = state.step.astype(jnp.float32)
+        decay = jnp.minimum(self.average_decay, (1 + made) / (10 + made))
+        averaged = jax.tree.map(
+            lambda mean, new: mean + (1 - decay) * (new - mean),
+            state.average["params"],
+            params,
+        )
+        return state.average | {"params": averaged}
+
+    def batch_statistics(self, weights: parameters.Variables, batch: Batch) -> Any:
+        """The batch-norm statistics of `weights`, updated by those of `batch`."""
+        _, updated = self.network.apply(
+            weights, batch["image"], train=True, mutable=["batch_stats"]
+        )
+        return updated.get("batch_stats", weights["batch_stats"])
 
     def evaluate(self, state: states.TrainState, batch: Batch) -> objectives.Sums:
         """Additive sums of the losses of `batch`, batch-norm as in prediction."""

@@ -30,6 +30,7 @@ FLAGS = {
     "attended_skips": True,
     "bottleneck": True,
     "gamma_init": 0.0,
+    "image_skip": False,
     "contour_head": "sigmoid",
 }
 NUMERICS = {

@@ -45,6 +45,7 @@ class TinyRun:
             "bottleneck": True,
             "bottleneck_width": 8,
             "gamma_init": 0.1,
+            "image_skip": False,
             "contour_head": "sigmoid",
         }
         for key, value in changes.items():
