@@ -111,6 +111,10 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_spacing_mm = 0.0
     # Train without the slices that show no body (not in the paper).
     data.skip_empty_slices = True
+    # Signed distance to the targets' surface (3D, outside positive), divided by this
+    # length in mm, as one more channel for roles that see the targets; 0 leaves it out
+    # (not in the paper).
+    data.target_distance_mm = 0.0
     # For role seq_auto, the workdir of the `contour` run that predicts its input
     # contours; "" is the folder `contour` beside its own workdir.
     data.contours_from = ""

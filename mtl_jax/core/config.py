@@ -131,6 +131,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "data.image_spacing_mm": _number(0),
     "data.skip_empty_slices": _flag(),
+    "data.target_distance_mm": _number(0),
     "data.contours_from": _path(shapes_training=False),
     "data.contour_folds": _integer(0),
     "data.left_out_fold": _several(
@@ -200,6 +201,7 @@ KEYS: Mapping[str, Key] = {
 # Keys that stored configurations of earlier versions may lack, with what these
 # versions did.
 BEFORE: Mapping[str, Any] = {
+    "data.target_distance_mm": 0.0,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",
     "optimizer.schedule": "constant",
