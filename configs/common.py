@@ -115,6 +115,10 @@ def get_config() -> ml_collections.ConfigDict:
     # possible dose nor a structure to contour, one that shows a possible dose, one that
     # shows a structure; the largest counts (not in the paper).
     data.draws = (1, 1, 1)
+    # Signed distance to the targets' surface (3D, outside positive), divided by this
+    # length in mm, as one more channel for roles that see the targets; 0 leaves it out
+    # (not in the paper).
+    data.target_distance_mm = 0.0
     # For role seq_auto, the workdir of the `contour` run that predicts its input
     # contours; "" is the folder `contour` beside its own workdir.
     data.contours_from = ""

@@ -22,6 +22,8 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.data.ct_window = (-1000.0, 1000.0)
     config.data.ct_mean = 0.0
     config.data.ct_std = 400.0
+    # A slice alone does not show how near the targets of its neighbours are.
+    config.data.target_distance_mm = 40.0
     # Slices without a possible dose teach a dose network nothing; slices with organs
     # are rare.
     contours = role not in ("baseline", "informed", "seq_human", "seq_auto")

@@ -136,6 +136,7 @@ KEYS: Mapping[str, Key] = {
         lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
         3,
     ),
+    "data.target_distance_mm": _number(0),
     "data.contours_from": _path(shapes_training=False),
     "data.contour_folds": _integer(0),
     "data.left_out_fold": _several(
@@ -210,6 +211,7 @@ KEYS: Mapping[str, Key] = {
 BEFORE: Mapping[str, Any] = {
     "data.draws": [1, 1, 1],
     "model.image_skip": False,
+    "data.target_distance_mm": 0.0,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",
     "optimizer.schedule": "constant",

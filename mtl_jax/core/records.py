@@ -6,7 +6,7 @@ Sources, builders and batches call `check_*` once; other modules rely on it.
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -43,12 +43,22 @@ class Example(TypedDict):
     spacing_mm: np.ndarray  # [3] float64: z, y, x
     # [Y, X] uint16: the same bits, predicted by a network (not stored).
     predicted: NotRequired[np.ndarray]
+    # [Y, X] int16, 0.1 mm: the signed distance to the targets' surface in 3D, outside
+    # positive (not stored).
+    target_distance: NotRequired[np.ndarray]
+
+
+# The fields of an Example that hold a mask in each bit, and those that are images.
+MASKS = ("masks", "predicted")
+IMAGES = ("ct", "dose_gy", "target_distance", *MASKS)
 
 
 class Batch(TypedDict):
     """A batch for a network; arrays of NumPy or JAX."""
 
-    image: np.ndarray  # [B, H, W, C] float32: normalised CT, then contours (core/roles)
+    # [B, H, W, C] float32: normalised CT, then contours (core/roles), then the distance
+    # to the targets (data.target_distance_mm)
+    image: np.ndarray
     contours: np.ndarray  # [B, H, W, N] uint8: the configured structures
     present: np.ndarray  # [B, N] float32: 1 where contoured
     dose: np.ndarray  # [B, H, W, 1] float32: dose / prescription
@@ -60,15 +70,14 @@ class Batch(TypedDict):
     slice: np.ndarray  # [B] int32: z
 
 
-def change_masks(
-    example: Example, change: Callable[[np.ndarray], np.ndarray]
+def change_images(
+    example: Example, change: Callable[[str, np.ndarray], np.ndarray]
 ) -> Example:
-    """A copy of `example` with `change` applied to its masks, stored and predicted."""
-    changed = example.copy()
-    changed["masks"] = change(example["masks"])
-    if "predicted" in example:
-        changed["predicted"] = change(example["predicted"])
-    return changed
+    """A copy of `example` with `change(field, image)` for each of its images."""
+    fields = cast(dict[str, np.ndarray], example)
+    images = {name: fields[name] for name in IMAGES if name in fields}
+    changed = {name: change(name, image) for name, image in images.items()}
+    return cast(Example, {**example, **changed})
 
 
 def is_id(name: str) -> bool:

@@ -1,8 +1,7 @@
 """Random changes of a training example (not in the paper).
 
-Input and output: an example on the network's grid (core/records.Example). CT, dose and
-the masks of all stored structures change together. In a mirror image left and right
-organs exchange their bits.
+Input and output: an example on the network's grid (core/records.Example). All its
+images change together. In a mirror image left and right organs exchange their bits.
 """
 
 import dataclasses
@@ -79,12 +78,13 @@ class Augment:
 
     def _mirror(self, example: records.Example) -> records.Example:
         """`example` with left and right swapped, in the plane and in the names."""
+
+        def swap(field: str, image: np.ndarray) -> np.ndarray:
+            image = image[:, ::-1]
+            return self._mirrored_bits[image] if field in records.MASKS else image
+
         return {
-            **records.change_masks(
-                example, lambda masks: self._mirrored_bits[masks[:, ::-1]]
-            ),
-            "ct": example["ct"][:, ::-1],
-            "dose_gy": example["dose_gy"][:, ::-1],
+            **records.change_images(example, swap),
             "present": np.asarray(example["present"])[self._mirrored],
         }
 
@@ -98,18 +98,13 @@ class Augment:
         centre = (np.asarray(example["ct"].shape) - 1) / 2
         offset = centre - matrix @ (centre + shift)
 
-        # "grid-constant": a pixel 1e-16 beyond the border does not count as outside.
-        def read(
-            image: np.ndarray, order: int, outside: float, output: type
-        ) -> np.ndarray:
+        def read(field: str, image: np.ndarray) -> np.ndarray:
+            reading = preprocess.reading(field, self.site)
+            # "grid-constant": a pixel 1e-16 beyond the border is not outside.
+            mode = "nearest" if reading.outside is None else "grid-constant"
             return ndimage.affine_transform(
-                image, matrix, offset, output=output, order=order,
-                mode="grid-constant", cval=outside, prefilter=False,
+                image, matrix, offset, output=reading.dtype, order=reading.order,
+                mode=mode, cval=reading.outside or 0, prefilter=False,
             )  # fmt: skip
 
-        air = preprocess.AIR_HU + self.site.ct_offset_hu
-        return {
-            **records.change_masks(example, lambda masks: read(masks, 0, 0, np.uint16)),
-            "ct": read(example["ct"], 1, air, np.float32),
-            "dose_gy": read(example["dose_gy"], 1, 0.0, np.float32),
-        }
+        return records.change_images(example, read)

@@ -15,6 +15,7 @@ import tqdm
 
 from mtl_jax.core import errors, geometry, records, roles, sites
 from mtl_jax.datasets import examples, prepared
+from mtl_jax.pipeline import target_distance
 
 CtValues = Literal["stored", "hu"]
 
@@ -37,6 +38,8 @@ class Preprocess:
     prescription_gy: float
     image_size: tuple[int, int]  # y, x
     image_spacing_mm: float
+    # The unit of the signed distance to the targets, the last channel; 0: no channel.
+    target_distance_mm: float
 
     def __post_init__(self) -> None:
         if not self.ct_std > 0 or not self.prescription_gy > 0:
@@ -71,7 +74,7 @@ class Preprocess:
     @property
     def channels(self) -> int:
         """Channels of the image."""
-        return 1 + self.beside.shape[-1]
+        return 1 + self.beside.shape[-1] + (self.target_distance_mm > 0)
 
     @functools.cached_property
     def mirrored_structures(self) -> np.ndarray:
@@ -85,7 +88,9 @@ class Preprocess:
     @functools.cached_property
     def mirrored_channels(self) -> np.ndarray:
         """[C] the image's channel that each one becomes when left and right swap."""
-        return np.concatenate([[0], 1 + CHANNELS[self.beside_ct].mirrored(self)])
+        beside = 1 + CHANNELS[self.beside_ct].mirrored(self)
+        # What follows stays.
+        return np.concatenate([[0], beside, np.arange(1 + len(beside), self.channels)])
 
     def empty(self, rows: int) -> records.Batch:
         """An uninitialised batch for `write` to fill."""
@@ -128,7 +133,9 @@ class Preprocess:
             masks = example.get(key)
             if masks is None:
                 raise errors.RecordError("no contours were predicted for this slice")
-            image[..., 1:] = self.beside[masks]
+            image[..., 1 : 1 + self.beside.shape[-1]] = self.beside[masks]
+        if self.target_distance_mm:
+            self._write_distance(example, image[..., -1])
         prescription = np.float32(self.prescription_gy)
         np.divide(example["dose_gy"], prescription, out=batch["dose"][row, ..., 0])
         # Without a mask, a dose is possible everywhere, also beyond the CT's border.
@@ -140,21 +147,26 @@ class Preprocess:
         batch["patient"][row] = patient
         batch["slice"][row] = example["slice"]
 
+    def _write_distance(self, example: records.Example, out: np.ndarray) -> None:
+        if "target_distance" not in example:
+            raise errors.RecordError("no distance to the targets is known here")
+        unit = np.float32(target_distance.UNIT_MM / self.target_distance_mm)
+        np.multiply(example["target_distance"], unit, out=out)
+
     def resample(self, example: records.Example) -> records.Example:
         """`example` on the network's grid; the same object if nothing changes."""
         if self._keeps(example["ct"].shape, tuple(example["spacing_mm"][1:])):
             return example
         grid = geometry.Grid((1, *example["ct"].shape), tuple(example["spacing_mm"]))
         onto = self.network_grid(grid)
-        air = AIR_HU + self.site.ct_offset_hu
 
-        def read(image: np.ndarray, order: int, outside: float) -> np.ndarray:
-            return resample_planes(image[None], grid, onto, order, outside)[0]
+        def read(field: str, image: np.ndarray) -> np.ndarray:
+            how = reading(field, self.site)
+            image = np.asarray(image, how.dtype)
+            return resample_planes(image[None], grid, onto, how.order, how.outside)[0]
 
         return {
-            **records.change_masks(example, lambda mask: read(mask, 0, 0)),
-            "ct": read(np.asarray(example["ct"], np.float32), 1, air),
-            "dose_gy": read(example["dose_gy"], 1, 0.0),
+            **records.change_images(example, read),
             "spacing_mm": np.asarray(onto.spacing_mm),
         }
 
@@ -255,6 +267,27 @@ CHANNELS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How an image is read between its pixels, and beyond its border."""
+
+    order: int  # 1: linear, 0: nearest
+    outside: float | None  # None: the value on the border
+    dtype: type  # of what is read
+
+
+def reading(field: str, site: sites.Site) -> Reading:
+    """How the image `field` of an Example is read on another grid."""
+    if field in records.MASKS:
+        return Reading(0, 0, np.uint16)
+    outside = {
+        "ct": AIR_HU + site.ct_offset_hu,
+        "dose_gy": 0.0,
+        "target_distance": None,
+    }
+    return Reading(1, outside[field], np.float32)
+
+
 def window(
     ct: np.ndarray,
     site: sites.Site,
@@ -275,12 +308,13 @@ def resample_planes(
     grid: geometry.Grid,
     onto: geometry.Grid,
     order: int,
-    outside: float,
+    outside: float | None,
 ) -> np.ndarray:
     """`volume` [Z, Y, X] on `grid`, read at the voxels of `onto`.
 
     Both grids have the same slices and centre. Interpolation is linear (`order` 1) or
-    nearest (0); a voxel beyond the border the value is `outside`.
+    nearest (0); a voxel beyond the border the value is `outside`, or with None that on
+    the border.
     """
     old, new = np.asarray(grid.shape[1:]), np.asarray(onto.shape[1:])
     step = np.asarray(onto.spacing_mm[1:]) / np.asarray(grid.spacing_mm[1:])
@@ -291,9 +325,11 @@ def resample_planes(
         for axis in (0, 1)
     )
     planes = np.empty(onto.shape, volume.dtype)
-    framed = np.full(old + 2, outside, volume.dtype)
+    framed = np.full(old + 2, outside or 0, volume.dtype)
     for z, plane in enumerate(volume):
         framed[1:-1, 1:-1] = plane
+        if outside is None:
+            framed = np.pad(plane, 1, mode="edge")
         if order == 0:
             nearest = np.floor(rows + 0.5).astype(int), np.floor(columns + 0.5)
             planes[z] = framed[np.ix_(nearest[0], nearest[1].astype(int))]

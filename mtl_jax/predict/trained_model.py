@@ -22,7 +22,7 @@ from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.models import parameters
-from mtl_jax.pipeline import batches, predicted_contours, preprocess
+from mtl_jax.pipeline import batches, predicted_contours, preprocess, target_distance
 from mtl_jax.run import contour_runs, wiring, workdir
 from mtl_jax.train import checkpoint, parallel, step
 
@@ -235,7 +235,8 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
         contours = predict(network.contour_network, patient)
         contours_in = contours.cleaned_up(patient, rules).contours
     model = network.model
-    slices = _Slices(patient, model.site, contours_in)
+    with_distance = model.preprocess.target_distance_mm > 0
+    slices = _Slices(patient, model.site, contours_in, with_distance)
     feed = batches.evaluation(
         slices.split(), preprocess=model.preprocess, batch_size=network.batch_size
     )
@@ -262,6 +263,7 @@ class _Slices:
         patient: records.Patient,
         site: sites.Site,
         contours_in: Mapping[str, np.ndarray],
+        with_distance: bool,
     ) -> None:
         self._patient, self._site = patient, site
         shape = patient.grid.shape
@@ -269,6 +271,11 @@ class _Slices:
         self._predicted = None
         if contours_in:
             self._predicted = predicted_contours.bits(contours_in, site, shape)
+        self._distance = None
+        if with_distance:
+            self._distance = target_distance.compute(
+                self._masks, patient.grid.spacing_mm, site
+            )
         self._no_dose = np.zeros(shape[1:], np.float32)
         self._present = np.array([name in patient.structures for name in site.names])
 
@@ -288,6 +295,8 @@ class _Slices:
         )
         if self._predicted is not None:
             example["predicted"] = self._predicted[z]
+        if self._distance is not None:
+            example["target_distance"] = self._distance[z]
         return example
 
     def split(self) -> prepared.Split:

@@ -118,7 +118,7 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
             "operations": f"{count / 1e9:.4g} G multiply-adds for an image",
             "image": f"{height} x {width} pixels (y, x) of {spacing} size, slice by "
             f"slice; channels: {channels}",
-            "input besides the CT": role.input.in_words,
+            "input besides the CT": role.input.in_words + _distance(run),
             "CT values": f"{values}, clipped to {low:g} to {high:g}, less "
             f"{statistics['ct_mean']:.2f}, divided by {statistics['ct_std']:.2f} "
             f"({statistics['origin']})",
@@ -135,6 +135,12 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
     if "dose" in role.tasks:
         scale = f"in Gy: the network's output times {data.prescription_gy:g} Gy"
         yield from _facts({"predicted dose": scale})
+
+
+def _distance(run: wiring.Run) -> str:
+    unit_mm = run.preprocess.target_distance_mm
+    words = ", and the signed distance to the targets' surface divided by"
+    return f"{words} {unit_mm:g} mm" if unit_mm else ""
 
 
 def _data(run: wiring.Run, described: Mapping[str, Any] | None) -> Iterator[str]:

@@ -25,8 +25,8 @@ from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
 from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
-from mtl_jax.pipeline import augment, batches, draws, predicted_contours, preprocess
-from mtl_jax.run import contour_runs, training_data, workdir
+from mtl_jax.pipeline import augment, batches, draws, preprocess
+from mtl_jax.run import contour_runs, input_volumes, training_data, workdir
 from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step, writers
 from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
@@ -100,6 +100,7 @@ def make_preprocess(
         prescription_gy=data.prescription_gy,
         image_size=tuple(data.image_size),
         image_spacing_mm=data.image_spacing_mm,
+        target_distance_mm=input_volumes.target_distance_mm(config),
     )
 
 
@@ -139,11 +140,13 @@ class Run:
                 f"the data set has no {name} split, only "
                 f"{', '.join(self.data.splits)}; build it from a source that has one"
             )
-        if self.role.input.contoured_by:
-            return predicted_contours.attach(
-                self.data.splits[name], self.contours[name]
-            )
-        return self.data.splits[name]
+        return input_volumes.attach(
+            self.data.splits[name],
+            self.config,
+            self.data,
+            workdir=self.workdir,
+            contours=self.contours,
+        )
 
     @property
     def left_out(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ def make_preprocess(size, structures=("Brainstem", "Larynx"), beside_ct="none"):
         prescription_gy=70.0,
         image_size=(size, size),
         image_spacing_mm=0.0,
+        target_distance_mm=0.0,
     )
 
 

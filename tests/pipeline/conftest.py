@@ -93,6 +93,7 @@ def make_preprocess(**changes: object) -> preprocess.Preprocess:
         prescription_gy=70.0,
         image_size=(16, 16),
         image_spacing_mm=0.0,
+        target_distance_mm=0.0,
     )
     return preprocess.Preprocess(**(values | changes))
 

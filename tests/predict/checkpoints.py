@@ -27,7 +27,9 @@ class State:
     moments: dict
 
 
-def configure(role: str, site: str, **evaluate: object) -> ml_collections.ConfigDict:
+def configure(
+    role: str, site: str, data: dict | None = None, **evaluate: object
+) -> ml_collections.ConfigDict:
     config = SITES[site].get_config(role)
     config.model.update(
         stage_sizes=(2, 2, 2, 2), width=4, decoder_widths=(8, 8, 4, 4, 4)
@@ -35,6 +37,7 @@ def configure(role: str, site: str, **evaluate: object) -> ml_collections.Config
     config.model.bottleneck_width = 8
     config.data.image_size = (32, 32)
     config.data.image_spacing_mm = 14.0 if site == "openkbp" else 3.0
+    config.data.update(data or {})
     config.evaluate.update(batch_size=4, checkpoint="newest", mirror=False, **evaluate)
     return configs.check(config)
 

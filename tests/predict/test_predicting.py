@@ -8,8 +8,9 @@ import pytest
 from mtl_jax.core import geometry, records, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.inference import volumes
-from mtl_jax.pipeline import batches, predicted_contours
+from mtl_jax.pipeline import batches, predicted_contours, target_distance
 from mtl_jax.predict import trained_model
+from tests.predict import checkpoints
 from tfds_builders.prostate import make_dummy_data
 
 SITE = sites.PROSTATE
@@ -23,8 +24,11 @@ def patient():
     return records.Patient("p1", make_dummy_data.GRID, made.ct_hu, masks, None, None)
 
 
-def in_a_data_set(network, patient, drawn):
-    """What a study's path from stored slices says."""
+def in_a_data_set(network, patient, drawn, folder=None):
+    """What a study's path from stored slices says.
+
+    Distances to the targets, if they are an input, go through files in `folder`.
+    """
     stack = examples.stack(patient, SITE)
     rows = list(examples.slices(stack))
     if drawn:
@@ -33,6 +37,8 @@ def in_a_data_set(network, patient, drawn):
             row | {"predicted": plane} for row, plane in zip(rows, bits, strict=True)
         ]
     split = prepared.Split("test", rows, (stack.entry,), SITE)
+    if folder:
+        split = target_distance.attach(split, folder, "fingerprint")
     model = network.model
     feed = batches.evaluation(
         split, preprocess=model.preprocess, batch_size=network.batch_size
@@ -63,6 +69,21 @@ def test_the_same_as_from_a_data_set(network, patient, role):
     )
     for name, mask in drawn.items():
         np.testing.assert_array_equal(found.masks[name], mask)
+
+
+def test_the_distance_to_the_targets_is_that_of_a_data_set(patient, tmp_path):
+    home = checkpoints.write(
+        tmp_path, "informed", "prostate", data={"target_distance_mm": 20.0}
+    )
+    ready = trained_model.load(trained_model.describe(home))
+    assert ready.model.preprocess.channels == 1 + 4 + 1 + 1
+    found = trained_model.predict(ready, patient).dose_gy
+    expected = in_a_data_set(ready, patient, {}, tmp_path / "distances").dose_gy
+    np.testing.assert_array_equal(found, expected)
+    # It matters where the targets are.
+    moved = {n: np.roll(m, 9, axis=2) for n, m in patient.structures.items()}
+    other = dataclasses.replace(patient, structures=moved)
+    assert np.abs(trained_model.predict(ready, other).dose_gy - found).max() > 1e-3
 
 
 def expected_of(role):
