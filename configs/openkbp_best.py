@@ -22,6 +22,8 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.data.ct_window = (-1000.0, 1000.0)
     config.data.ct_mean = 0.0
     config.data.ct_std = 400.0
+    # Rows in front of and behind every patient are left out: a quarter of the work.
+    config.data.image_size = (96, 128)
     # A slice alone does not show how near the targets of its neighbours are.
     config.data.target_distance_mm = 40.0
     # Slices without a possible dose teach a dose network nothing; slices with organs
@@ -46,11 +48,11 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.dwa.interval_steps = 500
     config.train.batch_size = 16
     config.train.epochs = 0
-    config.train.steps = 7500
+    config.train.steps = 8000
     config.train.log_every = 50
-    config.train.validate_every = 500
-    config.train.checkpoint_every = 250
-    config.train.images_every = 2500
+    config.train.validate_every = 1000
+    config.train.checkpoint_every = 500
+    config.train.images_every = 4000
     config.evaluate.checkpoint = "newest"
     config.evaluate.mirror = True
     return config
