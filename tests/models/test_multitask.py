@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import common
 from mtl_jax.core import errors
-from mtl_jax.models import multitask, parameters
+from mtl_jax.models import multitask, networks, parameters
 
 TASKS = ("contours", "dose")
 SHAPE = (32, 32, 1)  # H, W, C of an image
@@ -99,6 +100,54 @@ def test_work_of_one_image(build, shapes, name, tasks, channels, billions) -> No
         shapes(network, channels)
     )
     assert round(multiply_adds(traced.jaxpr) / 1e9, 3) == billions
+
+
+def test_the_last_block_of_a_decoder_can_see_the_image(
+    build, random_variables, image
+) -> None:
+    """With a kernel of zeros for it, the outputs are those without it."""
+    plain, skipping = build("ctan"), build("ctan", image_skip=True)
+    variables = random_variables(plain)
+    changed = random_variables(skipping)
+    kernel = ("decoder_dose", "block5", "conv1", "kernel")
+
+    def at(tree):
+        for name in kernel:
+            tree = tree[name]
+        return tree
+
+    assert at(changed["params"]).shape[2] == at(variables["params"]).shape[2] + 1
+
+    def without_image(path, leaf, old=None):
+        del path
+        if leaf.shape == old.shape:
+            return old
+        return np.concatenate([old, np.zeros_like(leaf[:, :, old.shape[2] :])], axis=2)
+
+    same = jax.tree_util.tree_map_with_path(without_image, changed, variables)
+    expected = outputs(plain, variables, image, train=False)
+    for task, found in outputs(skipping, same, image, train=False).items():
+        np.testing.assert_allclose(found, expected[task], rtol=1e-4, atol=1e-5)
+    seen = outputs(skipping, changed, image, train=False)["dose"]
+    assert not np.allclose(
+        seen, outputs(skipping, changed, 0 * image, train=False)["dose"]
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_work_with_the_image_as_a_skip(build, shapes, channels) -> None:
+    network = build("ctan", image_skip=True)
+    image = jnp.zeros((1, 32, 64, channels))
+    traced = jax.make_jaxpr(lambda v: network.apply(v, image, train=False))(
+        shapes(network, channels)
+    )
+    model = common.get_config().model
+    model.update(stage_sizes=(2, 2, 2, 2), width=4, decoder_widths=(16, 8, 8, 4, 4))
+    model.update(bottleneck_width=8, image_skip=True)
+    counted = networks.multiply_adds(
+        "ctan", model, tasks=TASKS, structures=4, image_shape=(32, 64, channels)
+    )
+    assert counted == multiply_adds(traced.jaxpr)
 
 
 def test_size_of_each_part(build, shapes) -> None:

@@ -20,11 +20,14 @@ class FakeEntry:
     start: int
     slices: int
     has_mask: bool = True
+    has_dose: bool = True
 
 
 @dataclasses.dataclass
 class FakeSplit:
     """Examples in a list."""
+
+    site = SITE
 
     source: list[records.Example]
     patients: tuple[FakeEntry, ...]

@@ -79,10 +79,16 @@ class TinyRun:
         }
         return steps.Step(**(settings | changes))
 
-    def state(self, step, *, dtype=np.float32):
+    def state(self, step, *, dtype=np.float32, averaged=False):
         variables = parameters.initialise(self.network(), 0, (16, 16, 1))
         variables = jax.tree.map(lambda x: np.asarray(x, dtype), variables)
-        state = states.create(variables, step.transform, tasks=2, metrics=step.metrics)
+        state = states.create(
+            variables,
+            step.transform,
+            tasks=2,
+            metrics=step.metrics,
+            averaged=averaged,
+        )
         return jax.device_get(state)
 
     def batches(self, count, *, dtype=np.float32, size=8, side=16):

@@ -19,9 +19,9 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 class Bench:
     """One compiled loop, started anew in as many folders as a test needs."""
 
-    def __init__(self, tiny):
-        self.step = tiny.step(log_every=2, dwa_interval=3)
-        self.start = tiny.state(self.step)
+    def __init__(self, tiny, *, average_decay=0.0):
+        self.step = tiny.step(log_every=2, dwa_interval=3, average_decay=average_decay)
+        self.start = tiny.state(self.step, averaged=average_decay > 0)
         self.batches = [
             batch | {"patient": np.zeros(8, np.int32), "slice": np.arange(8)}
             for batch in tiny.batches(6)

@@ -104,6 +104,30 @@ def test_adam_with_coupled_decay_equals_torch():
     np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12)
 
 
+def test_a_gradient_of_a_large_norm_is_scaled_down():
+    """Norm 5 to norm 1, over all parameters; a norm of 0.5 stays."""
+    settings = {
+        "learning_rate": 1e-2,
+        "weight_decay": 0.3,
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-8,
+        "no_decay": (),
+    }
+    params = {"a": jnp.asarray([1.0, 2.0]), "b": jnp.asarray(-1.0)}
+    large = {"a": jnp.asarray([3.0, 0.0]), "b": jnp.asarray(4.0)}
+    scaled = {"a": jnp.asarray([0.6, 0.0]), "b": jnp.asarray(0.8)}
+    small = {"a": jnp.asarray([0.3, 0.0]), "b": jnp.asarray(0.4)}
+    clipped = states.optimizer(**settings, clip_norm=1.0)
+    plain = states.optimizer(**settings)
+    found, expected = clipped.init(params), plain.init(params)
+    for given, same in ((large, scaled), (small, small)):
+        updates, found = clipped.update(given, found, params)
+        wanted, expected = plain.update(same, expected, params)
+        for name in params:
+            np.testing.assert_allclose(updates[name], wanted[name], rtol=1e-6)
+
+
 def test_decay_leaves_out_the_modules_that_are_named():
     """A parameter without a gradient from the loss moves only if it is decayed."""
     params = {"head": {"kernel": jnp.ones(2)}, "bottleneck": {"kernel": jnp.ones(2)}}
