@@ -91,6 +91,13 @@ def _is_positive_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _divides_a_turn(value: Any) -> bool:
+    """Whether `value` is an angle in degrees that divides 360, or 0."""
+    if not _is_number(value) or not 0 <= value <= 180:
+        return False
+    return value == 0 or math.isclose(360 / value, round(360 / value))
+
+
 KEYS: Mapping[str, Key] = {
     "site": _text(),
     "role": _text(),
@@ -139,6 +146,9 @@ KEYS: Mapping[str, Key] = {
     "augment.enabled": _flag(),
     "augment.flip": _number(0, 1),
     "augment.rotation_deg": _number(0, 180),
+    "augment.rotation_step_deg": Key(
+        "0, or an angle in degrees that divides 360", _divides_a_turn
+    ),
     "augment.translation_px": _number(0),
     "augment.scale": _number(0, 0.9),
     "augment.ct_noise": _number(0),
@@ -200,6 +210,7 @@ KEYS: Mapping[str, Key] = {
 # Keys that stored configurations of earlier versions may lack, with what these
 # versions did.
 BEFORE: Mapping[str, Any] = {
+    "augment.rotation_step_deg": 0.0,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",
     "optimizer.schedule": "constant",

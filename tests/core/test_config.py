@@ -57,6 +57,7 @@ def test_the_prostates_run_is_the_papers():
         ("train.backend", "pjit", r"one of jit, pmap"),
         ("optimizer.no_decay", ("",), r"no_decay is \[''\]: give names of modules"),
         ("train.epochs", 0, r"both 0"),
+        ("augment.rotation_step_deg", 50.0, r"an angle in degrees that divides 360"),
         ("optimizer.schedule", "linear", r"one of constant, cosine"),
         ("optimizer.final_rate", 1.5, r"at least 0, at most 1"),
     ],
