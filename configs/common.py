@@ -136,6 +136,9 @@ def get_config() -> ml_collections.ConfigDict:
     augment.flip = 0.5
     # Largest rotation in degrees, in either direction.
     augment.rotation_deg = 10.0
+    # Also rotate by a random multiple of this angle, such as the angle between beams; 0
+    # does not (not in the paper).
+    augment.rotation_step_deg = 0.0
     # Largest shift in pixels, along each axis and in either direction.
     augment.translation_px = 8.0
     # Largest relative change of size, in either direction.

@@ -91,6 +91,13 @@ def _is_positive_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _divides_a_turn(value: Any) -> bool:
+    """Whether `value` is an angle in degrees that divides 360, or 0."""
+    if not _is_number(value) or not 0 <= value <= 180:
+        return False
+    return value == 0 or math.isclose(360 / value, round(360 / value))
+
+
 KEYS: Mapping[str, Key] = {
     "site": _text(),
     "role": _text(),
@@ -145,6 +152,9 @@ KEYS: Mapping[str, Key] = {
     "augment.enabled": _flag(),
     "augment.flip": _number(0, 1),
     "augment.rotation_deg": _number(0, 180),
+    "augment.rotation_step_deg": Key(
+        "0, or an angle in degrees that divides 360", _divides_a_turn
+    ),
     "augment.translation_px": _number(0),
     "augment.scale": _number(0, 0.9),
     "augment.ct_noise": _number(0),
@@ -212,6 +222,7 @@ BEFORE: Mapping[str, Any] = {
     "data.draws": [1, 1, 1],
     "model.image_skip": False,
     "data.target_distance_mm": 0.0,
+    "augment.rotation_step_deg": 0.0,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",
     "optimizer.schedule": "constant",

@@ -21,6 +21,7 @@ class Augment:
     site: sites.Site
     flip: float  # probability
     rotation_deg: float  # largest, in both directions
+    rotation_step_deg: float  # multiples of it are added to the rotation; 0: none
     translation_px: float  # largest, in both directions
     scale: float  # largest relative change, in both directions
     ct_noise: float  # standard deviation, of the normalised CT
@@ -50,6 +51,8 @@ class Augment:
             self.scale,
         )
         shift = rng.uniform(-1, 1, 2) * self.translation_px
+        if self.rotation_step_deg:
+            angle += self._whole_steps(rng)
         if flipped:
             example = self._mirror(example)
         if angle or scale or shift.any():
@@ -59,6 +62,11 @@ class Augment:
             noise *= np.float32(self.ct_noise * self.ct_std)
             example = {**example, "ct": example["ct"] + noise}
         return example
+
+    def _whole_steps(self, rng: np.random.Generator) -> float:
+        """A multiple of `rotation_step_deg` in radians; all have the same chance."""
+        directions = round(360 / self.rotation_step_deg)
+        return 2 * np.pi * rng.integers(directions) / directions
 
     @functools.cached_property
     def _mirrored(self) -> np.ndarray:

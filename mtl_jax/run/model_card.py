@@ -222,9 +222,12 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     if len(losses) > 1:
         losses.append(f"weighted by DWA (temperature {config.dwa.temperature:g})")
     augment = config.augment
+    steps = ""
+    if augment.rotation_step_deg:
+        steps = f" and multiples of {augment.rotation_step_deg:g} degrees"
     changes = (
-        f"flip {augment.flip:g}, rotation {augment.rotation_deg:g} degrees, shift "
-        f"{augment.translation_px:g} pixels, size {augment.scale:g}, noise "
+        f"flip {augment.flip:g}, rotation {augment.rotation_deg:g} degrees{steps}, "
+        f"shift {augment.translation_px:g} pixels, size {augment.scale:g}, noise "
         f"{augment.ct_noise:g}"
     )
     fold, folds = config.data.left_out_fold

@@ -13,6 +13,7 @@ STILL = augment.Augment(
     site=SITE,
     flip=0.0,
     rotation_deg=0.0,
+    rotation_step_deg=0.0,
     translation_px=0.0,
     scale=0.0,
     ct_noise=0.0,
@@ -24,8 +25,8 @@ IMAGES = ("ct", "dose_gy", "masks")
 class Chosen:
     """Chance that always draws the same: flips, and these fractions of the largest."""
 
-    def __init__(self, turn=(0.0, 0.0), shift=(0.0, 0.0), flip=1.0):
-        self.flip, self.draws = flip, [turn, shift]
+    def __init__(self, turn=(0.0, 0.0), shift=(0.0, 0.0), flip=1.0, steps=0):
+        self.flip, self.draws, self.steps = flip, [turn, shift], steps
 
     def random(self):
         return self.flip
@@ -33,6 +34,10 @@ class Chosen:
     def uniform(self, low, high, count):
         assert (low, high, count) == (-1, 1, 2)
         return np.array(self.draws.pop(0))
+
+    def integers(self, count):
+        assert 0 <= self.steps < count
+        return self.steps
 
 
 def bit(name: str) -> int:
@@ -97,6 +102,50 @@ def test_a_quarter_turn(example):
     turned = quarter(example, Chosen(turn=(1.0, 0.0)))
     for name in IMAGES:
         np.testing.assert_allclose(turned[name], np.rot90(example[name], -1), atol=1e-2)
+
+
+def test_quarter_turns_are_steps_of_a_rotation(example):
+    quarters = dataclasses.replace(STILL, rotation_step_deg=90.0)
+    for steps in range(4):
+        turned = quarters(example, Chosen(steps=steps))
+        for name in IMAGES:
+            expected = np.rot90(example[name], -steps)
+            np.testing.assert_allclose(turned[name], expected, atol=1e-4, err_msg=name)
+        np.testing.assert_array_equal(
+            turned["masks"], np.rot90(example["masks"], -steps)
+        )
+    assert quarters(example, Chosen()) is example
+
+
+def test_steps_are_added_to_the_rotation_and_come_equally_often():
+    beams = dataclasses.replace(STILL, rotation_deg=10.0, rotation_step_deg=40.0)
+    both = beams(disc(), Chosen(turn=(0.5, 0.0), steps=2))
+    alone = dataclasses.replace(STILL, rotation_deg=170.0)
+    expected = alone(disc(), Chosen(turn=(0.5, 0.0)))  # 85 = 2 * 40 + 5 degrees
+    for name in IMAGES:
+        np.testing.assert_allclose(both[name], expected[name], atol=1e-3)
+    centres, rng = [], np.random.default_rng(0)
+    pure = dataclasses.replace(STILL, rotation_step_deg=40.0)
+    for _ in range(900):
+        y, x = np.argwhere(pure(disc(), rng)["masks"]).mean(axis=0) - 31.5
+        centres.append(np.rad2deg(np.arctan2(y, x) - np.arctan2(20 - 31.5, 40 - 31.5)))
+    turns, counts = np.unique(np.round(centres) // 2 * 2 % 360, return_counts=True)
+    assert len(turns) == 9 and counts.min() > 100 - 4 * np.sqrt(100)
+    assert all(min(turn % 40, -turn % 40) <= 2 for turn in turns)
+
+
+def test_without_steps_no_further_number_is_drawn(example):
+    """So that runs without the key see the images that they always saw."""
+    change = dataclasses.replace(STILL, rotation_deg=10.0, ct_noise=0.1)
+    rng, again = np.random.default_rng(3), np.random.default_rng(3)
+    moved = change(example, rng)
+    again.random(), again.uniform(-1, 1, 2), again.uniform(-1, 1, 2)
+    quiet = dataclasses.replace(change, ct_noise=0.0)
+    noise = again.standard_normal(example["ct"].shape, np.float32)
+    expected = quiet(example, np.random.default_rng(3))["ct"] + noise * np.float32(
+        0.1 * 282.26
+    )
+    np.testing.assert_array_equal(moved["ct"], expected)
 
 
 def test_a_shift_of_whole_pixels(example):

@@ -14,6 +14,7 @@ CHANGES = augment.Augment(
     site=sites.OPENKBP,
     flip=0.5,
     rotation_deg=10.0,
+    rotation_step_deg=0.0,
     translation_px=2.0,
     scale=0.1,
     ct_noise=0.1,

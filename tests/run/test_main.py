@@ -160,7 +160,9 @@ def test_a_longer_cosine_goes_on_with_a_warning(command, finished, tmp_path):
         del stored[key]
     stored["optimizer.decay_steps"] = STEPS
     (workdir / "config.json").write_text(json.dumps(stored))
-    longer = SCHEDULE | {"train__steps": STEPS + 4}
+    before = {"loss__dose_region": "all", "loss__dose_slices": "all"}
+    before |= {"optimizer__no_decay": "()"}
+    longer = SCHEDULE | before | {"train__steps": STEPS + 4}
     status, _, err = command.run(workdir, **longer, optimizer__decay_steps=STEPS)
     assert status == 1
     assert f"the learning rate would be 0 from step {STEPS} on; set" in err

@@ -19,8 +19,10 @@ def trained(tiny):
     config = common.get_config()
     network = tiny.network(gamma_init=config.model.gamma_init)
     # Noise has nothing that the bottleneck could learn.
-    optimizer = {**config.optimizer, "learning_rate": LEARNING_RATE}
-    step = tiny.step(network=network, transform=states.optimizer(**optimizer))
+    names = ("weight_decay", "no_decay", "b1", "b2", "eps")
+    settings = {name: config.optimizer[name] for name in names}
+    adam = states.optimizer(learning_rate=LEARNING_RATE, **settings)
+    step = tiny.step(network=network, transform=adam)
     variables = parameters.initialise(network, 0, (16, 16, 1))
     start = states.create(variables, step.transform, tasks=2, metrics=step.metrics)
     batches = tiny.batches(20)

@@ -126,7 +126,9 @@ def test_the_size_of_each_module_and_of_one_update_is_logged(undisturbed):
 def test_a_module_that_has_died_is_named_once(bench, tmp_path, caplog):
     initial = module_rms.rms(module_rms.kernels(bench.start.params))
     bench.run(tmp_path, initial_rms=initial | {"head_dose/project": 1e3})
-    (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    # Others warn too, such as Orbax of a slow disk.
+    (warning,) = [r for r in caplog.records if r.name == module_rms.__name__]
+    assert warning.levelname == "WARNING"
     assert "module head_dose/project has died" in warning.getMessage()
 
 

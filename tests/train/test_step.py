@@ -133,7 +133,6 @@ def test_decay_leaves_out_the_modules_that_are_named():
     params = {"head": {"kernel": jnp.ones(2)}, "bottleneck": {"kernel": jnp.ones(2)}}
     transform = states.optimizer(
         learning_rate=1e-2,
-        decay_steps=0,
         weight_decay=1e-5,
         b1=0.9,
         b2=0.999,
