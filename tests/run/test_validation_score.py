@@ -32,6 +32,7 @@ PREPROCESS = preprocess.Preprocess(
     prescription_gy=70.0,
     image_size=(2, 4),
     image_spacing_mm=0.0,
+    target_distance_mm=0.0,
 )
 RULES = scoring.Rules(
     SITE,
