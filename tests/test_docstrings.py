@@ -17,6 +17,7 @@ MODULES = {
     "mtl_jax.metrics.dvh": 3,
     "mtl_jax.metrics.openkbp": 3,
     "mtl_jax.metrics.surface": 2,
+    "mtl_jax.run.validation_score": 1,
 }
 
 

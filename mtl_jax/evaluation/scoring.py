@@ -79,6 +79,17 @@ class Rules:
             settings.largest_component,
         )
 
+    @property
+    def of_headlines(self) -> "Rules":
+        """These rules, with the dose error and Dice as the only metrics."""
+        template = reported_metrics.Template(
+            patient=("dose_error",),
+            dvh={},
+            contours={name: ("dice",) for name in self.site.names},
+            dose_table={},
+        )
+        return dataclasses.replace(self, template=template)
+
     def doses(
         self, patient: records.Patient, dose_gy: np.ndarray
     ) -> dict[str, np.ndarray]:

@@ -29,9 +29,12 @@ class Masks:
     reference: np.ndarray
     grid: geometry.Grid
 
+    def __post_init__(self) -> None:
+        surface.check_shapes(self.predicted, self.reference)
+
     @functools.cached_property
     def agreement(self) -> surface.Agreement:
-        """Overlap and the distances between the borders, computed once."""
+        """The distances between the borders, computed once."""
         return surface.compare(self.predicted, self.reference, self.grid.spacing_mm)
 
     @functools.cached_property
@@ -42,8 +45,7 @@ class Masks:
     @property
     def empty(self) -> str:
         """A note on which of the two masks is empty; "" if neither is."""
-        predicted = self.agreement.from_predicted.size
-        reference = self.agreement.from_reference.size
+        predicted, reference = self.predicted.any(), self.reference.any()
         if predicted and reference:
             return ""
         if not predicted and not reference:
@@ -59,7 +61,7 @@ def _hd100_volumes(masks: Masks, _: float) -> float:
 
 # By kind: the masks and the number in the metric's name give its value.
 RULES: dict[str, Callable[[Masks, float], float]] = {
-    "dice": lambda masks, _: masks.agreement.dice,
+    "dice": lambda masks, _: surface.dice(masks.predicted, masks.reference),
     "hd100": lambda masks, _: masks.agreement.hd100,
     "hd95": lambda masks, _: masks.agreement.hd95,
     "hd100_volumes": _hd100_volumes,

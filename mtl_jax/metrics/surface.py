@@ -79,7 +79,7 @@ def compare(
     >>> agreement.hd100, agreement.surface_dice(2.5)  # 6 of 9 voxels within 2.5 mm
     (5.0, 0.6666666666666666)
     """
-    _check(predicted, reference)
+    check_shapes(predicted, reference)
     penalty = math.dist((0, 0, 0), np.multiply(predicted.shape, spacing_mm))
     box = geometry.bounding_box(predicted, reference)
     a, b = predicted[box], reference[box]
@@ -104,7 +104,7 @@ def compare_volumes(
     `hd100` unless the largest distance is that of a border inside the other mask, such
     as that of a hole. NaN if both masks are empty.
     """
-    _check(predicted, reference)
+    check_shapes(predicted, reference)
     box = geometry.bounding_box(predicted, reference)
     a, b = predicted[box], reference[box]
     if not (a.any() and b.any()):
@@ -119,7 +119,7 @@ def compare_volumes(
 
 def compare_slices(predicted: np.ndarray, reference: np.ndarray) -> SliceAgreement:
     """Hausdorff distances slice by slice in pixels, between borders in the plane."""
-    _check(predicted, reference)
+    check_shapes(predicted, reference)
     penalty = math.dist((0, 0), predicted.shape[1:])
     box = geometry.bounding_box(predicted, reference)
     a, b = border(predicted[box], axes=(1, 2)), border(reference[box], axes=(1, 2))
@@ -156,7 +156,8 @@ def border(mask: np.ndarray, axes: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
     return mask & ~inner
 
 
-def _check(predicted: np.ndarray, reference: np.ndarray) -> None:
+def check_shapes(predicted: np.ndarray, reference: np.ndarray) -> None:
+    """Raise a GeometryError unless both masks are [Z, Y, X] of one shape."""
     if predicted.shape != reference.shape or predicted.ndim != 3:
         raise errors.GeometryError(
             f"masks of shape {predicted.shape} and {reference.shape} cannot be "

@@ -357,13 +357,14 @@ def _use(run: wiring.Run) -> Iterator[str]:
 
 def _identity(item: Mapping[str, Any]) -> Iterator[str]:
     score, network = item.get("score"), item.get(checkpoint.CONTOUR_NETWORK)
+    measure = item.get("measure", checkpoint.LOSSES)
     yield from _facts(
         {
             "step": item["step"],
             "digest": f"{item['digest']} (SHA-256 of all its arrays)",
             "data": f"{item['data_fingerprint']} (fingerprint)",
         }
-        | ({} if score is None else {"validation score": f"{score:.6g}"})
+        | ({} if score is None else {"validation score": f"{score:.6g}, {measure}"})
         | ({"contour network": network["weights_digest"]} if network else {})
     )
 

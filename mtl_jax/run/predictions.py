@@ -4,13 +4,12 @@ Input: a Run with checkpoints. Output: predictions, patient by patient, on the p
 own grids; the step and the digest of the checkpoint that makes them.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from mtl_jax.core import records
 from mtl_jax.inference import volumes
 from mtl_jax.run import wiring
 from mtl_jax.train import checkpoint, distributed
@@ -73,21 +72,10 @@ def predict_split(
         disable=not distributed.is_first(),
     ) as bar:
         for prediction in volumes.predict(
-            _with_all_rows(batches),
+            distributed.with_all_rows(batches),
             {index: entry.grid for index, entry in enumerate(patients)},
             network,
             run.preprocess,
         ):
             yield prediction
             bar.update()
-
-
-def _with_all_rows(batches: Iterable[records.Batch]) -> Iterator[records.Batch]:
-    """`batches` whose `patient` and `mask` cover the rows of all processes.
-
-    The images stay those of this process; the network's outputs have all rows again.
-    """
-    for batch in batches:
-        distributed.wait()  # for the first process, which also saves and scores
-        columns = {"patient": batch["patient"], "mask": batch["mask"]}
-        yield batch | distributed.gather(columns)

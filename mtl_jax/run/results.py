@@ -71,7 +71,8 @@ def evaluate_split(
 def _basis(run: wiring.Run, name: str) -> dict[str, Any]:
     """What an evaluation depends on, apart from the data, which the run is bound to."""
     settings = configs.flatten(run.config.evaluate)
-    del settings["splits"], settings["batch_size"]  # these change no result
+    # These change no result of a checkpoint.
+    del settings["splits"], settings["batch_size"], settings["best_patients"]
     if run.config.model.contour_head == "softmax":
         # Its contours need no threshold; evaluations that cut them at one are stale.
         settings["contour_threshold"] = None

@@ -26,7 +26,13 @@ from mtl_jax.losses import objective
 from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, draws, preprocess
-from mtl_jax.run import contour_runs, input_volumes, training_data, workdir
+from mtl_jax.run import (
+    contour_runs,
+    input_volumes,
+    training_data,
+    validation_score,
+    workdir,
+)
 from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step, writers
 from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
@@ -393,9 +399,18 @@ class Run:
         if not distributed.is_first():
             return checkpoint.NoCheckpoints()
         weights = self._contour_network and self._contour_network[0]
-        return checkpoint.Checkpoints(self.workdir / "checkpoints", weights)
+        measure = self.validation_score.measure
+        return checkpoint.Checkpoints(self.workdir / "checkpoints", weights, measure)
 
     # Training.
+
+    @functools.cached_property
+    def validation_score(self) -> validation_score.Score:
+        """The score that picks the best checkpoint, as configured."""
+        validation = functools.partial(self.evaluation_batches, "validation")
+        return validation_score.make(
+            self.config, self.data, validation, self.preprocess, self.workdir
+        )
 
     def train(self, stop: Callable[[], bool]) -> bool:
         """Train from the newest checkpoint to the end; False if stopped before.
@@ -419,6 +434,7 @@ class Run:
                 writer = writers.open_writers(self.workdir, resume_step=first)
             with contextlib.closing(writer):
                 self._describe(state, writer)
+                self.validation_score.prepare()
                 state = loops.train(self.loop(checkpoints, stop), state, writer)
         return int(state.step) >= self.schedule.steps
 
@@ -507,6 +523,7 @@ class Run:
             checkpoints=checkpoints,
             run=self.checkpoint_item if distributed.is_first() else {},
             initial_rms=self._initial_rms(),
+            score=self.validation_score,
             picture=functools.partial(
                 writers.picture,
                 colours=colours,

@@ -9,6 +9,7 @@ does both.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 CONTOUR_NETWORK = "drawing"
 # The network's variables; the rest of a state is needed for training only.
 WEIGHTS = ("params", "batch_stats")
+# What a score measures unless its checkpoint says otherwise: those of older versions.
+LOSSES = "sum of the losses"
 # Time after an error in which the reading of other arrays ends too.
 PENDING_S = 0.5
 
@@ -53,7 +56,9 @@ def digest(tree: Any) -> str:
 class Checkpoints:
     """The checkpoints of one run: the newest two and the best."""
 
-    def __init__(self, folder: Path, contour_weights: Any = None):
+    def __init__(
+        self, folder: Path, contour_weights: Any = None, measure: str = LOSSES
+    ):
         """Open `folder`, or make it.
 
         Args:
@@ -61,10 +66,14 @@ class Checkpoints:
             contour_weights: of the network that predicts the run's input contours, or
                 None. Each checkpoint stores them as item CONTOUR_NETWORK, which its
                 JSON item describes.
+            measure: what the scores of this run are. Scores of another measure, which
+                a run may have left that is continued, are not compared with them.
         """
         self.folder, self._contour_weights = Path(folder), contour_weights
-        policies = checkpoint_managers.preservation_policy
+        self._measure = measure
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._scores = {each.step: each for each in _scores(folder, steps(folder))}
+        policies = checkpoint_managers.preservation_policy
         self._manager = ocp.CheckpointManager(
             self.folder.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -72,14 +81,7 @@ class Checkpoints:
                 multiprocessing_options=_single_process(),
                 save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
                 preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(2),
-                        policies.BestN(
-                            n=1,
-                            get_metric_fn=lambda metrics: -metrics["score"],
-                            keep_checkpoints_without_metrics=False,
-                        ),
-                    ]
+                    [policies.LatestN(2), _KeepBest(self._scores, measure)]
                 ),
             ),
             item_names=("state", "run", CONTOUR_NETWORK),
@@ -98,15 +100,26 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_score(self) -> float:
-        """The lowest validation score of the checkpoints; infinite without one."""
-        scores = _scores(self.folder, self.steps)
-        return min((score for _, score in scores), default=float("inf"))
+        """The lowest score of the checkpoints, by the measure; infinite without one."""
+        found = list(_scores(self.folder, self.steps))
+        if others := {each.measure for each in found} - {self._measure}:
+            logger.warning(
+                "%s has scores of another measure (%s); they are not compared with "
+                "those of this run (%s)",
+                *(self.folder, "; ".join(sorted(others)), self._measure),
+            )
+        ours = [each.value for each in found if each.measure == self._measure]
+        return min(ours, default=float("inf"))
 
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
         """Save host `state` in the background; `score`: its validation's, if any."""
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
+        self._scores.pop(step, None)
+        if score is not None:
+            item["measure"] = self._measure
+            self._scores[step] = _Score(step, score, self._measure)
         item["weights_digest"] = digest(states.weights(state))
         item["averaged"] = bool(state.average)
         item["description_digest"] = files.json_digest(item)
@@ -114,11 +127,7 @@ class Checkpoints:
         if self._contour_weights is not None:
             items[CONTOUR_NETWORK] = ocp.args.PyTreeSave(self._contour_weights)
         with self._writing():
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(**items),
-                metrics=None if score is None else {"score": score},
-            )
+            self._manager.save(step, args=ocp.args.Composite(**items))
 
     def wait(self) -> None:
         """Return when the last checkpoint is completely on disk."""
@@ -343,7 +352,8 @@ def steps(folder: Path) -> list[int]:
 def evaluated_step(folder: Path, which: str) -> int:
     """The "newest" or "best" step of the checkpoints in `folder` (evaluate.checkpoint).
 
-    If none was validated, the newest.
+    The best has the lowest score among those of the newest score's measure. If none was
+    validated, it is the newest.
 
     Raises:
         CheckpointError: there is none.
@@ -351,17 +361,51 @@ def evaluated_step(folder: Path, which: str) -> int:
     saved = steps(folder)
     if not saved:
         raise errors.CheckpointError(f"{folder} holds no checkpoint: train first")
-    scores = list(_scores(folder, saved)) if which == "best" else []
-    return min(scores, key=lambda pair: pair[1])[0] if scores else saved[-1]
+    found = list(_scores(folder, saved)) if which == "best" else []
+    return _best(found, found[-1].measure).step if found else saved[-1]
 
 
-def _scores(folder: Path, saved: Sequence[int]) -> Iterator[tuple[int, float]]:
-    """Step and validation score of the checkpoints that have one and can be read."""
+class _Score(NamedTuple):
+    step: int
+    value: float  # lower is better
+    measure: str  # what it is
+
+
+def _best(scores: Sequence[_Score], measure: str) -> _Score:
+    """The lowest of `scores` by `measure`; if none is, by the last one's measure."""
+    alike = [each for each in scores if each.measure == measure]
+    alike = alike or [each for each in scores if each.measure == scores[-1].measure]
+    return min(alike, key=lambda each: each.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _KeepBest:
+    """Orbax's PreservationPolicy that keeps the best checkpoint.
+
+    Orbax's own policy forgets the scores when the run is started again.
+    """
+
+    scores: Mapping[int, _Score]  # by step
+    measure: str
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: Any
+    ) -> Sequence[bool]:
+        """For each of `checkpoints`, oldest first, whether it is the best."""
+        del context
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        scores = [self.scores[step] for step in steps if step in self.scores]
+        best = _best(scores, self.measure).step if scores else None
+        return [step == best for step in steps]
+
+
+def _scores(folder: Path, saved: Sequence[int]) -> Iterator[_Score]:
+    """Of the checkpoints `saved` that were validated and can be read, in order."""
     for step in saved:
         with contextlib.suppress(errors.CheckpointError):  # `restore` moves them away
-            score = read_run(folder / str(step)).get("score")
-            if score is not None:
-                yield step, score
+            run = read_run(folder / str(step))
+            if run.get("score") is not None:
+                yield _Score(step, run["score"], run.get("measure", LOSSES))
 
 
 def read_run(folder: Path) -> dict[str, Any]:

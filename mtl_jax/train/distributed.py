@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ import numpy as np
 from jax._src import distributed as services
 from jax.experimental import multihost_utils
 
-from mtl_jax.core import errors
+from mtl_jax.core import errors, records
 
 T = TypeVar("T")
 
@@ -283,6 +283,17 @@ def gather(tree: Any) -> Any:
     if count() == 1:
         return tree
     return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def with_all_rows(batches: Iterable[records.Batch]) -> Iterator[records.Batch]:
+    """`batches` whose `patient` and `mask` cover the rows of all processes.
+
+    The images stay those of this process; the network's outputs have all rows again.
+    """
+    for batch in batches:
+        wait()  # for the first process, which also saves and scores
+        columns = {"patient": batch["patient"], "mask": batch["mask"]}
+        yield batch | gather(columns)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ depends only on the state and on the batch of each step.
 """
 
 import dataclasses
+import functools
 import itertools
 import logging
 import time
@@ -24,6 +25,11 @@ from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
 
+# This process's images [b, H, W, C] to outputs [B, ...] by task, of all processes.
+Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
+# The logged value that picks the best checkpoint; lower is better.
+SCORE = "validation/score"
+
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
@@ -39,6 +45,8 @@ class Loop:
     checkpoints: checkpoint.Checkpoints
     run: dict[str, Any]  # stored in every checkpoint besides the state
     initial_rms: Mapping[str, float]  # of each module at step 0; {}: not known
+    # `predict` and the validation losses by task to values to log, among them SCORE.
+    score: Callable[[Predict, Mapping[str, float]], Mapping[str, float]]
     picture: Callable[[records.Batch, dict[str, np.ndarray]], np.ndarray]
     stop: Callable[[], bool]  # asked after every step; True: save and return
 
@@ -196,7 +204,7 @@ class AverageStatistics:
 
 
 class Validation:
-    """Losses over the whole validation split, from sums, and pictures of slices."""
+    """Losses over the whole validation split, the score, and pictures of slices."""
 
     def __init__(self, loop: Loop):
         self._loop = loop
@@ -206,7 +214,7 @@ class Validation:
         self._pictured: Any = None
 
     def __call__(self, state: states.TrainState, number: int, writer: Any) -> float:
-        """Write the losses; return the score that picks the best: their plain sum."""
+        """Write the losses and the score; return the score, which picks the best."""
         total: Any = None
         batches = tqdm(
             self._loop.validation(),
@@ -226,10 +234,12 @@ class Validation:
             for losses in named
             for name, loss in losses.items()
         }
-        row["validation/score"] = score = sum(float(loss) for loss in by_task.values())
         check_finite(self._loop, number, row)
+        predict = functools.partial(self._outputs, state)
+        losses = {task: float(loss) for task, loss in by_task.items()}
+        row |= self._loop.score(predict, losses)
         writer.write_scalars(number, {"epoch": _epoch(self._loop, number)} | row)
-        return score
+        return row[SCORE]
 
     def picture(self, state: states.TrainState) -> np.ndarray:
         """CT, contours and dose of the batch that shows the most structures."""

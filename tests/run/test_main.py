@@ -43,6 +43,7 @@ def test_a_run_leaves_every_file_of_the_contract(finished):
         *("config.json", "provenance.json", "statistics.json", "metrics.jsonl"),
         *("tensorboard", "checkpoints", "predictions", "evaluation"),
         *("training_data.json", "initial_rms.json", "model_card.md"),
+        "validation_yardsticks.json",
     }
     assert json.loads((workdir / "config.json").read_text())["train.steps"] == STEPS
     (start,) = json.loads((workdir / "provenance.json").read_text())["starts"]
@@ -65,6 +66,38 @@ def test_metrics_have_a_row_for_each_logged_step_and_validation(finished):
     for row in training:
         assert row["weight/dose"] + row["weight/contours"] == pytest.approx(2, rel=1e-6)
         assert row["images_per_second"] > 0
+
+
+def test_the_score_is_that_of_the_evaluation_over_its_yardsticks(
+    command, finished, tmp_path
+):
+    """The validation split has one patient, so the score is of the whole split."""
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    changes = {"evaluate__splits": "('validation',)", "evaluate__mirror": False}
+    status, _, err = command.run(workdir, **SCHEDULE, **changes)
+    assert status == 0, err
+    summary = json.loads((workdir / "evaluation" / "validation.json").read_text())
+    assert summary["step"] == STEPS
+    beside = summary["yardsticks"]
+    *_, row = [
+        row
+        for row in writers.read_json_lines(workdir / "metrics.jsonl")
+        if "validation/score" in row
+    ]
+    dose_gy, dice = row["validation/dose_score_gy"], row["validation/mean_dice"]
+    assert dose_gy == pytest.approx(summary["openkbp_dose_score"], rel=1e-6)
+    assert dice == pytest.approx(summary["mean_dice"], rel=1e-6)
+    dose = dose_gy / beside["mean_dose_map"]["openkbp_dose_score"]
+    contours = (1 - dice) / (1 - beside["prior_map"]["mean_dice"])
+    assert row["validation/ratio/dose"] == pytest.approx(dose)
+    assert row["validation/ratio/contours"] == pytest.approx(contours)
+    assert row["validation/score"] == pytest.approx((dose + contours) / 2)
+    item = json.loads((workdir / f"checkpoints/{STEPS}/run/metadata").read_text())
+    assert item["score"] == row["validation/score"]
+    assert (
+        f"- validation score: {item['score']:.6g}, mean over tasks"
+        in (workdir / "model_card.md").read_text()
+    )
 
 
 def test_predictions_are_on_the_patients_own_grid(finished):

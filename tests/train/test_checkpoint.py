@@ -20,10 +20,10 @@ def make_state(step):
     )
 
 
-def save(folder, scores):
-    """Checkpoints at steps 1, 2, ... with `scores`; None: not validated."""
-    with checkpoint.Checkpoints(folder) as checkpoints:
-        for step, score in enumerate(scores, start=1):
+def save(folder, scores, *, first=1, **measure):
+    """Checkpoints at steps `first`, ... with `scores`; None: not validated."""
+    with checkpoint.Checkpoints(folder, **measure) as checkpoints:
+        for step, score in enumerate(scores, start=first):
             checkpoints.save(step, make_state(step), {"name": "run"}, score)
             checkpoints.wait()
 
@@ -41,6 +41,54 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     assert checkpoint.steps(tmp_path / "c") == [2, 4, 5]
     assert checkpoint.evaluated_step(tmp_path / "c", "best") == 2
     assert checkpoint.evaluated_step(tmp_path / "c", "newest") == 5
+
+
+def test_the_best_is_kept_when_the_run_is_started_again(tmp_path):
+    save(tmp_path / "c", [0.9, 0.2, 0.5])
+    save(tmp_path / "c", [None, 0.3, None], first=4)
+    assert checkpoint.steps(tmp_path / "c") == [2, 5, 6]
+    save(tmp_path / "c", [0.1, None, None], first=7)
+    assert checkpoint.steps(tmp_path / "c") == [7, 8, 9]
+
+
+def forget_measure(folder):
+    """As versions saved a score that knew but one measure."""
+    change_run(folder, lambda run: {k: run[k] for k in run if k != "measure"})
+
+
+def test_scores_of_different_measures_are_not_compared(tmp_path, caplog):
+    folder = tmp_path / "c"
+    save(folder, [0.07, 0.05, 0.06, 0.08])
+    for step in checkpoint.steps(folder):
+        forget_measure(folder / str(step))
+    with checkpoint.Checkpoints(folder) as checkpoints:
+        assert checkpoints.best_score() == 0.05
+    assert not caplog.records
+    ratios = {"measure": "over yardsticks"}
+    with checkpoint.Checkpoints(folder, **ratios) as checkpoints:
+        assert checkpoints.best_score() == float("inf")
+    assert "another measure (sum of the losses)" in caplog.text
+    # What was the best stays the best until there is a score of the new measure.
+    save(folder, [None], first=5, **ratios)
+    assert checkpoint.steps(folder) == [2, 4, 5]
+    assert checkpoint.evaluated_step(folder, "best") == 2
+    save(folder, [0.9, 0.8, 1.1, 1.0], first=6, **ratios)
+    assert checkpoint.steps(folder) == [7, 8, 9]
+    assert checkpoint.evaluated_step(folder, "best") == 7
+    assert checkpoint.read_run(folder / "7")["measure"] == "over yardsticks"
+    # Step 10 is the first of a third measure, although its score is higher.
+    save(folder, [3.0], first=10, measure="other yardsticks")
+    assert checkpoint.steps(folder) == [9, 10]
+    assert checkpoint.evaluated_step(folder, "best") == 10
+    with checkpoint.Checkpoints(folder, **ratios) as checkpoints:
+        assert checkpoints.best_score() == 1.0
+
+
+def test_a_score_of_another_measure_is_kept_as_newest_only(tmp_path):
+    save(tmp_path / "c", [0.9, 0.1], measure="a")
+    save(tmp_path / "c", [0.5, 0.6], first=3, measure="b")
+    assert checkpoint.evaluated_step(tmp_path / "c", "best") == 3
+    assert checkpoint.steps(tmp_path / "c") == [3, 4]
 
 
 def test_a_state_comes_back_bit_for_bit_with_its_description(tmp_path):

@@ -35,6 +35,7 @@ def found(tmp_path_factory):
 
 def test_processes_tell_each_other(found):
     words, arrays, _ = found
+    words = [{k: v for k, v in each.items() if "score" not in k} for each in words]
     assert [one.pop("in_turns") for one in words] == [0, 1]
     assert words[0] == words[1] == {
         "once": {"from": 0},
@@ -98,6 +99,17 @@ def test_gradients_sums_and_slices_are_those_of_one_process(found, tiny, name):
                 assert one[f"{name}{path}"].shape == leaf.shape
                 difference = np.linalg.norm(one[f"{name}{path}"] - leaf)
                 assert difference <= 1e-5 * whole, path
+
+
+@pytest.mark.parametrize("name", ["jit", "pmap"])
+def test_the_score_of_volumes_is_that_of_one_process(found, tmp_path, name):
+    (first, second), _, folder = found
+    expected = together.validation_score(alone.backend("jit", 1), tmp_path)
+    assert expected["validation/score"] > 0
+    assert first[f"score {name}"] == second[f"score {name}"]
+    assert first[f"score {name}"] == pytest.approx(expected, rel=1e-4)
+    assert (folder / "score").exists()
+    assert not (folder / "nobody").exists()
 
 
 def test_a_process_alone_starts_nothing(monkeypatch):

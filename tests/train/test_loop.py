@@ -36,6 +36,7 @@ class Bench:
         *,
         stop_after=None,
         after_step=lambda step: None,
+        score=lambda predict, losses: {loop.SCORE: sum(losses.values())},
         initial_rms=types.MappingProxyType({}),
     ):
         steps_seen = itertools.count(1)
@@ -69,6 +70,7 @@ class Bench:
                 checkpoints=checkpoints,
                 run={"name": "bench"},
                 initial_rms=initial_rms,
+                score=score,
                 picture=lambda batch, outputs: np.zeros((4, 4, 3), np.uint8),
                 stop=stop,
             )
@@ -109,6 +111,40 @@ def test_things_happen_at_their_steps(undisturbed):
     with checkpoint.Checkpoints(folder / "checkpoints") as checkpoints:
         assert checkpoints.steps[-2:] == [8, 12]
     assert checkpoint.evaluated_step(folder / "checkpoints", "best") in (6, 12)
+
+
+@pytest.mark.parametrize(("scores", "best"), [((0.5, 0.7), 6), ((0.7, 0.5), 12)])
+def test_the_score_picks_the_best_checkpoint_whatever_the_losses(
+    bench, undisturbed, tmp_path, scores, best
+):
+    calls = []
+
+    def score(predict, losses):
+        calls.append((predict(bench.batches[0]["image"]), losses))
+        return {"validation/of_mine": 2.0, loop.SCORE: scores[len(calls) - 1]}
+
+    bench.run(tmp_path, score=score)
+    assert checkpoint.evaluated_step(tmp_path / "checkpoints", "best") == best
+    run = checkpoint.read_run(tmp_path / "checkpoints" / str(best))
+    assert run["score"] == min(scores)
+    validated = [row for row in rows(tmp_path) if loop.SCORE in row]
+    assert [(row[loop.SCORE], row["validation/of_mine"]) for row in validated] == [
+        (score, 2.0) for score in scores
+    ]
+    # All else is as with the sum of the losses; it is handed these.
+    for row, other, (outputs, losses) in zip(
+        validated,
+        [row for row in rows(undisturbed[0]) if loop.SCORE in row],
+        calls,
+        strict=True,
+    ):
+        assert row.keys() - other.keys() == {"validation/of_mine"}
+        assert losses == {
+            task: row[f"validation/loss/{task}"] for task in ("contours", "dose")
+        }
+        assert other[loop.SCORE] == sum(losses.values())
+        assert outputs["contours"].shape == (8, 16, 16, 2)
+        assert outputs["dose"].shape == (8, 16, 16, 1)
 
 
 def test_the_size_of_each_module_and_of_one_update_is_logged(undisturbed):

@@ -5,11 +5,14 @@
 Out: arrays and words in FOLDER, a file for each process.
 """
 
+import dataclasses
+import functools
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax.core import errors
+from configs import common
+from mtl_jax.core import errors, geometry, records, sites
+from mtl_jax.datasets import examples, prepared
+from mtl_jax.pipeline import batches
+from mtl_jax.run import validation_score as scores
+from mtl_jax.run import wiring
 from mtl_jax.train import checkpoint, distributed, parallel
 from mtl_jax.train import state as states
 from tests.train import conftest
@@ -163,6 +171,51 @@ def compute(name: str) -> dict[str, np.ndarray]:
     )
 
 
+def validation_score(where: parallel.Backend, workdir: Path) -> dict[str, float]:
+    """The score of a tiny network, on the volumes of two of three patients of noise."""
+    rng = np.random.default_rng(0)
+    source, entries, structures = [], [], ("Brainstem", "SpinalCord")
+    for number, slices in enumerate((5, 3, 6)):
+        shape = (slices, 16, 16)
+        patient = records.Patient(
+            patient_id=f"pt_{number}",
+            grid=geometry.Grid(shape, (2.0, 3.0, 3.0)),
+            ct=rng.integers(0, 1000, shape).astype(np.float32),
+            structures={name: rng.random(shape) < 0.5 for name in structures},
+            dose_gy=rng.uniform(0, 70, shape).astype(np.float32),
+            possible_dose_mask=rng.random(shape) < 0.8,
+        )
+        stack = examples.stack(patient, sites.OPENKBP)
+        entries.append(dataclasses.replace(stack.entry, start=len(source)))
+        source += examples.slices(stack)
+    split = prepared.Split("validation", source, tuple(entries), sites.OPENKBP)
+    config = common.get_config()
+    config.data.structures, config.data.image_size = structures, (16, 16)
+    config.evaluate.best_patients = 2
+    pre = wiring.make_preprocess(config, {"ct_mean": 500.0, "ct_std": 300.0})
+
+    def own_batches(leave_out: Collection[int]) -> batches.Evaluation:
+        return batches.evaluation(
+            split,
+            preprocess=pre,
+            batch_size=8,
+            leave_out=leave_out,
+            process_index=distributed.index(),
+            process_count=distributed.count(),
+        )
+
+    splits = {"train": split, "validation": split}
+    origin = prepared.splits.Origin("0", "noise")
+    data = prepared.Prepared(sites.OPENKBP, splits, "0", origin, workdir)
+    score = scores.make(config, data, own_batches, pre, workdir)
+    score.prepare()
+    tiny = conftest.TinyRun()
+    step = tiny.step(axis_name=where.axis_name)
+    state = where.put_state(tiny.state(step))
+    predict = functools.partial(where.by_slice(step.predict), state)
+    return score(predict, {"contours": 1.0, "dose": 1.0})
+
+
 def main() -> None:
     """Do everything, as process INDEX."""
     port, processes, devices, index, folder = sys.argv[1:]
@@ -171,6 +224,9 @@ def main() -> None:
     with distributed.connected(address, int(processes), int(index)):
         home = Path(folder)
         told = words() | {"devices here": jax.local_device_count()}
+        for name in ("jit", "pmap"):
+            workdir = home / ("score" if distributed.is_first() else "nobody")
+            told[f"score {name}"] = validation_score(backend(name), workdir)
         (home / f"{index}.json").write_text(json.dumps(told))
         arrays = first_to_all()
         for name in ("jit", "pmap"):
