@@ -1,0 +1,204 @@
+"""What each part of `configs/openkbp_best.py` gains, on narrow networks and few steps.
+
+    python -m benchmarks.ablation --manual_dir=DIR [--roles=informed,multi] [--out=DIR]
+
+Trains the recipe at a reduced size: as it is, with three seeds, and with one change at
+a time. Every run is scored on the validation patients; test patients are not used.
+Output: `result.json` and `table.md` in `--out`, beside the runs. A second start goes on
+where the first was stopped.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mtl_jax.core import files
+
+# Every run differs from the recipe in these.
+REDUCED = {
+    "data.image_size": (64, 64),
+    "data.image_spacing_mm": 8.0,
+    "augment.translation_px": 8.0,
+    "model.width": 16,
+    "model.decoder_widths": (64, 32, 16, 16, 16),
+    "model.bottleneck_width": 64,
+    "optimizer.warmup_steps": 100,
+    "dwa.interval_steps": 100,
+    "train.steps": 1000,
+    "train.validate_every": 1000,
+    "train.checkpoint_every": 1000,
+    "train.images_every": 1000,
+    "evaluate.splits": ("validation",),
+    "evaluate.best_patients": 0,
+}
+# Keys of an evaluation's summary, and their columns.
+FIGURES = {
+    "openkbp_dose_score": "dose score, Gy",
+    "openkbp_dvh_score": "DVH score, Gy",
+    "mean_dice": "mean Dice",
+}
+SEEDS = (0, 1, 2)  # of the recipe as it is; changes have the first
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A part of the recipe that is left out, or something that is added to it."""
+
+    words: str
+    keys: Mapping[str, Any]
+    roles: tuple[str, ...] = ("informed", "multi")
+
+
+CHANGES = (
+    Change(
+        "no distance to the targets", {"data.target_distance_mm": 0.0}, ("informed",)
+    ),
+    Change("no skip of the image", {"model.image_skip": False}),
+    Change(
+        "dose loss over all voxels",
+        {"loss.dose_region": "all", "loss.dose_slices": "all"},
+    ),
+    Change("every slice drawn once", {"data.draws": (1, 1, 1)}),
+    Change("no shifts", {"augment.translation_px": 0.0}),
+    Change("no flips, no shifts", {"augment.enabled": False}),
+    Change("no warm-up", {"optimizer.warmup_steps": 0}),
+    Change("no clipping", {"optimizer.clip_norm": 0.0}),
+    Change("no average of the weights", {"optimizer.average_decay": 0.0}),
+    Change("constant learning rate", {"optimizer.schedule": "constant"}),
+    Change("no mirror image in prediction", {"evaluate.mirror": False}),
+    Change(
+        "rotations by 40 degrees", {"augment.rotation_step_deg": 40.0}, ("informed",)
+    ),
+    Change("rotations by up to 10 degrees", {"augment.rotation_deg": 10.0}),
+    Change("no cross-task bottleneck", {"model.bottleneck": False}, ("multi",)),
+    Change(
+        "gamma from 0, bottleneck decayed",
+        {
+            "model.gamma_init": 0.0,
+            "optimizer.no_decay": (),
+            "optimizer.weight_decay": 1e-5,
+        },
+        ("multi",),
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    role: str
+    words: str
+    keys: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return "-".join((self.role, *self.words.replace(",", "").split()))
+
+
+def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags: folders, roles, and keys that all runs change."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ablation",
+        description="What each part of configs/openkbp_best.py gains.",
+    )
+    add = parser.add_argument
+    add("--manual_dir", type=Path, help="folder of the raw patients")
+    add("--data_dir", type=Path, help="TFDS's data directory")
+    add("--roles", default="informed,multi", help="roles (informed,multi)")
+    add("--only", default="", help="only changes with this text in their words")
+    add("--set", nargs="*", default=[], help="KEY=VALUE for every run")
+    add("--out", type=Path, default=Path("runs/ablation"), help="output folder")
+    return parser.parse_args(arguments)
+
+
+def list_runs(roles: Sequence[str]) -> Iterator[Run]:
+    """The recipe with each seed, then each change, role by role."""
+    for role in roles:
+        for seed in SEEDS:
+            yield Run(role, f"recipe, seed {seed}", {"seed": seed})
+        for change in CHANGES:
+            if role in change.roles:
+                yield Run(role, change.words, change.keys)
+
+
+def train(run: Run, flags: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate `run`, unless that is done; returns its validation scores."""
+    workdir = flags.out / run.name
+    keys = {**REDUCED, **run.keys}
+    words = [f"--config.{key}={value}" for key, value in keys.items()]
+    words += [f"--config.{each}" for each in flags.set]
+    for name in ("manual_dir", "data_dir"):
+        if folder := getattr(flags, name):
+            words.append(f"--{name}={folder}")
+    command = [sys.executable, "-m", "mtl_jax.main", *words, f"--workdir={workdir}"]
+    command.append(f"--config=configs/openkbp_best.py:{run.role}")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / "log.txt").open("w") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, check=False, env=_env())
+    if done.returncode:
+        sys.exit(f"{shlex.join(command)} failed: see {workdir / 'log.txt'}")
+    found = json.loads((workdir / "evaluation" / "validation.json").read_text())
+    return {
+        "role": run.role,
+        "words": run.words,
+        "keys": dict(run.keys),
+    } | {figure: found.get(figure) for figure in FIGURES}
+
+
+def _env() -> dict[str, str]:
+    return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | os.environ
+
+
+def render(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table: figures, and their differences from the recipe's mean."""
+    lines = [
+        f"| role | run | {' | '.join(FIGURES.values())} |",
+        f"|---|---|{'---|' * len(FIGURES)}",
+    ]
+    for row in rows:
+        own = [r for r in rows if r["role"] == row["role"]]
+        recipe = [r for r in own if r["words"].startswith("recipe")]
+        cells = []
+        for figure in FIGURES:
+            if row[figure] is None:
+                cells.append("")
+                continue
+            cell = f"{row[figure]:.3f}"
+            if row not in recipe:
+                mean = statistics.mean(r[figure] for r in recipe)
+                cell += f" ({row[figure] - mean:+.3f})"
+            cells.append(cell)
+        lines.append(f"| {row['role']} | {row['words']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Train, and write the results after every run."""
+    flags = parse_flags()
+    runs = [r for r in list_runs(flags.roles.split(",")) if flags.only in r.words]
+    rows: list[dict[str, Any]] = []
+    for run in tqdm(runs, unit="run"):
+        rows.append(train(run, flags))
+        for name, text in (
+            ("result.json", json.dumps(rows, indent=1)),
+            ("table.md", render(rows)),
+        ):
+            with files.whole(flags.out / name) as partial:
+                partial.write_text(text)
+    print(render(rows))
+
+
+if __name__ == "__main__":
+    main()
