@@ -111,6 +111,9 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_spacing_mm = 0.0
     # Train without the slices that show no body (not in the paper).
     data.skip_empty_slices = True
+    # Second window to which CT values are clipped, in the unit of ct_values, as one
+    # more channel scaled to [-1, 1]; (0, 0) leaves it out (not in the paper).
+    data.ct_second_window = (0.0, 0.0)
     # Signed distance to the targets' surface (3D, outside positive), divided by this
     # length in mm, as one more channel for roles that see the targets; 0 leaves it out
     # (not in the paper).

@@ -131,6 +131,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "data.image_spacing_mm": _number(0),
     "data.skip_empty_slices": _flag(),
+    "data.ct_second_window": _several("two numbers, low and high", _is_number, 2),
     "data.target_distance_mm": _number(0),
     "data.contours_from": _path(shapes_training=False),
     "data.contour_folds": _integer(0),
@@ -201,6 +202,7 @@ KEYS: Mapping[str, Key] = {
 # Keys that stored configurations of earlier versions may lack, with what these
 # versions did.
 BEFORE: Mapping[str, Any] = {
+    "data.ct_second_window": [0.0, 0.0],
     "data.target_distance_mm": 0.0,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",
@@ -272,6 +274,12 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if low >= high:
         raise errors.ConfigError(
             f"data.ct_window is ({low}, {high}): give the lower limit first"
+        )
+    low, high = config.data.ct_second_window
+    if low >= high and (low, high) != (0, 0):
+        raise errors.ConfigError(
+            f"data.ct_second_window is ({low}, {high}): give the lower limit first, or "
+            "(0, 0) for none"
         )
     if config.loss.dice_weight + config.loss.cross_entropy_weight == 0:
         raise errors.ConfigError("both weights of the contour loss are 0")

@@ -56,9 +56,7 @@ IMAGES = ("ct", "dose_gy", "target_distance", *MASKS)
 class Batch(TypedDict):
     """A batch for a network; arrays of NumPy or JAX."""
 
-    # [B, H, W, C] float32: normalised CT, then contours (core/roles), then the distance
-    # to the targets (data.target_distance_mm)
-    image: np.ndarray
+    image: np.ndarray  # [B, H, W, C] float32: the CT first; see pipeline/image_channels
     contours: np.ndarray  # [B, H, W, N] uint8: the configured structures
     present: np.ndarray  # [B, N] float32: 1 where contoured
     dose: np.ndarray  # [B, H, W, 1] float32: dose / prescription
@@ -73,11 +71,11 @@ class Batch(TypedDict):
 def change_images(
     example: Example, change: Callable[[str, np.ndarray], np.ndarray]
 ) -> Example:
-    """A copy of `example` with `change(field, image)` for each of its images."""
-    fields = cast(dict[str, np.ndarray], example)
-    images = {name: fields[name] for name in IMAGES if name in fields}
-    changed = {name: change(name, image) for name, image in images.items()}
-    return cast(Example, {**example, **changed})
+    """A copy of `example` with `change(field, image)` for each of its images [Y, X]."""
+    fields = cast(dict[str, np.ndarray], example.copy())
+    for field in [field for field in IMAGES if field in fields]:
+        fields[field] = change(field, fields[field])
+    return cast(Example, fields)
 
 
 def is_id(name: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.pipeline import preprocess
+from mtl_jax.pipeline import mask_bits, resampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Augment:
     @functools.cached_property
     def _mirrored_bits(self) -> np.ndarray:
         """[65536] uint16: every pattern of mask bits with left and right swapped."""
-        patterns = np.arange(1 << preprocess.MASK_BITS, dtype=np.uint16)
+        patterns = np.arange(1 << mask_bits.MASK_BITS, dtype=np.uint16)
         count = len(self._mirrored)
         swapped = patterns >> count << count  # the possible-dose mask stays
         for old, new in enumerate(self._mirrored):
@@ -99,7 +99,7 @@ class Augment:
         offset = centre - matrix @ (centre + shift)
 
         def read(field: str, image: np.ndarray) -> np.ndarray:
-            reading = preprocess.reading(field, self.site)
+            reading = resampling.reading(field, self.site)
             # "grid-constant": a pixel 1e-16 beyond the border is not outside.
             mode = "nearest" if reading.outside is None else "grid-constant"
             return ndimage.affine_transform(
