@@ -132,6 +132,8 @@ KEYS: Mapping[str, Key] = {
     "data.image_spacing_mm": _number(0),
     "data.skip_empty_slices": _flag(),
     "data.ct_second_window": _several("two numbers, low and high", _is_number, 2),
+    "data.neighbours": _integer(0),
+    "data.neighbour_mm": _number(0),
     "data.target_distance_mm": _number(0),
     "data.contours_from": _path(shapes_training=False),
     "data.contour_folds": _integer(0),
@@ -203,6 +205,8 @@ KEYS: Mapping[str, Key] = {
 # versions did.
 BEFORE: Mapping[str, Any] = {
     "data.ct_second_window": [0.0, 0.0],
+    "data.neighbours": 0,
+    "data.neighbour_mm": 0.0,
     "data.target_distance_mm": 0.0,
     "loss.dose_region": "all",
     "loss.dose_slices": "all",

@@ -46,11 +46,13 @@ class Example(TypedDict):
     # [Y, X] int16, 0.1 mm: the signed distance to the targets' surface in 3D, outside
     # positive (not stored).
     target_distance: NotRequired[np.ndarray]
+    # [K, Y, X] int16: the CT of other slices of the patient, as `ct` (not stored).
+    neighbours: NotRequired[np.ndarray]
 
 
 # The fields of an Example that hold a mask in each bit, and those that are images.
 MASKS = ("masks", "predicted")
-IMAGES = ("ct", "dose_gy", "target_distance", *MASKS)
+IMAGES = ("ct", "neighbours", "dose_gy", "target_distance", *MASKS)
 
 
 class Batch(TypedDict):
@@ -74,7 +76,11 @@ def change_images(
     """A copy of `example` with `change(field, image)` for each of its images [Y, X]."""
     fields = cast(dict[str, np.ndarray], example.copy())
     for field in [field for field in IMAGES if field in fields]:
-        fields[field] = change(field, fields[field])
+        image = fields[field]
+        if image.ndim == 3:
+            fields[field] = np.stack([change(field, plane) for plane in image])
+        else:
+            fields[field] = change(field, image)
     return cast(Example, fields)
 
 

@@ -55,10 +55,15 @@ class Augment:
         if angle or scale or shift.any():
             example = self._move(example, angle, 1 + scale, shift)
         if self.ct_noise:
-            noise = rng.standard_normal(example["ct"].shape, np.float32)
-            noise *= np.float32(self.ct_noise * self.ct_std)
-            example = {**example, "ct": example["ct"] + noise}
+            example = {**example, "ct": self._noisy(example["ct"], rng)}
+            if "neighbours" in example:
+                example["neighbours"] = self._noisy(example["neighbours"], rng)
         return example
+
+    def _noisy(self, ct: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        noise = rng.standard_normal(ct.shape, np.float32)
+        noise *= np.float32(self.ct_noise * self.ct_std)
+        return ct + noise
 
     @functools.cached_property
     def _mirrored(self) -> np.ndarray:

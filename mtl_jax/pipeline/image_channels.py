@@ -7,7 +7,9 @@ channels are, as far as role and configuration ask for them:
 2. what the role is given beside it (core/roles): a channel for each structure, or the
    organs and the painted prescription;
 3. the CT in a second window (`data.ct_second_window`);
-4. the distance to the targets' surface (`data.target_distance_mm`).
+4. the CT of the neighbouring slices from the feet to the head, each in the first and,
+   if there is one, the second window (`data.neighbours`);
+5. the distance to the targets' surface (`data.target_distance_mm`).
 """
 
 import dataclasses
@@ -32,10 +34,27 @@ class Further:
     """The channels after those of the role, none of them in the paper."""
 
     ct_second_window: tuple[float, float]  # (0, 0): none
+    neighbours: int  # slices on each side
+    neighbour_mm: float  # between them; 0: adjacent slices
     target_distance_mm: float  # the unit of the distance to the targets; 0: none
 
+    def neighbouring(self, z: int, slices: int, slice_mm: float) -> list[int]:
+        """The neighbours of slice `z`, from the feet, of a CT with `slices` slices.
 
-NO_FURTHER = Further((0.0, 0.0), 0.0)
+        Each is the slice nearest to where it should be; beyond the ends, the last one.
+        """
+        step = self.neighbour_mm / slice_mm if self.neighbour_mm else 1.0
+        places = [z + round(n * step) for n in self.neighbour_numbers]
+        return [min(max(place, 0), slices - 1) for place in places]
+
+    @property
+    def neighbour_numbers(self) -> tuple[int, ...]:
+        """-1 for the next slice to the feet, 1 for the next one to the head, ..."""
+        sides = range(-self.neighbours, self.neighbours + 1)
+        return tuple(number for number in sides if number)
+
+
+NO_FURTHER = Further((0.0, 0.0), 0, 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +128,8 @@ def groups(
         windows[", second window"] = second
     made: list[Group] = [CtSlice("", window), BesideCt(bits, beside_ct)]
     made += [CtSlice(name, each) for name, each in windows.items() if name]
+    if further.neighbours:
+        made.append(Neighbours(windows, further))
     if further.target_distance_mm:
         made.append(TargetDistance(further.target_distance_mm))
     return tuple(made)
@@ -164,6 +185,34 @@ class BesideCt:
             if masks is None:
                 raise errors.RecordError("no contours were predicted for this slice")
             image[:] = self.values[masks]
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """The CT of the slices around."""
+
+    windows: dict[str, Window]  # by their name
+    further: Further
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(
+            f"{CT}{window}, slice {number:+d}"
+            for number in self.further.neighbour_numbers
+            for window in self.windows
+        )
+
+    @property
+    def mirrored(self) -> np.ndarray:
+        return np.arange(len(self.names))
+
+    def write(self, example: records.Example, image: np.ndarray) -> None:
+        if "neighbours" not in example:
+            raise errors.RecordError("the neighbours of this slice were not read")
+        targets = iter(np.moveaxis(image, -1, 0))
+        for ct in example["neighbours"]:
+            for window in self.windows.values():
+                window.write(ct, next(targets))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ def reading(field: str, site: sites.Site) -> Reading:
     if field in records.MASKS:
         return Reading(0, 0, np.uint16)
     air = AIR_HU + site.ct_offset_hu
-    outside = {"ct": air, "dose_gy": 0.0, "target_distance": None}
+    outside = {"ct": air, "neighbours": air, "dose_gy": 0.0, "target_distance": None}
     return Reading(1, outside[field], np.float32)
 
 

@@ -20,6 +20,8 @@ def further_channels(config: ml_collections.ConfigDict) -> image_channels.Furthe
     data, role_input = config.data, roles.get(config.role).input
     return image_channels.Further(
         ct_second_window=tuple(data.ct_second_window),
+        neighbours=data.neighbours,
+        neighbour_mm=data.neighbour_mm,
         # For a role that does not see the targets, the key has no effect.
         target_distance_mm=data.target_distance_mm * role_input.shows_targets,
     )

@@ -144,6 +144,11 @@ def _further(run: wiring.Run) -> dict[str, str]:
     low, high = further.ct_second_window
     if low < high:
         facts["second window"] = f"{low:g} to {high:g}, scaled to [-1, 1]"
+    if further.neighbours:
+        apart = f"{further.neighbour_mm:g} mm apart (the nearest slice)"
+        facts["neighbouring slices"] = f"{further.neighbours} on each side, " + (
+            apart if further.neighbour_mm else "adjacent"
+        )
     if further.target_distance_mm:
         facts["distance to the targets"] = (
             f"signed, in 3D, divided by {further.target_distance_mm:g} mm"
@@ -309,7 +314,8 @@ def _limits(
         )
     if role.input.masks:
         yield f"- Its input has {role.input.in_words}; it is only as good as these."
-    yield "- It sees each slice alone: neighbouring slices may not be consistent."
+    sees = "predicts" if run.config.data.neighbours else "sees"
+    yield f"- It {sees} each slice alone: neighbouring slices may not be consistent."
     yield from _result_limits(run, evaluations)
     yield (
         "- Not tested: hospitals, scanners and protocols other than those of the data "

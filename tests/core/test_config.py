@@ -52,6 +52,7 @@ def test_the_prostates_run_is_the_papers():
         ("data.ct_window", (5.0, 5.0), "give the lower limit first"),
         ("data.ct_second_window", (5.0, 0.0), "lower limit first, or"),
         ("data.ct_second_window", (5.0,), "give two numbers"),
+        ("data.neighbours", -1, "a whole number of at least 0"),
         ("data.target_distance_mm", -50.0, "a number of at least 0"),
         ("train.batch_size", 0, r"train\.batch_size is 0: give a whole number"),
         ("train.batch_size", True, r"train\.batch_size is True"),
