@@ -115,6 +115,15 @@ def get_config() -> ml_collections.ConfigDict:
     # possible dose nor a structure to contour, one that shows a possible dose, one that
     # shows a structure; the largest counts (not in the paper).
     data.draws = (1, 1, 1)
+    # Second window to which CT values are clipped, in the unit of ct_values, as one
+    # more channel scaled to [-1, 1]; (0, 0) leaves it out (not in the paper).
+    data.ct_second_window = (0.0, 0.0)
+    # Neighbouring slices on each side whose CT is given as further channels; beyond the
+    # ends of the CT the last slice is repeated (not in the paper).
+    data.neighbours = 0
+    # Distance in mm from one neighbour to the next, of which the nearest slice is
+    # taken; 0 takes the adjacent slices (not in the paper).
+    data.neighbour_mm = 0.0
     # Signed distance to the targets' surface (3D, outside positive), divided by this
     # length in mm, as one more channel for roles that see the targets; 0 leaves it out
     # (not in the paper).

@@ -143,6 +143,9 @@ KEYS: Mapping[str, Key] = {
         lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
         3,
     ),
+    "data.ct_second_window": _several("two numbers, low and high", _is_number, 2),
+    "data.neighbours": _integer(0),
+    "data.neighbour_mm": _number(0),
     "data.target_distance_mm": _number(0),
     "data.contours_from": _path(shapes_training=False),
     "data.contour_folds": _integer(0),
@@ -222,6 +225,9 @@ KEYS: Mapping[str, Key] = {
 BEFORE: Mapping[str, Any] = {
     "data.draws": [1, 1, 1],
     "model.image_skip": False,
+    "data.ct_second_window": [0.0, 0.0],
+    "data.neighbours": 0,
+    "data.neighbour_mm": 0.0,
     "data.target_distance_mm": 0.0,
     "augment.rotation_step_deg": 0.0,
     "evaluate.best_patients": 0,
@@ -297,6 +303,12 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if low >= high:
         raise errors.ConfigError(
             f"data.ct_window is ({low}, {high}): give the lower limit first"
+        )
+    low, high = config.data.ct_second_window
+    if low >= high and (low, high) != (0, 0):
+        raise errors.ConfigError(
+            f"data.ct_second_window is ({low}, {high}): give the lower limit first, or "
+            "(0, 0) for none"
         )
     if config.loss.dice_weight + config.loss.cross_entropy_weight == 0:
         raise errors.ConfigError("both weights of the contour loss are 0")

@@ -46,19 +46,19 @@ class Example(TypedDict):
     # [Y, X] int16, 0.1 mm: the signed distance to the targets' surface in 3D, outside
     # positive (not stored).
     target_distance: NotRequired[np.ndarray]
+    # [K, Y, X] int16: the CT of other slices of the patient, as `ct` (not stored).
+    neighbours: NotRequired[np.ndarray]
 
 
 # The fields of an Example that hold a mask in each bit, and those that are images.
 MASKS = ("masks", "predicted")
-IMAGES = ("ct", "dose_gy", "target_distance", *MASKS)
+IMAGES = ("ct", "neighbours", "dose_gy", "target_distance", *MASKS)
 
 
 class Batch(TypedDict):
     """A batch for a network; arrays of NumPy or JAX."""
 
-    # [B, H, W, C] float32: normalised CT, then contours (core/roles), then the distance
-    # to the targets (data.target_distance_mm)
-    image: np.ndarray
+    image: np.ndarray  # [B, H, W, C] float32: the CT first; see pipeline/image_channels
     contours: np.ndarray  # [B, H, W, N] uint8: the configured structures
     present: np.ndarray  # [B, N] float32: 1 where contoured
     dose: np.ndarray  # [B, H, W, 1] float32: dose / prescription
@@ -73,11 +73,15 @@ class Batch(TypedDict):
 def change_images(
     example: Example, change: Callable[[str, np.ndarray], np.ndarray]
 ) -> Example:
-    """A copy of `example` with `change(field, image)` for each of its images."""
-    fields = cast(dict[str, np.ndarray], example)
-    images = {name: fields[name] for name in IMAGES if name in fields}
-    changed = {name: change(name, image) for name, image in images.items()}
-    return cast(Example, {**example, **changed})
+    """A copy of `example` with `change(field, image)` for each of its images [Y, X]."""
+    fields = cast(dict[str, np.ndarray], example.copy())
+    for field in [field for field in IMAGES if field in fields]:
+        image = fields[field]
+        if image.ndim == 3:
+            fields[field] = np.stack([change(field, plane) for plane in image])
+        else:
+            fields[field] = change(field, image)
+    return cast(Example, fields)
 
 
 def is_id(name: str) -> bool:

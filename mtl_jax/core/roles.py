@@ -17,7 +17,7 @@ Task = Literal["contours", "dose"]
 class Input:
     """What a network is given beside the CT.
 
-    `pipeline/preprocess.CHANNELS` has the channels that each input becomes.
+    `pipeline/image_channels.CHANNELS` has the channels that each input becomes.
     """
 
     name: str

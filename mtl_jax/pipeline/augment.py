@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from mtl_jax.core import errors, records, sites
-from mtl_jax.pipeline import preprocess
+from mtl_jax.pipeline import mask_bits, resampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +58,20 @@ class Augment:
         if angle or scale or shift.any():
             example = self._move(example, angle, 1 + scale, shift)
         if self.ct_noise:
-            noise = rng.standard_normal(example["ct"].shape, np.float32)
-            noise *= np.float32(self.ct_noise * self.ct_std)
-            example = {**example, "ct": example["ct"] + noise}
+            example = {**example, "ct": self._noisy(example["ct"], rng)}
+            if "neighbours" in example:
+                example["neighbours"] = self._noisy(example["neighbours"], rng)
         return example
 
     def _whole_steps(self, rng: np.random.Generator) -> float:
         """A multiple of `rotation_step_deg` in radians; all have the same chance."""
         directions = round(360 / self.rotation_step_deg)
         return 2 * np.pi * rng.integers(directions) / directions
+
+    def _noisy(self, ct: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        noise = rng.standard_normal(ct.shape, np.float32)
+        noise *= np.float32(self.ct_noise * self.ct_std)
+        return ct + noise
 
     @functools.cached_property
     def _mirrored(self) -> np.ndarray:
@@ -77,7 +82,7 @@ class Augment:
     @functools.cached_property
     def _mirrored_bits(self) -> np.ndarray:
         """[65536] uint16: every pattern of mask bits with left and right swapped."""
-        patterns = np.arange(1 << preprocess.MASK_BITS, dtype=np.uint16)
+        patterns = np.arange(1 << mask_bits.MASK_BITS, dtype=np.uint16)
         count = len(self._mirrored)
         swapped = patterns >> count << count  # the possible-dose mask stays
         for old, new in enumerate(self._mirrored):
@@ -107,7 +112,7 @@ class Augment:
         offset = centre - matrix @ (centre + shift)
 
         def read(field: str, image: np.ndarray) -> np.ndarray:
-            reading = preprocess.reading(field, self.site)
+            reading = resampling.reading(field, self.site)
             # "grid-constant": a pixel 1e-16 beyond the border is not outside.
             mode = "nearest" if reading.outside is None else "grid-constant"
             return ndimage.affine_transform(

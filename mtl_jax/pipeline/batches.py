@@ -10,7 +10,7 @@ batch is padded with rows whose `mask` is 0.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import cast
 
 import grain.python as grain
@@ -34,8 +34,8 @@ class Loader:
     """Reads the slices of a batch."""
 
     source: prepared.Source
+    patients: Sequence[prepared.PatientEntry]
     patient_of: np.ndarray  # [slices] patient of each slice of the split
-    mask_known: np.ndarray  # [patients] bool: the possible-dose mask is stored
     preprocess: preprocessing.Preprocess
     augment: augmentation.Augment | None
 
@@ -47,8 +47,8 @@ class Loader:
         augment: augmentation.Augment | None,
     ) -> "Loader":
         """A reader of `split`."""
-        known = np.array([entry.has_mask for entry in split.patients], np.bool_)
-        return cls(split.source, patient_of_slice(split), known, preprocess, augment)
+        owner = patient_of_slice(split)
+        return cls(split.source, split.patients, owner, preprocess, augment)
 
     def __call__(
         self, indices: np.ndarray, size: int, key: tuple[int, ...], first: int
@@ -59,17 +59,29 @@ class Loader:
         """
         batch = self.preprocess.empty(size)
         for row, index in enumerate(indices.tolist()):
-            example = self.source[index]
+            patient = int(self.patient_of[index])
+            example = self._example(index, patient)
             if self.augment is not None:
                 example = self.preprocess.resample(example)
                 rng = np.random.default_rng((*key, first + row))
                 example = self.augment(example, rng)
-            patient = int(self.patient_of[index])
-            known = bool(self.mask_known[patient])
+            known = self.patients[patient].has_mask
             self.preprocess.write(batch, row, example, patient, mask_known=known)
         for column in cast(dict[str, np.ndarray], batch).values():
             column[len(indices) :] = 0
         return records.check_batch(batch)
+
+    def _example(self, index: int, patient: int) -> records.Example:
+        """The slice at `index`, with the CT of its neighbours if they are wanted."""
+        example, entry = self.source[index], self.patients[patient]
+        if self.preprocess.further.neighbours:
+            places = self.preprocess.further.neighbouring(
+                index - entry.start, entry.slices, float(example["spacing_mm"][0])
+            )
+            around = [self.source[entry.start + place]["ct"] for place in places]
+            example = example.copy()
+            example["neighbours"] = np.stack(around)
+        return example
 
 
 def patient_of_slice(split: prepared.Split) -> np.ndarray:

@@ -235,7 +235,7 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
         contours = predict(network.contour_network, patient)
         contours_in = contours.cleaned_up(patient, rules).contours
     model = network.model
-    with_distance = model.preprocess.target_distance_mm > 0
+    with_distance = model.preprocess.further.target_distance_mm > 0
     slices = _Slices(patient, model.site, contours_in, with_distance)
     feed = batches.evaluation(
         slices.split(), preprocess=model.preprocess, batch_size=network.batch_size

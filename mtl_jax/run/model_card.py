@@ -117,11 +117,12 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
             "parameters": f"{parameters.count(network, image_shape):,}",
             "operations": f"{count / 1e9:.4g} G multiply-adds for an image",
             "image": f"{height} x {width} pixels (y, x) of {spacing} size, slice by "
-            f"slice; channels: {channels}",
-            "input besides the CT": role.input.in_words + _distance(run),
+            f"slice; channels: {channels} ({'; '.join(run.preprocess.channel_names)})",
+            "input besides the CT": role.input.in_words,
             "CT values": f"{values}, clipped to {low:g} to {high:g}, less "
             f"{statistics['ct_mean']:.2f}, divided by {statistics['ct_std']:.2f} "
             f"({statistics['origin']})",
+            **_further(run),
         }
     )
     if "contours" in role.tasks:
@@ -137,10 +138,22 @@ def _network(run: wiring.Run, statistics: Mapping[str, Any]) -> Iterator[str]:
         yield from _facts({"predicted dose": scale})
 
 
-def _distance(run: wiring.Run) -> str:
-    unit_mm = run.preprocess.target_distance_mm
-    words = ", and the signed distance to the targets' surface divided by"
-    return f"{words} {unit_mm:g} mm" if unit_mm else ""
+def _further(run: wiring.Run) -> dict[str, str]:
+    """The image's channels that are not in the paper."""
+    further, facts = run.preprocess.further, {}
+    low, high = further.ct_second_window
+    if low < high:
+        facts["second window"] = f"{low:g} to {high:g}, scaled to [-1, 1]"
+    if further.neighbours:
+        apart = f"{further.neighbour_mm:g} mm apart (the nearest slice)"
+        facts["neighbouring slices"] = f"{further.neighbours} on each side, " + (
+            apart if further.neighbour_mm else "adjacent"
+        )
+    if further.target_distance_mm:
+        facts["distance to the targets"] = (
+            f"signed, in 3D, divided by {further.target_distance_mm:g} mm"
+        )
+    return facts
 
 
 def _data(run: wiring.Run, described: Mapping[str, Any] | None) -> Iterator[str]:
@@ -304,7 +317,8 @@ def _limits(
         )
     if role.input.masks:
         yield f"- Its input has {role.input.in_words}; it is only as good as these."
-    yield "- It sees each slice alone: neighbouring slices may not be consistent."
+    sees = "predicts" if run.config.data.neighbours else "sees"
+    yield f"- It {sees} each slice alone: neighbouring slices may not be consistent."
     yield from _result_limits(run, evaluations)
     yield (
         "- Not tested: hospitals, scanners and protocols other than those of the data "

@@ -106,7 +106,7 @@ def make_preprocess(
         prescription_gy=data.prescription_gy,
         image_size=tuple(data.image_size),
         image_spacing_mm=data.image_spacing_mm,
-        target_distance_mm=input_volumes.target_distance_mm(config),
+        further=input_volumes.further_channels(config),
     )
 
 
@@ -141,17 +141,8 @@ class Run:
         Raises:
             DatasetError: the data set has no such split.
         """
-        if name not in self.data.splits:
-            raise errors.DatasetError(
-                f"the data set has no {name} split, only "
-                f"{', '.join(self.data.splits)}; build it from a source that has one"
-            )
-        return input_volumes.attach(
-            self.data.splits[name],
-            self.config,
-            self.data,
-            workdir=self.workdir,
-            contours=self.contours,
+        return input_volumes.open_split(
+            name, self.config, self.data, workdir=self.workdir, contours=self.contours
         )
 
     @property
@@ -389,7 +380,8 @@ class Run:
         folder, description = source
         contour_config = configs.unflatten(description["config"])
         network = make_network(contour_config, None)
-        image_shape = (*contour_config.data.image_size, 1)
+        made = make_preprocess(contour_config, description["statistics"], self.site)
+        image_shape = (*made.image_size, made.channels)
         weights = checkpoint.load_weights(
             folder, parameters.shapes(network, image_shape)
         )

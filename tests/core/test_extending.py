@@ -14,7 +14,7 @@ from mtl_jax.core import errors, geometry, metric_names, records, roles, sites
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
 from mtl_jax.metrics import contour_metrics, dose_metrics, dvh
-from mtl_jax.pipeline import preprocess
+from mtl_jax.pipeline import image_channels, mask_bits
 from mtl_jax.run import wiring
 
 # Voxels of 0.2 cubic centimetres, in a row.
@@ -122,20 +122,20 @@ def test_a_role_with_a_new_input_is_two_more_rows(monkeypatch):
         needs_rtstruct=True,
     )
 
-    def values(pre: preprocess.Preprocess) -> np.ndarray:
-        patterns = np.arange(1 << preprocess.MASK_BITS)
-        bits = sum(
+    def values(bits: mask_bits.MaskBits) -> np.ndarray:
+        patterns = np.arange(1 << mask_bits.MASK_BITS)
+        targets = sum(
             1 << bit
-            for bit, structure in enumerate(pre.site.structures)
+            for bit, structure in enumerate(bits.site.structures)
             if structure.target_gy is not None
         )
-        return ((patterns & bits) > 0).astype(np.float32)[:, None]
+        return ((patterns & targets) > 0).astype(np.float32)[:, None]
 
     monkeypatch.setitem(roles.INPUTS, "targets", given)
     monkeypatch.setitem(
-        preprocess.CHANNELS,
+        image_channels.CHANNELS,
         "targets",
-        preprocess.Channels(values, mirrored=lambda _: np.arange(1)),
+        image_channels.Channels(values, mirrored=lambda _: np.arange(1)),
     )
     role = roles.Role("shown_targets", None, "targets", ("dose",), "single")
     monkeypatch.setitem(roles.ROLES, role.name, role)

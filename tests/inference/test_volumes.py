@@ -5,6 +5,7 @@ import pytest
 
 from mtl_jax.core import errors, geometry, sites
 from mtl_jax.inference import postprocess, volumes
+from mtl_jax.pipeline import image_channels
 from mtl_jax.pipeline import preprocess as preprocessing
 
 
@@ -20,7 +21,7 @@ def make_preprocess(size, structures=("Brainstem", "Larynx"), beside_ct="none"):
         prescription_gy=70.0,
         image_size=(size, size),
         image_spacing_mm=0.0,
-        target_distance_mm=0.0,
+        further=image_channels.NO_FURTHER,
     )
 
 

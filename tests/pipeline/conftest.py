@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mtl_jax.core import records, sites
-from mtl_jax.pipeline import batches, preprocess
+from mtl_jax.pipeline import batches, image_channels, preprocess
 
 SITE = sites.OPENKBP
 STRUCTURES = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
@@ -96,7 +96,7 @@ def make_preprocess(**changes: object) -> preprocess.Preprocess:
         prescription_gy=70.0,
         image_size=(16, 16),
         image_spacing_mm=0.0,
-        target_distance_mm=0.0,
+        further=image_channels.NO_FURTHER,
     )
     return preprocess.Preprocess(**(values | changes))
 

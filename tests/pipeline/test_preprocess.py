@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from mtl_jax.core import errors, geometry, records, sites
-from mtl_jax.pipeline import preprocess
+from mtl_jax.pipeline import preprocess, resampling
 
 SITE = sites.OPENKBP
 
@@ -216,7 +216,7 @@ def test_planes_are_read_as_scipy_reads_them(rng, order, size, spacing_mm):
     grid = geometry.Grid((2, 20, 24), (2.5, 1.5, 1.5))
     onto = geometry.fit_in_plane(grid, size, spacing_mm)
     volume = rng.random(grid.shape).astype(np.float32)
-    found = preprocess.resample_planes(volume, grid, onto, order, 0.25)
+    found = resampling.resample_planes(volume, grid, onto, order, 0.25)
     step = spacing_mm / 1.5
     offset = (np.array([20, 24]) - 1) / 2 - step * (np.array(size) - 1) / 2
     for plane, read in zip(volume, found, strict=True):

@@ -9,8 +9,9 @@ import pytest
 from mtl_jax.core import errors, records, sites
 from mtl_jax.core import geometry as grids
 from mtl_jax.datasets import examples, prepared
-from mtl_jax.pipeline import augment, batches, target_distance
+from mtl_jax.pipeline import augment, batches, image_channels, target_distance
 
+NO_FURTHER = image_channels.NO_FURTHER
 SITE = sites.OPENKBP
 SPACING_MM = (2.5, 4.0, 3.0)
 SHAPE = (9, 12, 14)
@@ -101,7 +102,9 @@ def split():
 def pre(new_preprocess):
     """Images of the size of the CT."""
     return new_preprocess(
-        image_size=SHAPE[1:], beside_ct="painted", target_distance_mm=20.0
+        image_size=SHAPE[1:],
+        beside_ct="painted",
+        further=dataclasses.replace(NO_FURTHER, target_distance_mm=20.0),
     )
 
 
@@ -116,7 +119,7 @@ def test_it_is_the_last_channel_of_a_batch(split, pre, tmp_path):
         batch["image"][9:, ..., 2:, -1], batch["image"][:9, ..., :-2, -1]
     )
     # What comes before is as without it.
-    without = dataclasses.replace(pre, target_distance_mm=0.0)
+    without = dataclasses.replace(pre, further=NO_FURTHER)
     (other,) = batches.evaluation(split, preprocess=without, batch_size=18)
     np.testing.assert_array_equal(batch["image"][..., :-1], other["image"])
 

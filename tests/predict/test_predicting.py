@@ -86,6 +86,26 @@ def test_the_distance_to_the_targets_is_that_of_a_data_set(patient, tmp_path):
     assert np.abs(trained_model.predict(ready, other).dose_gy - found).max() > 1e-3
 
 
+@pytest.mark.parametrize("role", ["multi", "seq_auto"])
+def test_neighbours_and_a_second_window_are_those_of_a_data_set(
+    patient, tmp_path, role
+):
+    data = {"neighbours": 1, "neighbour_mm": 10.0, "ct_second_window": (-100.0, 200.0)}
+    checkpoints.write(tmp_path, role, "prostate", data=data)
+    ready = trained_model.load(trained_model.describe(tmp_path))
+    channels = 1 + 5 * (role == "seq_auto") + 1 + 2 * 2
+    assert ready.model.preprocess.channels == channels
+    found = trained_model.predict(ready, patient)
+    expected = in_a_data_set(ready, patient, found.contours_in)
+    np.testing.assert_array_equal(found.dose_gy, expected.dose_gy)
+    # With slices 5 mm apart, a slice sees those two away, and the last one at the end.
+    ct = patient.ct.copy()
+    ct[-1] = 150
+    other = trained_model.predict(ready, dataclasses.replace(patient, ct=ct)).dose_gy
+    changed = np.abs(other - found.dose_gy).max(axis=(1, 2)) > 0
+    assert changed.tolist() == [False, False, True, True, True]
+
+
 def expected_of(role):
     return ("contours",) if role in ("multi", "contour") else ("dose",)
 
