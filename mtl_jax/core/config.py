@@ -358,19 +358,6 @@ def _has_cosine(flat: Mapping[str, Any]) -> bool:
     return decays or flat["optimizer.schedule"] == "cosine"
 
 
-def learning_rate_in_words(
-    optimizer: ml_collections.ConfigDict, cosine_steps: int
-) -> str:
-    """The course of the learning rate, whose cosine ends at step `cosine_steps`."""
-    words = f"{optimizer.learning_rate:g}"
-    if optimizer.warmup_steps:
-        words += f" after a warm-up of {optimizer.warmup_steps} steps"
-    if not cosine_steps:
-        return f"{words}, constant"
-    final = optimizer.learning_rate * optimizer.final_rate
-    return f"{words}, along a cosine to {final:g} at step {cosine_steps}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """Intervals and length of a run in steps, each at least 1."""

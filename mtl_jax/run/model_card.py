@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax.core import body_region, files, records, sites
-from mtl_jax.core import config as configs
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import networks, parameters
 from mtl_jax.report import render
-from mtl_jax.run import predictions, training_data, wiring, workdir
+from mtl_jax.run import learning_rate, predictions, training_data, wiring, workdir
 from mtl_jax.train import checkpoint
 
 NAME = "model_card.md"
@@ -220,7 +219,7 @@ def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
     config = run.config
     train, adam, loss = config.train, config.optimizer, config.loss
     starts = workdir.read_json(run.workdir / "provenance.json")["starts"]
-    rate = configs.learning_rate_in_words(adam, run.schedule.cosine_steps)
+    rate = learning_rate.in_words(adam, run.schedule)
     decay = f"weight decay {adam.weight_decay:g}"
     if adam.weight_decay and adam.no_decay:
         decay += f" (none in {', '.join(adam.no_decay)})"

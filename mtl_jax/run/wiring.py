@@ -20,7 +20,7 @@ import numpy as np
 from clu import parameter_overview
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, roles, sites
+from mtl_jax.core import roles, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
 from mtl_jax.models import layers, networks, parameters, pretrained
@@ -29,6 +29,7 @@ from mtl_jax.pipeline import augment, batches, draws, preprocess
 from mtl_jax.run import (
     contour_runs,
     input_volumes,
+    learning_rate,
     training_data,
     validation_score,
     workdir,
@@ -276,42 +277,13 @@ class Run:
                 self.role.tasks,
                 {**config.loss, "contour_head": config.model.contour_head},
             ),
-            transform=self._optimizer(),
+            transform=learning_rate.optimizer(config.optimizer, self.schedule),
             dwa_temperature=config.dwa.temperature,
             dwa_interval=self.schedule.dwa_interval,
             accumulate=config.train.accumulate,
             log_every=self.schedule.log_every,
             axis_name=self.backend.axis_name,
             average_decay=config.optimizer.average_decay,
-        )
-
-    def _optimizer(self) -> Any:
-        settings = self.config.optimizer
-        return states.optimizer(
-            learning_rate=self._learning_rate(self.schedule.cosine_steps),
-            weight_decay=settings.weight_decay,
-            no_decay=settings.no_decay,
-            clip_norm=settings.clip_norm,
-            b1=settings.b1,
-            b2=settings.b2,
-            eps=settings.eps,
-        )
-
-    def _learning_rate(self, cosine_steps: int) -> Any:
-        """A number, or a function of the number of updates made."""
-        settings = self.config.optimizer
-        return states.learning_rate(
-            settings.learning_rate,
-            cosine_steps=cosine_steps,
-            warmup_steps=settings.warmup_steps,
-            final_rate=settings.final_rate,
-        )
-
-    @property
-    def learning_rate_in_words(self) -> str:
-        """The course of the learning rate."""
-        return configs.learning_rate_in_words(
-            self.config.optimizer, self.schedule.cosine_steps
         )
 
     def initial_state(self) -> tuple[states.TrainState, str]:
@@ -411,7 +383,7 @@ class Run:
             ConfigError: the learning rate would be 0 for some of the steps.
         """
         if not self.finished:
-            self._check_learning_rate()
+            learning_rate.check(self.config.optimizer, self.schedule)
         like = self.abstract_state()
         with self._open_checkpoints() as checkpoints:
             state: states.TrainState = distributed.from_first(
@@ -439,46 +411,25 @@ class Run:
             state, note = self.initial_state()
         else:
             state, note = restored[0], "restored from a checkpoint"
-            self._warn_of_another_cosine(restored[1]["config"], int(state.step))
+            learning_rate.warn_of_another_cosine(
+                self.config.optimizer,
+                self.schedule,
+                earlier=restored[1]["config"],
+                step=int(state.step),
+            )
         step = int(state.step)
         to_train = step < self.schedule.steps
+        rates = learning_rate.in_words(self.config.optimizer, self.schedule)
         workdir.note_start(
             self.workdir,
             step=step,
             pretrained=note,
-            learning_rate=self.learning_rate_in_words if to_train else "",
+            learning_rate=rates if to_train else "",
         )
         if not self._initial_rms():
-            rms = module_rms.rms(module_rms.kernels(state.params))
-            workdir.write_json(rms, self.workdir / INITIAL_RMS)
+            initial = module_rms.of(state.params)
+            workdir.write_json(initial, self.workdir / INITIAL_RMS)
         return state
-
-    def _check_learning_rate(self) -> None:
-        end, steps = self.schedule.cosine_steps, self.schedule.steps
-        if 0 < end < steps and self.config.optimizer.final_rate == 0:
-            raise errors.ConfigError(
-                f"optimizer.decay_steps is {end}, but the run has {steps} steps: the "
-                f"learning rate would be 0 from step {end} on; set "
-                "optimizer.schedule=cosine and optimizer.decay_steps=0, so that it "
-                f"falls until the last step, or train.steps={end}"
-            )
-
-    def _warn_of_another_cosine(self, earlier: Mapping[str, Any], step: int) -> None:
-        """Warn if the steps up to `step`, as `earlier` configured, had another one."""
-        before = configs.Schedule.of(
-            configs.unflatten(earlier), self.schedule.epoch_steps
-        )
-        ends = before.cosine_steps, self.schedule.cosine_steps
-        if step >= self.schedule.steps or ends[0] == ends[1]:
-            return
-        old, new = (float(self._learning_rate(end)(step)) for end in ends)
-        logger.warning(
-            "the cosine of the learning rate ended at step %d and now ends at step %d: "
-            "after step %d the rate goes on from %.3g instead of %.3g. The steps "
-            "before had the old rates, so the result is not that of a run with the "
-            "new cosine from its start; for that, choose another --workdir",
-            *(*ends, step, new, old),
-        )
 
     def _initial_rms(self) -> dict[str, float]:
         """The RMS of each module's kernels when the run began; {} before."""
@@ -498,7 +449,7 @@ class Run:
             self.schedule.steps,
             self.config.train.batch_size,
             self.schedule.epoch_steps,
-            self.learning_rate_in_words,
+            learning_rate.in_words(self.config.optimizer, self.schedule),
         )
 
     def loop(

@@ -61,9 +61,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
     update = loop.backend.update(loop.step.train)
     measure = AverageStatistics(loop)
     validate = Validation(loop)
-    watch = module_rms.Watch(
-        loop.initial_rms or module_rms.rms(module_rms.kernels(state.params))
-    )
+    watch = module_rms.Watch(loop.initial_rms or module_rms.of(state.params))
     best = loop.checkpoints.best_score()
     batches = loop.batches_from(first)
     state = loop.backend.put_state(state)

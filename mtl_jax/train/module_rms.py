@@ -48,6 +48,11 @@ def rms(kernels: Kernels) -> dict[str, float]:
     return {module: _rms(arrays) for module, arrays in kernels.items()}
 
 
+def of(params: Any) -> dict[str, float]:
+    """`rms` of the kernels of the host parameters."""
+    return rms(kernels(params))
+
+
 def _rms(arrays: list[np.ndarray]) -> float:
     # In float32, the squares of numbers below 1e-23 are 0.
     total = sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)

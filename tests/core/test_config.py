@@ -183,13 +183,3 @@ def test_the_cosine_ends_with_the_run_or_at_a_step_of_its_own():
     config.optimizer.warmup_steps = 7
     with pytest.raises(errors.ConfigError, match=r"warmup_steps is 7.*ends at step 7"):
         configs.Schedule.of(config, 40)
-
-
-def test_the_learning_rate_in_words():
-    optimizer = common.get_config().optimizer
-    words = configs.learning_rate_in_words
-    assert words(optimizer, 0) == "0.0001, constant"
-    optimizer.update(warmup_steps=300, final_rate=0.1)
-    assert words(optimizer, 7500) == (
-        "0.0001 after a warm-up of 300 steps, along a cosine to 1e-05 at step 7500"
-    )
