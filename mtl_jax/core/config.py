@@ -204,6 +204,7 @@ KEYS: Mapping[str, Key] = {
     "evaluate.apply_possible_dose_mask": _flag(shapes_training=False),
     "evaluate.largest_component": _flag(shapes_training=False),
     "evaluate.mirror": _flag(shapes_training=False),
+    "evaluate.also": _names("working directories, or ()", shapes_training=False),
     "evaluate.metrics": _path(shapes_training=False),
 }
 
@@ -217,6 +218,7 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.warmup_steps": 0,
     "optimizer.final_rate": 0.0,
     "optimizer.no_decay": [],
+    "evaluate.also": [],
 }
 
 

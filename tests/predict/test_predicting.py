@@ -37,8 +37,8 @@ def in_a_data_set(network, patient, drawn):
     feed = batches.evaluation(
         split, preprocess=model.preprocess, batch_size=network.batch_size
     )
-    grids = {0: patient.grid}
-    ((_, found),) = volumes.predict(feed, grids, network.apply, model.preprocess)
+    feed = volumes.Feed(feed, network.apply, model.preprocess)
+    ((_, found),) = volumes.predict([feed], {0: patient.grid})
     return found
 
 
