@@ -289,6 +289,9 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.largest_component = False
     # Average each prediction with that for the mirror image (not in the paper).
     evaluate.mirror = False
+    # Working directories of further runs of the same role whose predictions are
+    # averaged with this one's (not in the paper).
+    evaluate.also = ()
     # TOML or YAML file that chooses the reported metrics; "" is the site's default.
     evaluate.metrics = ""
     return config

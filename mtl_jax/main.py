@@ -8,6 +8,7 @@ Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start ag
 from mtl_jax.core import locks
 from mtl_jax.evaluation import summary
 from mtl_jax.run import (
+    averaging,
     command,
     input_contours,
     model_card,
@@ -30,6 +31,7 @@ def main() -> int:
             lambda: workdir.create_or_check(home, config, data.fingerprint)
         )
         run = wiring.Run(config, data, home, contours)
+        averaging.runs(run)  # an error before training, not after it
         with stopping.defer_signals() as stop_requested:
             run.train(stop_requested)
         distributed.once(lambda: str(model_card.write(run)))

@@ -92,7 +92,8 @@ def make_prediction(
             batch_size=config.evaluate.batch_size,
             leave_out=set(patients) - {chosen},
         )
-        for _ in volumes.predict(slices, grids, network, preprocess):
+        feed = volumes.Feed(slices, network, preprocess)
+        for _ in volumes.predict([feed], grids):
             pass
         return split.patients[chosen].slices
 

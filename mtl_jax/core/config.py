@@ -217,6 +217,7 @@ KEYS: Mapping[str, Key] = {
     "evaluate.apply_possible_dose_mask": _flag(shapes_training=False),
     "evaluate.largest_component": _flag(shapes_training=False),
     "evaluate.mirror": _flag(shapes_training=False),
+    "evaluate.also": _names("working directories, or ()", shapes_training=False),
     "evaluate.metrics": _path(shapes_training=False),
 }
 
@@ -239,6 +240,7 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.no_decay": [],
     "optimizer.clip_norm": 0.0,
     "optimizer.average_decay": 0.0,
+    "evaluate.also": [],
 }
 
 

@@ -53,6 +53,8 @@ def text(summary: dict[str, Any], site: sites.Site) -> str:
     ]
     patients, at_step = summary["patients"], summary["step"]
     title = f"{summary['split']} split, {patients} patients, step {at_step}"
+    if also := summary.get("settings", {}).get("also"):
+        title += f", mean of {1 + len(also)} networks"
     return "\n".join([title, *lines])
 
 

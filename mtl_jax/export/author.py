@@ -1,6 +1,6 @@
 """The model that wrote an exported object, and the notice that every object carries.
 
-Input: the name, version and checkpoint of a model. Output: an Author with a statement.
+Input: the name, version and checkpoints of a model. Output: an Author with a statement.
 """
 
 import dataclasses
@@ -15,12 +15,13 @@ class Author:
 
     model: str  # such as 'multi (openkbp)'
     version: str  # of this package
-    checkpoint: str  # digest of the checkpoint's contents
+    checkpoints: tuple[str, ...]  # digests of their contents; of several, the mean
 
     @property
     def statement(self) -> str:
-        """The notice, followed by the package, model and checkpoint."""
+        """The notice, followed by the package, model and checkpoints."""
+        noun = "checkpoint" if len(self.checkpoints) == 1 else "mean of checkpoints"
         return (
             f"{NOTICE}. Predicted by mtl_jax {self.version}, model {self.model}, "
-            f"checkpoint {self.checkpoint}."
+            f"{noun} {', '.join(self.checkpoints)}."
         )

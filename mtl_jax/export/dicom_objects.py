@@ -62,7 +62,7 @@ def predicted(
     )
     dicom.OperatorsName = ""
     dicom.ManufacturerModelName = text(author.model)
-    dicom.SoftwareVersions = [text(author.version), text(author.checkpoint)]
+    dicom.SoftwareVersions = [text(v) for v in (author.version, *author.checkpoints)]
     dicom.InstanceCreationDate, dicom.InstanceCreationTime = date_and_time(created)
     dicom.SeriesDate, dicom.SeriesTime = date_and_time(created)
     return dicom

@@ -1,13 +1,15 @@
 """Predicted slices become volumes on the CT's own grid, with doses in Gy.
 
-Input: batches of a fixed shape, in the order of the slices, and a network. Output: a
-Prediction for each patient; rows that are padding are dropped.
+Input: batches of a fixed shape, in the order of the slices, and a network, or several
+whose outputs are averaged. Output: a Prediction for each patient; rows that are padding
+are dropped.
 """
 
 import dataclasses
+import functools
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,22 +30,131 @@ class Prediction:
     structures: tuple[str, ...]  # names along N
 
 
+class Mean:
+    """The mean of the outputs of one or more networks for a patient.
+
+    The networks may have different grids, but have the same structures and
+    prescription. The outputs of those on one grid are summed there; resampling is
+    linear. So memory depends on the number of grids, not on that of networks. Outside
+    the image of a network, its output is 0.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: dict[
+            tuple[object, ...], tuple[preprocessing.Preprocess, dict[str, np.ndarray]]
+        ] = {}
+
+    def add(
+        self, outputs: dict[str, np.ndarray], preprocess: preprocessing.Preprocess
+    ) -> None:
+        """Count a network's `outputs` [Z, H, W, ...] by task; they may be changed."""
+        self._count += 1
+        grid = (*preprocess.image_size, preprocess.image_spacing_mm)
+        if grid not in self._sums:
+            self._sums[grid] = preprocess, outputs
+            return
+        for task, total in self._sums[grid][1].items():
+            total += outputs[task]
+
+    @property
+    def _any(self) -> tuple[preprocessing.Preprocess, dict[str, np.ndarray]]:
+        return next(iter(self._sums.values()))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the networks predict: "contours", "dose", or both."""
+        return tuple(self._any[1])
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the contours' channels."""
+        return self._any[0].structures
+
+    def _channel(self, task: str, channel: int, grid: geometry.Grid) -> np.ndarray:
+        """The mean of one channel [Z, Y, X] on the CT's `grid`; not to be changed."""
+        restored = (
+            preprocess.restore(outputs[task][..., channel], grid)
+            for preprocess, outputs in self._sums.values()
+        )
+        total = functools.reduce(np.add, restored)
+        return total if self._count == 1 else total / np.float32(self._count)
+
+    def dose(self, grid: geometry.Grid) -> np.ndarray:
+        """The dose in Gy [Z, Y, X] float32 on the CT's `grid`, not negative.
+
+        It is cut at 0 after averaging, as in `with_mirror`: where there is no dose,
+        networks err on both sides of 0.
+        """
+        restored = np.maximum(self._channel("dose", 0, grid), 0)
+        restored *= np.float32(self._any[0].prescription_gy)
+        return restored
+
+    def contour(self, channel: int, grid: geometry.Grid) -> np.ndarray:
+        """Probabilities [Z, Y, X] float16 of one of the contours on the CT's `grid`."""
+        return self._channel("contours", channel, grid).astype(np.float16)
+
+    def masks(
+        self, grid: geometry.Grid, *, head: str, threshold: float
+    ) -> dict[str, np.ndarray]:
+        """Masks [Z, Y, X] bool by structure: `core.contour_masks` of `contour`.
+
+        One structure's probabilities are on the CT's grid at a time.
+        """
+
+        def probability(channel: int) -> np.ndarray:
+            restored = self._channel("contours", channel, grid)
+            # Most of a CT is near 0. The cast takes forty times as long for numbers
+            # that are subnormal with 16 bits, and all of these are below any usual
+            # threshold.
+            if head == "sigmoid" and threshold >= 2 * SMALLEST:
+                restored = np.where(restored < SMALLEST, np.float32(0), restored)
+            return restored.astype(np.float16)
+
+        probabilities = map(probability, range(len(self.structures)))
+        masks = contour_masks.masks(probabilities, head=head, threshold=threshold)
+        return dict(zip(self.structures, masks, strict=True))
+
+    def prediction(self, grid: geometry.Grid) -> Prediction:
+        """All that the networks predict, on the CT's `grid`."""
+        dose_gy = self.dose(grid) if "dose" in self.tasks else None
+        contours = None
+        if "contours" in self.tasks:
+            # Contiguous, structure by structure.
+            contours = np.empty((len(self.structures), *grid.shape), np.float16)
+            for channel, probability in enumerate(contours):
+                probability[:] = self.contour(channel, grid)
+        return Prediction(grid, dose_gy, contours, self.structures)
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """A network, and the batches of slices that it predicts."""
+
+    batches: Iterable[records.Batch]  # slices in order (pipeline/batches.evaluation)
+    # Images [B, H, W, C] to dose / prescription and contour probabilities.
+    network: Callable[[np.ndarray], dict[str, np.ndarray]]
+    preprocess: preprocessing.Preprocess  # restores the patient's grid
+
+
 def predict(
-    batches: Iterable[records.Batch],
-    grids: dict[int, geometry.Grid],
-    network: Callable[[np.ndarray], dict[str, np.ndarray]],
-    preprocess: preprocessing.Preprocess,
+    feeds: Sequence[Feed], grids: dict[int, geometry.Grid]
 ) -> Iterator[tuple[int, Prediction]]:
-    """Yield (patient index, prediction), patient by patient.
+    """Yield (patient index, mean prediction of the networks), patient by patient.
 
     Args:
-        batches: slices in order (pipeline/batches.evaluation).
+        feeds: one for each network, all with the same patients.
         grids: grid of each patient, by index.
-        network: images [B, H, W, C] to dose / prescription and contour probabilities.
-        preprocess: restores the patient's grid.
     """
-    for patient, outputs in by_patient(batches, network):
-        yield patient, _restored(outputs, grids[patient], preprocess)
+    first, *others = (by_patient(feed.batches, feed.network) for feed in feeds)
+    for patient, outputs in first:
+        mean = Mean()
+        mean.add(outputs, feeds[0].preprocess)
+        for feed, stream in zip(feeds[1:], others, strict=True):
+            same, outputs = next(stream)
+            assert same == patient, "the feeds have different patients"
+            mean.add(outputs, feed.preprocess)
+        yield patient, mean.prediction(grids[patient])
 
 
 def by_patient(
@@ -59,7 +170,6 @@ def by_patient(
             patient = int(batch["patient"][row])
             if patient != current and current is not None:
                 yield current, _stack(rows)
-                rows = []
             current = patient
             rows.append({task: output[row] for task, output in outputs.items()})
     if current is not None:
@@ -91,72 +201,10 @@ def with_mirror(
 
 
 def _stack(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {task: np.stack([row[task] for row in rows]) for task in rows[0]}
-
-
-def _restored(
-    outputs: dict[str, np.ndarray],
-    grid: geometry.Grid,
-    preprocess: preprocessing.Preprocess,
-) -> Prediction:
-    dose_gy = contours = None
-    if "dose" in outputs:
-        dose_gy = restore_dose(outputs["dose"], grid, preprocess)
-    if "contours" in outputs:
-        probabilities = outputs["contours"]
-        # Contiguous, structure by structure.
-        contours = np.empty((probabilities.shape[-1], *grid.shape), np.float16)
-        for channel, probability in enumerate(contours):
-            probability[:] = restore_contour(probabilities, channel, grid, preprocess)
-    return Prediction(grid, dose_gy, contours, preprocess.structures)
-
-
-def restore_dose(
-    outputs: np.ndarray, grid: geometry.Grid, preprocess: preprocessing.Preprocess
-) -> np.ndarray:
-    """The dose in Gy [Z, Y, X] float32 on the CT's `grid`, not negative.
-
-    `outputs` [Z, H, W, 1] are the network's: dose / prescription, on its own grid.
-    """
-    restored = np.maximum(preprocess.restore(outputs[..., 0], grid), 0)
-    restored *= np.float32(preprocess.prescription_gy)
-    return restored
-
-
-def restore_contour(
-    outputs: np.ndarray,
-    channel: int,
-    grid: geometry.Grid,
-    preprocess: preprocessing.Preprocess,
-) -> np.ndarray:
-    """Probabilities [Z, Y, X] float16 of one of the contours on the CT's `grid`."""
-    return preprocess.restore(outputs[..., channel], grid).astype(np.float16)
-
-
-def restore_masks(
-    outputs: np.ndarray,
-    grid: geometry.Grid,
-    preprocess: preprocessing.Preprocess,
-    *,
-    head: str,
-    threshold: float,
-) -> dict[str, np.ndarray]:
-    """Masks [Z, Y, X] bool by structure: `core.contour_masks` of `restore_contour`.
-
-    One structure's probabilities are on the CT's grid at a time.
-    """
-
-    def probability(channel: int) -> np.ndarray:
-        restored = preprocess.restore(outputs[..., channel], grid)
-        # Most of a CT is near 0. The cast takes forty times as long for numbers that
-        # are subnormal with 16 bits, and all of these are below any usual threshold.
-        if head == "sigmoid" and threshold >= 2 * SMALLEST:
-            restored = np.where(restored < SMALLEST, np.float32(0), restored)
-        return restored.astype(np.float16)
-
-    probabilities = map(probability, range(outputs.shape[-1]))
-    masks = contour_masks.masks(probabilities, head=head, threshold=threshold)
-    return dict(zip(preprocess.structures, masks, strict=True))
+    """The rows as one array a task. `rows` is emptied, so nobody holds them on."""
+    stacked = {task: np.stack([row[task] for row in rows]) for task in rows[0]}
+    rows.clear()
+    return stacked
 
 
 def save(prediction: Prediction, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Predicts contours and dose of CTs, and writes them as RTSTRUCT and RTDOSE.
 
-    python -m mtl_jax.predict --checkpoint=DIR CT_DIR... [--out=DIR] [--nifti]
+    python -m mtl_jax.predict --checkpoint=DIR[,DIR...] CT_DIR... [--out=DIR] [--nifti]
 
 For research only: the output is AI-generated, and not for clinical use.
 Exit status: 0 done; 1 bad input, or a patient failed; 2 usage; 75 stopped.
@@ -17,7 +17,7 @@ from absl import flags as absl_flags
 from absl import logging as absl_logging
 
 from mtl_jax.core import errors, locks, roles
-from mtl_jax.predict import cases, output_files, patient_loop, trained_model
+from mtl_jax.predict import averaged, cases, output_files, patient_loop
 from mtl_jax.run import stopping
 from mtl_jax.sources.clinical import patient_folders, reading_flags
 from mtl_jax.train import compilation
@@ -38,9 +38,11 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--checkpoint",
-        type=_path,
+        type=_paths,
         required=True,
-        help="a working directory, its folder `checkpoints`, or one of the steps in it",
+        metavar="DIR[,DIR...]",
+        help="a working directory, its folder `checkpoints`, or one of the steps in "
+        "it; the predictions of several are averaged",
     )
     parser.add_argument(
         "--out",
@@ -107,6 +109,13 @@ def _path(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def _paths(text: str) -> list[Path]:
+    """The paths in `text` between commas, or the one that has commas in its name."""
+    if _path(text).exists():
+        return [_path(text)]
+    return [_path(part) for part in text.split(",")]
+
+
 def _path_or_auto(text: str) -> cases.PathOrAuto:
     return cases.AUTO if text == cases.AUTO else _path(text)
 
@@ -139,7 +148,7 @@ def usage_error(
 
 def run(flags: argparse.Namespace) -> int:
     """Predict the patients that are not done; returns the exit status."""
-    model = trained_model.describe(flags.checkpoint)
+    model = averaged.describe(flags.checkpoint)
     patients = cases.find(flags.ct_dir, flags.out)
     if message := usage_error(flags, model.role, patients):
         return errors.print_error(message, 2)

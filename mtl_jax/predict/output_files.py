@@ -141,12 +141,14 @@ def _write_preview(
 def model_statistics(model: trained_model.TrainedModel) -> dict[str, Any]:
     """Which model made the prediction, with which version of this package."""
     author = model.author
+    others = [{"checkpoint": o.digest, "step": o.step} for o in model.others]
     return {
         "notice": authors.NOTICE,
         "model": author.model,
         "version": author.version,
-        "checkpoint": author.checkpoint,
+        "checkpoint": model.digest,
         "step": model.step,
+        **({"averaged_with": others} if others else {}),
     }
 
 
@@ -164,6 +166,8 @@ def structure_statistics(
     if not masks:
         masks = contours_in
         origin = "drawn by its contour network" if model.contour_model else "given"
+        if model.contour_model and model.others:
+            origin = "drawn by the first network's contour network"
     return {
         name: {
             "tg263": model.site.structure(name).tg263,

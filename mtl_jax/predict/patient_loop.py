@@ -116,7 +116,9 @@ def _predict_all(request: Request, todo: Todo, total: int) -> set[int]:
     """Predict the patients in `todo`, of `total`; the numbers of those that failed."""
     began = time.monotonic()
     network = trained_model.load(request.model)
-    print(f"network ready in {time.monotonic() - began:.1f} s")
+    count = 1 + len(network.others)
+    networks = "network" if count == 1 else f"{count} networks"
+    print(f"{networks} ready in {time.monotonic() - began:.1f} s")
     failed = set()
     progress = tqdm(todo.items(), desc="predict", unit="pt", dynamic_ncols=True)
     for number, (patient, basis) in progress:
@@ -182,13 +184,17 @@ def predict_patient(
 def _training_differences(
     case: cases.Case, model: trained_model.TrainedModel
 ) -> list[str]:
-    """How the CT differs from the model's training data, a sentence each."""
-    if model.training is None:
-        return []
+    """How the CT differs from the networks' training data, a sentence each."""
     hu = case.patient.ct - model.site.ct_offset_hu
-    return training_data.differences(
-        model.training, hu, case.patient.grid, case.body_part
-    )
+    found: dict[str, None] = {}
+    for each in (model, *model.others):
+        if each.training is not None:
+            found |= dict.fromkeys(
+                training_data.differences(
+                    each.training, hu, case.patient.grid, case.body_part
+                )
+            )
+    return list(found)
 
 
 class _Clock:

@@ -3,6 +3,7 @@
 Input: a working directory, its folder `checkpoints`, or one of the steps in that.
 Output: what the checkpoint says of the model (`describe`); its network, with verified
 weights, compiled (`load`); a patient's contours and dose on its own grid (`predict`).
+A model may have others that are averaged with it (`averaged`).
 """
 
 import dataclasses
@@ -42,6 +43,7 @@ class TrainedModel:
     step: int
     training: Mapping[str, Any] | None  # the training data; None: not recorded
     contour_model: "TrainedModel | None"  # predicts this network's input contours
+    others: tuple["TrainedModel", ...] = ()  # whose predictions are averaged with its
 
     @property
     def role(self) -> roles.Role:
@@ -51,7 +53,10 @@ class TrainedModel:
     def author(self) -> authors.Author:
         """The author that exported files name."""
         name = f"{self.role.name} ({self.site.name})"
-        return authors.Author(name, __version__, self.digest)
+        if self.others:
+            name += f", mean of {1 + len(self.others)} networks"
+        digests = (self.digest, *(other.digest for other in self.others))
+        return authors.Author(name, __version__, digests)
 
     @functools.cached_property
     def rules(self) -> scoring.Rules:
@@ -66,12 +71,15 @@ class TrainedModel:
     def basis(self) -> dict[str, Any]:
         """All that a prediction depends on, except for the patient."""
         contour_basis = self.contour_model.basis if self.contour_model else None
-        return {
+        basis = {
             "checkpoint": self.digest,
             "drawing": contour_basis,
             **contour_runs.settings(self.config),
             "apply_possible_dose_mask": self.config.evaluate.apply_possible_dose_mask,
         }
+        if self.others:  # without the key, predictions are of this network alone
+            basis["averaged_with"] = [other.basis for other in self.others]
+        return basis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Network:
     apply: Callable[[np.ndarray], dict[str, np.ndarray]]  # images [B, H, W, C]
     batch_size: int
     contour_network: "Network | None"
+    others: tuple["Network", ...] = ()  # whose outputs are averaged with its
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,17 +194,18 @@ def _describe(
 
 
 def load(model: TrainedModel) -> Network:
-    """The network of `model`, and of its contour model, verified and compiled.
+    """The network of `model`, of its contour model and others, verified and compiled.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: one is damaged.
     """
     contour_network = None
     if model.contour_model is not None:
         contour_network = _load(
             model.contour_model, checkpoint.load_contour_weights, None
         )
-    return _load(model, checkpoint.load_weights, contour_network)
+    network = _load(model, checkpoint.load_weights, contour_network)
+    return dataclasses.replace(network, others=tuple(map(load, model.others)))
 
 
 def _load(
@@ -227,7 +237,28 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
     """Contours and dose of `patient`, on the grid [Z, Y, X] of its CT.
 
     Its structures are the network's input contours, unless a contour network predicts
-    them. Only one structure's probabilities are on the CT's grid at a time.
+    them: each of the networks that are averaged has its own, and the first's are
+    returned. Only one structure's probabilities are on the CT's grid at a time.
+    """
+    mean = volumes.Mean()
+    contours_in = _add_outputs(network, patient, mean)
+    for other in network.others:
+        _add_outputs(other, patient, mean)
+    rules, masks = network.model.rules, {}
+    dose_gy = mean.dose(patient.grid) if "dose" in mean.tasks else None
+    if "contours" in mean.tasks:
+        masks = mean.masks(
+            patient.grid, head=rules.contour_head, threshold=rules.contour_threshold
+        )
+    return Prediction(masks, dose_gy, contours_in)
+
+
+def _add_outputs(
+    network: Network, patient: records.Patient, mean: volumes.Mean
+) -> dict[str, np.ndarray]:
+    """Count a network's outputs for `patient` in `mean`; its predicted input contours.
+
+    They are {} without a contour network.
     """
     contours_in: dict[str, np.ndarray] = {}
     if network.contour_network is not None:
@@ -241,18 +272,8 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
         slices.split(), preprocess=model.preprocess, batch_size=network.batch_size
     )
     ((_, outputs),) = volumes.by_patient(feed, network.apply)
-    dose_gy, masks = None, {}
-    if "dose" in outputs:
-        dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, model.preprocess)
-    if "contours" in outputs:
-        masks = volumes.restore_masks(
-            outputs["contours"],
-            patient.grid,
-            model.preprocess,
-            head=model.rules.contour_head,
-            threshold=model.rules.contour_threshold,
-        )
-    return Prediction(masks, dose_gy, contours_in)
+    mean.add(outputs, model.preprocess)
+    return contours_in
 
 
 class _Slices:

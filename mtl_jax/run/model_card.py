@@ -366,6 +366,11 @@ def _use(run: wiring.Run) -> Iterator[str]:
         "AI-generated and not for clinical use. If this folder was moved, give its new "
         "path, or that of one `checkpoints/<step>`, which is enough on its own."
     )
+    if run.config.evaluate.also:
+        yield (
+            "\nThe command averages the networks that `evaluate.also` in `config.json` "
+            "names. For this network alone, give its `checkpoints/<step>`."
+        )
 
 
 def _identity(item: Mapping[str, Any]) -> Iterator[str]:
@@ -400,6 +405,11 @@ def _results(evaluation: Summary, site: sites.Site) -> str:
         steps.append("dose set to 0 where none is possible, if that is known")
     if settings["mirror"]:
         steps.append("averaged with the mirror image")
+    if also := settings.get("also"):
+        steps.append(
+            f"the mean of {1 + len(also)} networks, the others of the checkpoints "
+            f"{', '.join(also)}"
+        )
     caption = (
         "Mean ± standard deviation over patients; for doses, of the absolute error. "
         "Yardsticks do not use the image.",

@@ -1,18 +1,22 @@
 """Predictions of a trained run for the patients of a split.
 
-Input: a Run with checkpoints. Output: predictions, patient by patient, on the patients'
-own grids; the step and the digest of the checkpoint that makes them.
+Input: a Run with checkpoints, and further ones to average with it. Output: predictions,
+patient by patient, on the patients' own grids; the step and the digest of the
+checkpoint that makes them.
 """
 
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.inference import volumes
+from mtl_jax.models import parameters
 from mtl_jax.run import wiring
-from mtl_jax.train import checkpoint, distributed
+from mtl_jax.train import checkpoint, distributed, parallel
+from mtl_jax.train import step as steps
 
 
 def evaluated_step(run: wiring.Run) -> int:
@@ -39,6 +43,7 @@ def predict_split(
     *,
     step: int | None = None,
     mirror: bool | None = None,
+    also: Sequence[wiring.Run] = (),
 ) -> Iterator[tuple[int, volumes.Prediction]]:
     """Yield (position, prediction) of the patients of split `name`, with progress.
 
@@ -48,34 +53,44 @@ def predict_split(
         only: positions of patients to predict; None: all.
         step: the checkpoint's step; None: the one that the configuration evaluates.
         mirror: whether to average with the mirror image; None: as configured.
+        also: trained runs on the same data whose predictions are averaged with these.
     """
     patients = run.split(name).patients
     wanted = set(range(len(patients)) if only is None else only)
     if not wanted:
         return
-    folder = _folder(run, evaluated_step(run) if step is None else step)
-    like = run.abstract_state()
-    host = distributed.from_first(lambda: checkpoint.load(folder, like)[0], like)
-    state = run.backend.put_state(host)
-    predict = run.backend.by_slice(run.step.predict)
-
-    def plain(image: np.ndarray) -> dict[str, np.ndarray]:
-        return predict(state, image)
-
     mirror = run.config.evaluate.mirror if mirror is None else mirror
-    network = volumes.with_mirror(plain, run.preprocess) if mirror else plain
-    batches = run.evaluation_batches(name, set(range(len(patients))) - wanted)
+    leave_out = set(range(len(patients))) - wanted
+    feeds = []
+    for each in (run, *also):
+        at = step if each is run and step is not None else evaluated_step(each)
+        network = _network(each, at, run.backend)
+        if mirror:
+            network = volumes.with_mirror(network, each.preprocess)
+        batches = distributed.with_all_rows(each.evaluation_batches(name, leave_out))
+        feeds.append(volumes.Feed(batches, network, each.preprocess))
     with tqdm(
         total=len(wanted),
         desc=f"{run.role.name}, {name}",
         unit="pt",
         disable=not distributed.is_first(),
     ) as bar:
-        for prediction in volumes.predict(
-            distributed.with_all_rows(batches),
-            {index: entry.grid for index, entry in enumerate(patients)},
-            network,
-            run.preprocess,
-        ):
+        grids = {index: entry.grid for index, entry in enumerate(patients)}
+        for prediction in volumes.predict(feeds, grids):
             yield prediction
             bar.update()
+
+
+def _network(
+    run: wiring.Run, step: int, backend: parallel.Backend
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The network of `run` after `step`, on the devices of `backend`."""
+    folder = _folder(run, step)
+    network = wiring.make_network(run.config, backend.axis_name, backend.platform)
+    like = parameters.shapes(network, run.image_shape)
+    weights = backend.put_state(
+        distributed.from_first(lambda: checkpoint.load_weights(folder, like), like)
+    )
+    head = run.config.model.contour_head
+    predict = backend.by_slice(functools.partial(steps.predict, network, head))
+    return functools.partial(predict, weights)

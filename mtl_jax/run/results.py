@@ -17,7 +17,7 @@ from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring, yardsticks
 from mtl_jax.figures import prediction_figure, training_curves
 from mtl_jax.inference import volumes
-from mtl_jax.run import predictions, wiring, workdir
+from mtl_jax.run import averaging, predictions, wiring, workdir
 from mtl_jax.train import distributed, writers
 
 # Rows of each yardstick, by its name.
@@ -38,8 +38,8 @@ def evaluate_split(
             stale.unlink(missing_ok=True)  # a stopped evaluation leaves none
     rules = scoring.Rules.of(run.config)
     split = run.split(name)
-    rows = []
-    for index, prediction in predictions.predict_split(run, name):
+    rows, also = [], averaging.runs(run)
+    for index, prediction in predictions.predict_split(run, name, also=also):
         if not distributed.is_first():
             continue  # its share of the slices is done
         patient = split.volume(index)
@@ -53,7 +53,7 @@ def evaluate_split(
             structures, tasks = run.config.data.structures, run.role.tasks
             train = run.split("train")
             by_yardstick = score_yardsticks(train, split, rules, structures, tasks)
-        summary = _basis(run, name) | scoring.summarise(rows, run.site)
+        summary = _basis(run, name, also) | scoring.summarise(rows, run.site)
         summary["yardsticks"] = {
             key: scoring.summarise(scored, run.site)
             for key, scored in by_yardstick.items()
@@ -68,24 +68,35 @@ def evaluate_split(
     return distributed.once(finish)
 
 
-def _basis(run: wiring.Run, name: str) -> dict[str, Any]:
-    """What an evaluation depends on, apart from the data, which the run is bound to."""
+def _basis(run: wiring.Run, name: str, also: Sequence[wiring.Run]) -> dict[str, Any]:
+    """What an evaluation depends on, apart from the data, which the run is bound to.
+
+    `also`: the runs whose predictions are averaged with those of `run`.
+    """
     settings = configs.flatten(run.config.evaluate)
     # These change no result of a checkpoint.
     del settings["splits"], settings["batch_size"], settings["best_patients"]
+    # What they hold counts, not their names; evaluations without them lack the key.
+    del settings["also"]
+    if also:
+        settings["also"] = sorted(map(_evaluated_digest, also))
     if run.config.model.contour_head == "softmax":
         # Its contours need no threshold; evaluations that cut them at one are stale.
         settings["contour_threshold"] = None
     if run.config.evaluate.metrics:
         template = scoring.Rules.of(run.config).template
         settings["metrics"] = reported_metrics.render(template, run.site)
-    step = predictions.evaluated_step(run)
     return {
         "split": name,
-        "step": step,
-        "checkpoint": predictions.checkpoint_digest(run, step),
+        "step": predictions.evaluated_step(run),
+        "checkpoint": _evaluated_digest(run),
         "settings": settings,
     }
+
+
+def _evaluated_digest(run: wiring.Run) -> str:
+    """The digest of the checkpoint that is evaluated."""
+    return predictions.checkpoint_digest(run, predictions.evaluated_step(run))
 
 
 def is_current(run: wiring.Run, name: str) -> bool:
@@ -96,7 +107,7 @@ def is_current(run: wiring.Run, name: str) -> bool:
         needed.append(prediction_path(run.workdir, name, entry.patient_id))
     if not all(file.exists() for file in needed):
         return False
-    stored, basis = workdir.read_json(path), _basis(run, name)
+    stored, basis = workdir.read_json(path), _basis(run, name, averaging.runs(run))
     for settings in (stored.get("settings", {}), basis["settings"]):
         # The comments list all metrics there are, not those that were computed.
         text = settings.get("metrics", "")

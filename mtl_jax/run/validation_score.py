@@ -249,23 +249,17 @@ class OverYardsticks:
             parts[task] = logged[f"validation/ratio/{task}"] = error / of_yardstick
         return logged | {loop.SCORE: sum(parts.values()) / len(parts)}
 
-    def _rows(
-        self, position: int, outputs: Mapping[str, np.ndarray]
-    ) -> list[scoring.Row]:
+    def _rows(self, position: int, outputs: dict[str, np.ndarray]) -> list[scoring.Row]:
         """Rows of one patient, from the network's outputs [Z, H, W, ...] by task."""
         patient, rules = self.validation.volume(position), self.rules
-        dose_gy, masks = None, {}
+        dose_gy, masks, grid = None, {}, patient.grid
+        network = volumes.Mean()
+        network.add(outputs, self.preprocess)
         if "dose" in outputs:
-            dose = outputs["dose"]
-            dose_gy = volumes.restore_dose(dose, patient.grid, self.preprocess)
+            dose_gy = network.dose(grid)
         if "contours" in outputs:
-            masks = volumes.restore_masks(
-                outputs["contours"],
-                patient.grid,
-                self.preprocess,
-                head=rules.contour_head,
-                threshold=rules.contour_threshold,
-            )
+            head, threshold = rules.contour_head, rules.contour_threshold
+            masks = network.masks(grid, head=head, threshold=threshold)
             if rules.largest_component:
                 masks = postprocess.largest_of(masks)
         return scoring.score_arrays(patient, dose_gy, {"": masks}, rules.of_headlines)

@@ -67,7 +67,8 @@ def jobs(
     set.
 
     Raises:
-        ConfigError: no role, an unknown role, or a configuration with a left-out fold.
+        ConfigError: no role, an unknown role, or a configuration for single
+            runs (data.left_out_fold, evaluate.also).
     """
     chosen = {roles.get(name).name for name in role_names}
     if not chosen:
@@ -77,6 +78,10 @@ def jobs(
     if any(config.data.left_out_fold):
         raise errors.ConfigError(
             "data.left_out_fold is for single runs; a study has data.contour_folds"
+        )
+    if config.evaluate.also:
+        raise errors.ConfigError(
+            "evaluate.also is for single runs; a study evaluates each run by itself"
         )
     contour_roles = {n: by for n in chosen if (by := roles.get(n).input.contoured_by)}
     external, folds = config.data.contours_from, config.data.contour_folds

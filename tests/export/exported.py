@@ -18,7 +18,7 @@ GRID = geometry.Grid((4, 5, 6), (5.0, 2.0, 3.0), (10.0, -20.0, 100.0))
 # Spacings with many decimals, so that coordinates have to be rounded.
 ODD = geometry.Grid((5, 23, 31), (2.9999, 0.9765625, 1.1718751), (-17.3, 41.77, -203.1))
 POSITIONS = ("HFS", "HFP", "FFS", "FFP")
-AUTHOR = author.Author("multi (prostate)", "9.8.7", "c0ffee" * 10)
+AUTHOR = author.Author("multi (prostate)", "9.8.7", ("c0ffee" * 10,))
 CREATED = datetime.datetime(2026, 11, 26, 14, 5, 9)
 SITE = sites.PROSTATE
 

@@ -74,7 +74,7 @@ def test_the_object_describes_itself(tmp_path, reference):
     assert dicom.DoseComment == dicom.SeriesDescription == notice
     statement = f"{notice}. Predicted by mtl_jax 9.8.7, model"
     assert dicom.ImageComments.startswith(statement)
-    assert exported.AUTHOR.checkpoint in dicom.ImageComments
+    assert exported.AUTHOR.checkpoints[0] in dicom.ImageComments
     assert (dicom.BitsAllocated, dicom.BitsStored, dicom.HighBit) == (16, 16, 15)
     assert dicom.PixelRepresentation == 0
     assert dicom.PhotometricInterpretation == "MONOCHROME2"

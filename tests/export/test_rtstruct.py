@@ -89,10 +89,10 @@ def test_the_object_describes_itself(tmp_path, reference):
     assert dicom.SeriesDescription == dicom.StructureSetName == notice
     assert dicom.StructureSetDescription == (
         f"{notice}. Predicted by mtl_jax 9.8.7, model multi (prostate), checkpoint "
-        f"{exported.AUTHOR.checkpoint}."
+        f"{exported.AUTHOR.checkpoints[0]}."
     )
     assert dicom.Manufacturer and dicom.ManufacturerModelName == "multi (prostate)"
-    assert dicom.SoftwareVersions == ["9.8.7", exported.AUTHOR.checkpoint]
+    assert dicom.SoftwareVersions == ["9.8.7", *exported.AUTHOR.checkpoints]
     rois = dicom.StructureSetROISequence
     assert [roi.ROIName for roi in rois] == [
         exported.SITE.structure(name).tg263 for name in masks

@@ -1,4 +1,6 @@
-"""Slices to volumes: order, padding, units, files."""
+"""Slices to volumes: order, padding, units, averages, files."""
+
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,6 +9,14 @@ from mtl_jax.core import errors, geometry, sites
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.pipeline import image_channels
 from mtl_jax.pipeline import preprocess as preprocessing
+
+
+def mean_of(*networks):
+    """The mean of (outputs, preprocess) of each network."""
+    mean = volumes.Mean()
+    for outputs, pre in networks:
+        mean.add({"contours": outputs.copy()}, pre)
+    return mean
 
 
 def make_preprocess(size, structures=("Brainstem", "Larynx"), beside_ct="none"):
@@ -54,7 +64,9 @@ def test_each_patient_gets_its_own_slices_in_order_and_in_gy():
         1: geometry.Grid((4, 4, 4), (1, 1, 1)),
     }
     found = dict(
-        volumes.predict(batches(owners, 4, 4), grids, network, make_preprocess(4))
+        volumes.predict(
+            [volumes.Feed(batches(owners, 4, 4), network, make_preprocess(4))], grids
+        )
     )
     assert set(found) == {0, 1}
     # Slices 0, 1, 2 hold 0, 1, 2: doses -0.1 (cut to 0), 0, 0.1 of 70 Gy.
@@ -67,10 +79,110 @@ def test_each_patient_gets_its_own_slices_in_order_and_in_gy():
 
 def test_predictions_come_back_to_a_larger_grid():
     grids = {0: geometry.Grid((2, 8, 8), (2.0, 1.0, 1.0))}
-    (_, prediction), *_ = volumes.predict(
-        batches([0, 0], 2, 4), grids, network, make_preprocess(4)
-    )
+    feed = volumes.Feed(batches([0, 0], 2, 4), network, make_preprocess(4))
+    ((_, prediction),) = volumes.predict([feed], grids)
     assert prediction.dose_gy.shape == (2, 8, 8)
+
+
+def outputs_of(rng, side, slices=3):
+    shape = (slices, side, side)
+    return {
+        "dose": rng.uniform(0, 1.1, (*shape, 1)).astype(np.float32),
+        "contours": rng.random((*shape, 2)).astype(np.float32),
+    }
+
+
+def mean_with_dose(*networks):
+    mean = volumes.Mean()
+    for outputs, pre in networks:
+        mean.add({task: array.copy() for task, array in outputs.items()}, pre)
+    return mean
+
+
+@pytest.mark.parametrize("sides", [(4, 4), (4, 8), (8, 6, 4, 6)])
+def test_the_mean_of_networks_is_that_of_their_predictions(rng, sides):
+    """On one grid, and on several: cropped, padded, kept."""
+    grid = geometry.Grid((3, 6, 6), (2.0, 1.0, 1.0))
+    networks = [(outputs_of(rng, side), make_preprocess(side)) for side in sides]
+    singles = [mean_with_dose(network).prediction(grid) for network in networks]
+    mean = mean_with_dose(*networks)
+    found = mean.prediction(grid)
+    doses = np.mean([single.dose_gy for single in singles], axis=0, dtype=np.float64)
+    np.testing.assert_allclose(found.dose_gy, doses, rtol=1e-6)
+    assert found.dose_gy.dtype == np.float32 and found.dose_gy.max() > 20
+    stored = [single.contours.astype(np.float64) for single in singles]
+    # Each was rounded to 16 bits.
+    np.testing.assert_allclose(found.contours, np.mean(stored, axis=0), atol=6e-4)
+    for head in ("sigmoid", "softmax"):
+        masks = mean.masks(grid, head=head, threshold=0.5)
+        expected = postprocess.masks(found, head=head, threshold=0.5)
+        for name, mask in masks.items():
+            np.testing.assert_array_equal(mask, expected[name])
+
+
+@pytest.mark.parametrize("side", [4, 7])
+def test_a_network_twice_is_as_once(rng, side):
+    grid = geometry.Grid((3, 6, 6), (2.0, 1.0, 1.0))
+    network = outputs_of(rng, side), make_preprocess(side)
+    once, twice = (mean_with_dose(*[network] * n).prediction(grid) for n in (1, 2))
+    np.testing.assert_array_equal(once.dose_gy, twice.dose_gy)
+    np.testing.assert_array_equal(once.contours, twice.contours)
+
+
+def test_a_mean_dose_is_cut_at_zero_after_averaging():
+    grid = geometry.Grid((1, 4, 4), (1.0, 1.0, 1.0))
+    values = [np.full((1, 4, 4, 1), value, np.float32) for value in (0.4, -0.2, -0.5)]
+    below = [({"dose": value}, make_preprocess(4)) for value in values]
+    np.testing.assert_allclose(mean_with_dose(*below[:2]).dose(grid), 7, rtol=1e-6)
+    assert not mean_with_dose(*below).dose(grid).any()
+
+
+def test_networks_are_averaged_patient_by_patient():
+    owners = [0] * 3 + [1] * 4 + [2]
+    grids = {k: geometry.Grid((owners.count(k), 4, 4), (1, 1, 1)) for k in range(3)}
+
+    def constant(dose):
+        def apply(image):
+            return {"dose": np.full_like(image, dose) + image / 100}
+
+        return apply
+
+    feeds = [
+        volumes.Feed(batches(owners, size, side), constant(dose), make_preprocess(side))
+        for size, side, dose in ((4, 4, 0.1), (3, 4, 0.2), (5, 6, 0.6))
+    ]
+    found = dict(volumes.predict(feeds, grids))
+    assert list(found) == [0, 1, 2]
+    for owner, prediction in found.items():
+        slices = 0.3 + (10 * owner + np.arange(owners.count(owner))) / 100
+        np.testing.assert_allclose(
+            prediction.dose_gy,
+            np.broadcast_to(70 * slices[:, None, None], prediction.grid.shape),
+            rtol=1e-5,
+        )
+
+
+def peak_mb(networks):
+    """Highest memory while two patients are predicted with so many networks."""
+    owners, side = [0] * 10 + [1] * 10, 64
+    grids = dict.fromkeys((0, 1), geometry.Grid((10, side, side), (1, 1, 1)))
+    feeds = [
+        volumes.Feed(batches(owners, 2, side), network, make_preprocess(side))
+        for _ in range(networks)
+    ]
+    tracemalloc.start()
+    for _ in volumes.predict(feeds, grids):
+        pass
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_number_of_networks():
+    two, ten = peak_mb(2), peak_mb(10)
+    outputs = 3 * 10 * 64 * 64 * 4 / 2**20  # of one network for one patient
+    # Each further one holds a batch of two slices, and the images of another.
+    assert ten - two < 8 * 0.4 * outputs
 
 
 def test_a_mirror_image_is_asked_too_and_left_is_right_there(rng):
@@ -125,8 +237,9 @@ def test_softmax_masks_from_outputs_are_those_of_the_stored_probabilities(rng, s
     outputs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     outputs = outputs[..., 1:].astype(np.float32)
     head = {"head": "softmax", "threshold": 0.5}
-    found = volumes.restore_masks(outputs, grid, pre, **head)
-    stored = np.stack([volumes.restore_contour(outputs, c, grid, pre) for c in (0, 1)])
+    mean = mean_of((outputs, pre))
+    found = mean.masks(grid, **head)
+    stored = np.stack([mean.contour(channel, grid) for channel in (0, 1)])
     prediction = volumes.Prediction(grid, None, stored, pre.structures)
     expected = postprocess.masks(prediction, **head)
     below = 0
@@ -144,9 +257,8 @@ def test_a_mask_is_where_the_probability_reaches_the_threshold(rng, threshold, s
     outputs = (10 ** rng.uniform(-9, 0, (3, 4, 4, 2))).astype(np.float32)
     outputs[0, 0, :, 0] = np.float32(threshold) * np.float32([0.9996, 0.9999, 1, 1.001])
     outputs[1, 0, :, 0] = np.float32(2**-14) * np.float32([0.999, 0.9999, 1, 1.1])
-    found = volumes.restore_masks(
-        outputs, grid, pre, head="sigmoid", threshold=threshold
-    )
+    mean = mean_of((outputs, pre))
+    found = mean.masks(grid, head="sigmoid", threshold=threshold)
     for channel, mask in enumerate(found.values()):
-        probability = volumes.restore_contour(outputs, channel, grid, pre)
+        probability = mean.contour(channel, grid)
         np.testing.assert_array_equal(mask, probability >= threshold)

@@ -1,6 +1,7 @@
 """Checkpoints of tiny networks with weights by chance, saved as a run saves them."""
 
 import pathlib
+from collections.abc import Mapping
 
 import flax.struct
 import ml_collections
@@ -14,7 +15,7 @@ from mtl_jax.run import wiring
 from mtl_jax.train import checkpoint
 
 SITES = {"prostate": prostate_demo, "openkbp": demo}
-STATISTICS = {"ct_mean": -300.0, "ct_std": 500.0}
+STATISTICS = {"ct_mean": -300.0, "ct_std": 500.0, "origin": "chosen"}
 
 
 @flax.struct.dataclass
@@ -25,11 +26,16 @@ class State:
     params: dict
     batch_stats: dict
     moments: dict
+    average: dict = flax.struct.field(default_factory=dict)
 
 
 def configure(
-    role: str, site: str, data: dict | None = None, **evaluate: object
+    role: str,
+    site: str,
+    changes: Mapping[str, object] | None = None,
+    **evaluate: object,
 ) -> ml_collections.ConfigDict:
+    """A tiny network's configuration, with `changes` by dotted key."""
     config = SITES[site].get_config(role)
     config.model.update(
         stage_sizes=(2, 2, 2, 2), width=4, decoder_widths=(8, 8, 4, 4, 4)
@@ -37,8 +43,8 @@ def configure(
     config.model.bottleneck_width = 8
     config.data.image_size = (32, 32)
     config.data.image_spacing_mm = 14.0 if site == "openkbp" else 3.0
-    config.data.update(data or {})
     config.evaluate.update(batch_size=4, checkpoint="newest", mirror=False, **evaluate)
+    config.update_from_flattened_dict(changes or {})
     return configs.check(config)
 
 
@@ -68,10 +74,19 @@ def describe(config: ml_collections.ConfigDict, **more: object) -> dict:
 
 
 def write(
-    home: pathlib.Path, role: str, site: str, *, steps=(1,), **evaluate: object
+    home: pathlib.Path,
+    role: str,
+    site: str,
+    *,
+    steps=(1,),
+    changes: Mapping[str, object] | None = None,
+    **evaluate: object,
 ) -> pathlib.Path:
-    """Checkpoints of a network of `role` in `home`, which is returned."""
-    config = configure(role, site, **evaluate)
+    """Checkpoints of a network of `role` in `home`, which is returned.
+
+    Its weights depend on the step.
+    """
+    config = configure(role, site, changes, **evaluate)
     run, drawing = describe(config), None
     if role == "seq_auto":
         own = configure("contour", site, **evaluate)

@@ -43,8 +43,8 @@ def in_a_data_set(network, patient, drawn, folder=None):
     feed = batches.evaluation(
         split, preprocess=model.preprocess, batch_size=network.batch_size
     )
-    grids = {0: patient.grid}
-    ((_, found),) = volumes.predict(feed, grids, network.apply, model.preprocess)
+    feed = volumes.Feed(feed, network.apply, model.preprocess)
+    ((_, found),) = volumes.predict([feed], {0: patient.grid})
     return found
 
 
@@ -73,7 +73,7 @@ def test_the_same_as_from_a_data_set(network, patient, role):
 
 def test_the_distance_to_the_targets_is_that_of_a_data_set(patient, tmp_path):
     home = checkpoints.write(
-        tmp_path, "informed", "prostate", data={"target_distance_mm": 20.0}
+        tmp_path, "informed", "prostate", changes={"data.target_distance_mm": 20.0}
     )
     ready = trained_model.load(trained_model.describe(home))
     assert ready.model.preprocess.channels == 1 + 4 + 1 + 1
@@ -90,8 +90,12 @@ def test_the_distance_to_the_targets_is_that_of_a_data_set(patient, tmp_path):
 def test_neighbours_and_a_second_window_are_those_of_a_data_set(
     patient, tmp_path, role
 ):
-    data = {"neighbours": 1, "neighbour_mm": 10.0, "ct_second_window": (-100.0, 200.0)}
-    checkpoints.write(tmp_path, role, "prostate", data=data)
+    changes = {
+        "data.neighbours": 1,
+        "data.neighbour_mm": 10.0,
+        "data.ct_second_window": (-100.0, 200.0),
+    }
+    checkpoints.write(tmp_path, role, "prostate", changes=changes)
     ready = trained_model.load(trained_model.describe(tmp_path))
     channels = 1 + 5 * (role == "seq_auto") + 1 + 2 * 2
     assert ready.model.preprocess.channels == channels

@@ -9,3 +9,4 @@ class State:
     step: np.ndarray
     params: dict
     batch_stats: dict
+    average: dict = flax.struct.field(default_factory=dict)
