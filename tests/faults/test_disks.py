@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 
-import flax.struct
 import numpy as np
 import pytest
 
@@ -13,16 +12,10 @@ from mtl_jax.report import content, page
 from mtl_jax.run import workdir
 from mtl_jax.train import checkpoint, writers
 from tests.faults import disks
+from tests.train.small_state import State
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 
 FULL = (errno.ENOSPC, errno.EFBIG)
-
-
-@flax.struct.dataclass
-class State:
-    step: np.ndarray
-    params: dict
-    batch_stats: dict
 
 
 def make_state(step, values):
