@@ -159,6 +159,7 @@ KEYS: Mapping[str, Key] = {
     "model.image_skip": _flag(),
     "model.contour_head": _choice("sigmoid", "softmax"),
     "model.pretrained": _text(),
+    "model.start_from": _path(),
     "model.dtype": _choice("float32", "bfloat16"),
     "model.remat": _flag(),
     "model.rewrites": _choice("auto", "none"),
@@ -220,6 +221,7 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.no_decay": [],
     "optimizer.clip_norm": 0.0,
     "optimizer.average_decay": 0.0,
+    "model.start_from": "",
 }
 
 

@@ -22,6 +22,9 @@ CtValues = Literal["stored", "hu"]
 # Outside the field of view of a scanner, and in OpenKBP outside the patient.
 AIR_HU = -1024.0
 MASK_BITS = 16
+# Names of the channels that are no structure's mask.
+CT_CHANNEL, PAINTED_CHANNEL = "CT", "painted prescription"
+DISTANCE_CHANNEL = "distance to the targets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,18 @@ class Preprocess:
     def channels(self) -> int:
         """Channels of the image."""
         return 1 + self.beside.shape[-1] + (self.target_distance_mm > 0)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """[C] names of the image's channels, the same for other sites and roles."""
+        beside = CHANNELS[self.beside_ct].names(self)
+        distance = (DISTANCE_CHANNEL,) if self.target_distance_mm else ()
+        return (CT_CHANNEL, *beside, *distance)
+
+    @property
+    def structure_names(self) -> tuple[str, ...]:
+        """[N] TG-263 names of the contours' channels."""
+        return tuple(self.site.structure(name).tg263 for name in self.structures)
 
     @functools.cached_property
     def mirrored_structures(self) -> np.ndarray:
@@ -208,6 +223,11 @@ class Preprocess:
         return restored.reshape(*grid.shape, *predicted.shape[3:])
 
 
+def _numbered(preprocess: Preprocess) -> tuple[str, ...]:
+    count = preprocess.beside.shape[-1]
+    return tuple(f"{preprocess.beside_ct} {n}" for n in range(1, count + 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Channels:
     """How one of `roles.INPUTS` becomes the channels beside the CT."""
@@ -216,6 +236,8 @@ class Channels:
     values: Callable[[Preprocess], np.ndarray]
     # [C - 1]: the channel that each becomes when left and right swap.
     mirrored: Callable[[Preprocess], np.ndarray]
+    # [C - 1]: their names; a mask has the TG-263 name of its structure.
+    names: Callable[[Preprocess], tuple[str, ...]] = _numbered
 
 
 def _no_values(_: Preprocess) -> np.ndarray:
@@ -226,6 +248,10 @@ def _none_mirrored(_: Preprocess) -> np.ndarray:
     return np.arange(0)
 
 
+def _no_names(_: Preprocess) -> tuple[str, ...]:
+    return ()
+
+
 def _structures(preprocess: Preprocess) -> np.ndarray:
     """A channel for each configured structure."""
     return preprocess.unpacked.astype(np.float32)
@@ -233,6 +259,10 @@ def _structures(preprocess: Preprocess) -> np.ndarray:
 
 def _structures_mirrored(preprocess: Preprocess) -> np.ndarray:
     return preprocess.mirrored_structures
+
+
+def _structure_names(preprocess: Preprocess) -> tuple[str, ...]:
+    return preprocess.structure_names
 
 
 def _painted(preprocess: Preprocess) -> np.ndarray:
@@ -258,12 +288,18 @@ def _painted_mirrored(preprocess: Preprocess) -> np.ndarray:
     return np.array([*site.mirrored(organs), len(organs)], np.intp)
 
 
+def _painted_names(preprocess: Preprocess) -> tuple[str, ...]:
+    structures = preprocess.site.structures
+    organs = (s.tg263 for s in structures if s.target_gy is None)
+    return (*organs, PAINTED_CHANNEL)
+
+
 # By the name of the input in core/roles.
 CHANNELS = {
-    "none": Channels(_no_values, _none_mirrored),
-    "reference": Channels(_structures, _structures_mirrored),
-    "predicted": Channels(_structures, _structures_mirrored),
-    "painted": Channels(_painted, _painted_mirrored),
+    "none": Channels(_no_values, _none_mirrored, _no_names),
+    "reference": Channels(_structures, _structures_mirrored, _structure_names),
+    "predicted": Channels(_structures, _structures_mirrored, _structure_names),
+    "painted": Channels(_painted, _painted_mirrored, _painted_names),
 }
 
 

@@ -15,7 +15,6 @@ import ml_collections
 import numpy as np
 
 from mtl_jax import __version__
-from mtl_jax.core import config as configs
 from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
@@ -23,11 +22,8 @@ from mtl_jax.export import author as authors
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.models import parameters
 from mtl_jax.pipeline import batches, predicted_contours, preprocess, target_distance
-from mtl_jax.run import contour_runs, wiring, workdir
+from mtl_jax.run import contour_runs, saved_networks, wiring
 from mtl_jax.train import checkpoint, parallel, step
-
-# The configuration keys that a prediction depends on.
-_GROUPS = ("role", "data.", "model.", "evaluate.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,56 +109,14 @@ def describe(path: Path) -> TrainedModel:
     Raises:
         CheckpointError: there is none, or one of another version.
     """
-    folder, settings = _locate(path)
-    return _describe(folder, checkpoint.read_run(folder), settings)
-
-
-def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of a step, and the evaluation settings of its working directory."""
-    if (path / "run" / "metadata").is_file():
-        return path, {}
-    home = path if (path / "checkpoints").is_dir() else None
-    folder = path / "checkpoints" if home else path
-    steps = checkpoint.steps(folder)
-    if not steps:
-        # A study's folder has a working directory for each role.
-        workdirs = sorted(found.parent.name for found in path.glob("*/checkpoints"))
-        hint = f" ({', '.join(workdirs[:8])} in it)" if workdirs else ""
-        raise errors.CheckpointError(
-            f"{path} holds no checkpoint: give a working directory{hint}, "
-            "its folder `checkpoints`, or one of the steps in that folder"
-        )
-    if home and (home / "config.json").is_file():
-        flat = workdir.read_json(home / "config.json")
-    else:
-        home, flat = None, checkpoint.read_run(folder / str(steps[-1]))["config"]
-    which = flat.get("evaluate.checkpoint", "")  # `_describe` reports a missing key
-    chosen = folder / str(checkpoint.evaluated_step(folder, which))
-    settings = {key: flat[key] for key in flat if key.startswith("evaluate.")}
-    return chosen, settings if home else {}
+    saved = saved_networks.find(path)
+    return _describe(saved.folder, saved.item, saved.settings)
 
 
 def _describe(
     folder: Path, run: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> TrainedModel:
-    # A file of metrics is not in a checkpoint.
-    flat = configs.completed(run.get("config", {}) | settings)
-    flat["evaluate.metrics"] = ""
-    expected = {key for key in configs.KEYS if key.startswith(_GROUPS)}
-    present = {key for key in flat if key.startswith(_GROUPS)}
-    if different := sorted(expected ^ present):
-        raise errors.CheckpointError(
-            f"checkpoint {folder.name} is from another version of mtl_jax: the "
-            f"configurations differ in {', '.join(different)}; use the version that "
-            "trained it"
-        )
-    config = configs.unflatten(flat)
-    for key in ("site", "statistics", "digest", "step"):
-        if key not in run:
-            raise errors.CheckpointError(
-                f"checkpoint {folder.name} does not contain its {key}: it is damaged, "
-                "or from another version"
-            )
+    config = saved_networks.config_of(folder, run, settings)
     contour_model = None
     if roles.get(config.role).input.contoured_by:
         if checkpoint.CONTOUR_NETWORK not in run:

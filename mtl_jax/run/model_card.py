@@ -261,19 +261,32 @@ def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if not starts:
         return {}
     first, last = starts[0], starts[-1]
-    start = "random weights"
-    if not first["pretrained"].startswith(start):  # a path, then the digest
-        start = f"a file of weights, {first['pretrained'].rpartition(', ')[2]}"
     devices = dict.fromkeys(
         f"{item['devices']} ({item['platform']})" for item in starts
     )
     versions = ", ".join(f"{k} {v}" for k, v in last["versions"].items())
     return {
-        "encoder started from": start,
+        **_origin(first),
         "starts": f"{len(starts)}, the first on {first['time'][:10]}",
         "devices": ", ".join(devices),
         "versions": f"Python {last['python']}, {versions}",
     }
+
+
+def _origin(start: Mapping[str, Any]) -> dict[str, str]:
+    """Where the weights of the first step came from; no path."""
+    if earlier := start.get("start_from"):
+        share = earlier["carried"] / earlier["parameters"]
+        return {
+            "started from": f"a trained network (role {earlier['role']}, site "
+            f"{earlier['site']}, step {earlier['step']}, digest {earlier['digest']}), "
+            f"which gave {share:.1%} of the parameters",
+            "started anew": "; ".join(earlier["anew"]) or "nothing",
+        }
+    origin = "random weights"
+    if not start["pretrained"].startswith(origin):  # a path, then the digest
+        origin = f"a file of weights, {start['pretrained'].rpartition(', ')[2]}"
+    return {"encoder started from": origin}
 
 
 def _limits(

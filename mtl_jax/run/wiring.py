@@ -26,7 +26,14 @@ from mtl_jax.losses import objective
 from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, draws, preprocess
-from mtl_jax.run import contour_runs, input_volumes, training_data, workdir
+from mtl_jax.run import (
+    contour_runs,
+    input_volumes,
+    learning_rates,
+    starting_weights,
+    training_data,
+    workdir,
+)
 from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step, writers
 from mtl_jax.train import loop as loops
 from mtl_jax.train import state as states
@@ -291,23 +298,13 @@ class Run:
     def _optimizer(self) -> Any:
         settings = self.config.optimizer
         return states.optimizer(
-            learning_rate=self._learning_rate(self.schedule.cosine_steps),
+            learning_rate=learning_rates.make(settings, self.schedule.cosine_steps),
             weight_decay=settings.weight_decay,
             no_decay=settings.no_decay,
             clip_norm=settings.clip_norm,
             b1=settings.b1,
             b2=settings.b2,
             eps=settings.eps,
-        )
-
-    def _learning_rate(self, cosine_steps: int) -> Any:
-        """A number, or a function of the number of updates made."""
-        settings = self.config.optimizer
-        return states.learning_rate(
-            settings.learning_rate,
-            cosine_steps=cosine_steps,
-            warmup_steps=settings.warmup_steps,
-            final_rate=settings.final_rate,
         )
 
     @property
@@ -317,13 +314,19 @@ class Run:
             self.config.optimizer, self.schedule.cosine_steps
         )
 
-    def initial_state(self) -> tuple[states.TrainState, str]:
-        """The host state before the first step; the origin of the encoder's weights."""
+    def initial_state(self) -> tuple[states.TrainState, dict[str, Any]]:
+        """The host state before the first step; the origin of its weights."""
         variables = parameters.initialise(
             self.step.network, self.config.seed, self.image_shape
         )
-        variables, note = pretrained.load(variables, self.config.model.pretrained)
-        return jax.device_get(self._as_state(variables)), note
+        if self.config.model.start_from:
+            variables, origin = starting_weights.load(
+                variables, self.config, self.preprocess, make_preprocess
+            )
+        else:
+            variables, note = pretrained.load(variables, self.config.model.pretrained)
+            origin = {"pretrained": note}
+        return jax.device_get(self._as_state(variables)), origin
 
     def abstract_state(self) -> states.TrainState:
         """Shapes and types of the state, without computing it."""
@@ -404,7 +407,7 @@ class Run:
             ConfigError: the learning rate would be 0 for some of the steps.
         """
         if not self.finished:
-            self._check_learning_rate()
+            learning_rates.check(self.config.optimizer, self.schedule)
         like = self.abstract_state()
         with self._open_checkpoints() as checkpoints:
             state: states.TrainState = distributed.from_first(
@@ -428,49 +431,27 @@ class Run:
         """The newest checkpoint's state, or a new one; the workdir notes the start."""
         restored = checkpoints.restore(like)
         if restored is None:
-            state, note = self.initial_state()
+            state, origin = self.initial_state()
         else:
-            state, note = restored[0], "restored from a checkpoint"
-            self._warn_of_another_cosine(restored[1]["config"], int(state.step))
+            state, origin = restored[0], {"pretrained": "restored from a checkpoint"}
+            learning_rates.warn_of_another_cosine(
+                self.config.optimizer,
+                self.schedule,
+                configs.unflatten(restored[1]["config"]),
+                step=int(state.step),
+            )
         step = int(state.step)
         to_train = step < self.schedule.steps
         workdir.note_start(
             self.workdir,
             step=step,
-            pretrained=note,
+            origin=origin,
             learning_rate=self.learning_rate_in_words if to_train else "",
         )
         if not self._initial_rms():
             rms = module_rms.rms(module_rms.kernels(state.params))
             workdir.write_json(rms, self.workdir / INITIAL_RMS)
         return state
-
-    def _check_learning_rate(self) -> None:
-        end, steps = self.schedule.cosine_steps, self.schedule.steps
-        if 0 < end < steps and self.config.optimizer.final_rate == 0:
-            raise errors.ConfigError(
-                f"optimizer.decay_steps is {end}, but the run has {steps} steps: the "
-                f"learning rate would be 0 from step {end} on; set "
-                "optimizer.schedule=cosine and optimizer.decay_steps=0, so that it "
-                f"falls until the last step, or train.steps={end}"
-            )
-
-    def _warn_of_another_cosine(self, earlier: Mapping[str, Any], step: int) -> None:
-        """Warn if the steps up to `step`, as `earlier` configured, had another one."""
-        before = configs.Schedule.of(
-            configs.unflatten(earlier), self.schedule.epoch_steps
-        )
-        ends = before.cosine_steps, self.schedule.cosine_steps
-        if step >= self.schedule.steps or ends[0] == ends[1]:
-            return
-        old, new = (float(self._learning_rate(end)(step)) for end in ends)
-        logger.warning(
-            "the cosine of the learning rate ended at step %d and now ends at step %d: "
-            "after step %d the rate goes on from %.3g instead of %.3g. The steps "
-            "before had the old rates, so the result is not that of a run with the "
-            "new cosine from its start; for that, choose another --workdir",
-            *(*ends, step, new, old),
-        )
 
     def _initial_rms(self) -> dict[str, float]:
         """The RMS of each module's kernels when the run began; {} before."""

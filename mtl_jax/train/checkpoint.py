@@ -242,6 +242,30 @@ def load_weights(folder: Path, like: Any) -> Any:
     return _with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
 
 
+def stored_weights(folder: Path) -> Any:
+    """The variables of the network in `folder`, verified, whatever their shapes are.
+
+    Raises:
+        CheckpointError: as `load`.
+    """
+    return load_weights(folder, _weight_shapes(folder))
+
+
+def _weight_shapes(folder: Path) -> dict[str, Any]:
+    """Shapes and types of the stored variables."""
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_single_process())
+    try:
+        stored = handler.metadata((folder / "state").absolute()).tree
+        return {
+            name: jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored[name]
+            )
+            for name in WEIGHTS
+        }
+    except Exception as error:  # as when it reads arrays
+        raise _unreadable(folder, error) from error
+
+
 def load_contour_weights(folder: Path, like: Any) -> Any:
     """As `load_weights`, for the network that predicts the input contours."""
     expected = read_run(folder)[CONTOUR_NETWORK]["weights_digest"]
@@ -283,10 +307,7 @@ def _verified(
     except (
         Exception
     ) as error:  # Orbax and TensorStore raise many types for damaged files
-        raise errors.CheckpointError(
-            f"checkpoint {folder.name} in {folder.parent} cannot be read "
-            f"({type(error).__name__}): it is damaged, or of another network"
-        ) from error
+        raise _unreadable(folder, error) from error
     arrays = jax.tree.map(np.asarray, restored[within] if within else restored)
     if digest(arrays) != expected:
         raise errors.CheckpointError(
@@ -294,6 +315,13 @@ def _verified(
             "differ from their digest"
         )
     return arrays if like is None else _with_shapes(folder, arrays, like)
+
+
+def _unreadable(folder: Path, error: Exception) -> errors.CheckpointError:
+    return errors.CheckpointError(
+        f"checkpoint {folder.name} in {folder.parent} cannot be read "
+        f"({type(error).__name__}): it is damaged, or of another network"
+    )
 
 
 @contextlib.contextmanager

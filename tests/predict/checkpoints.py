@@ -1,5 +1,6 @@
 """Checkpoints of tiny networks with weights by chance, saved as a run saves them."""
 
+import dataclasses
 import pathlib
 
 import flax.struct
@@ -25,6 +26,7 @@ class State:
     params: dict
     batch_stats: dict
     moments: dict
+    average: dict = dataclasses.field(default_factory=dict)
 
 
 def configure(
