@@ -62,8 +62,11 @@ def _text(**kwargs) -> Key:
     return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
 
 
+PATH = "a path, or ''"
+
+
 def _path(**kwargs) -> Key:
-    return Key("a path, or ''", lambda value: isinstance(value, str), **kwargs)
+    return Key(PATH, lambda value: isinstance(value, str), **kwargs)
 
 
 def _several(
@@ -228,6 +231,15 @@ BEFORE: Mapping[str, Any] = {
 def completed(flat: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration, with the keys that its version did not know."""
     return {**BEFORE, **flat}
+
+
+def without_paths(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration that names no file of the machine that it was made on."""
+    paths = {key for key, rule in KEYS.items() if rule.expected == PATH}
+    changed = {key: "" if key in paths else value for key, value in flat.items()}
+    if changed.get("model.pretrained") not in ("auto", "none"):
+        changed["model.pretrained"] = "none"
+    return changed
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A trained model from its checkpoint alone: described, loaded, applied to a patient.
 
-Input: a working directory, its folder `checkpoints`, or one of the steps in that.
+Input: a working directory, a checkpoint, or a packed network (`run/saved_networks`).
 Output: what the checkpoint says of the model (`describe`); its network, with verified
 weights, compiled (`load`); a patient's contours and dose on its own grid (`predict`).
 """
@@ -24,6 +24,7 @@ from mtl_jax.models import parameters
 from mtl_jax.pipeline import batches, predicted_contours, preprocess, target_distance
 from mtl_jax.run import contour_runs, saved_networks, wiring
 from mtl_jax.train import checkpoint, parallel, step
+from mtl_jax.zoo import packaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class TrainedModel:
     step: int
     training: Mapping[str, Any] | None  # the training data; None: not recorded
     contour_model: "TrainedModel | None"  # predicts this network's input contours
+    introduction: str  # what a packed network is, in words; "" for a checkpoint
 
     @property
     def role(self) -> roles.Role:
@@ -101,13 +103,10 @@ class Prediction:
 
 
 def describe(path: Path) -> TrainedModel:
-    """What the checkpoint in `path` says of its model; no arrays are read.
-
-    Of a working directory: the checkpoint that its configuration evaluates, with the
-    evaluation settings of that configuration.
+    """What is stored of the model in `path`; no arrays are read.
 
     Raises:
-        CheckpointError: there is none, or one of another version.
+        CheckpointError: as `saved_networks.find`, or it is from another version.
     """
     saved = saved_networks.find(path)
     return _describe(saved.folder, saved.item, saved.settings)
@@ -135,6 +134,7 @@ def _describe(
         step=run["step"],
         training=run.get("training_data"),
         contour_model=contour_model,
+        introduction=packaged.introduce(run) if "reached" in run else "",
     )
 
 
@@ -149,7 +149,7 @@ def load(model: TrainedModel) -> Network:
         contour_network = _load(
             model.contour_model, checkpoint.load_contour_weights, None
         )
-    return _load(model, checkpoint.load_weights, contour_network)
+    return _load(model, saved_networks.load_weights, contour_network)
 
 
 def _load(

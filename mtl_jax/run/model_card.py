@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import body_region, files, records, sites
+from mtl_jax.core import body_region, files, records, roles, sites
 from mtl_jax.core import config as configs
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import networks, parameters
@@ -19,6 +19,7 @@ from mtl_jax.run import predictions, training_data, wiring, workdir
 from mtl_jax.train import checkpoint
 
 NAME = "model_card.md"
+USE = "How to use it"
 PAPER = "[Kim et al. 2024](https://doi.org/10.1088/1361-6560/adb23d)"
 
 
@@ -57,7 +58,7 @@ def text(run: wiring.Run) -> str:
         *(_results(evaluation, run.site) for evaluation in evaluations.values()),
         "" if evaluations else "Not evaluated yet.\n",
         _section("Limits", _limits(run, item.get("training_data"), evaluations)),
-        _section("How to use it", _use(run)),
+        _section(USE, _use(run)),
         _section("Which checkpoint", _identity(item)),
     ]
     return "\n".join(part for part in parts if part)
@@ -347,21 +348,28 @@ def _result_limits(run: wiring.Run, evaluations: Mapping[str, Any]) -> Iterator[
 
 
 def _use(run: wiring.Run) -> Iterator[str]:
-    needs_rtstruct = run.role.input.needs_rtstruct
+    yield from use(run.role, " ".join(str(run.workdir).splitlines()))
+    yield (
+        "If this folder was moved, give its new path, or that of one "
+        "`checkpoints/<step>`, which is enough on its own."
+    )
+
+
+def use(role: roles.Role, network: str) -> Iterator[str]:
+    """How to predict with a network of `role`, a path or a name."""
+    needs_rtstruct = role.input.needs_rtstruct
     contours = ", and the RTSTRUCT that was drawn on it" if needs_rtstruct else ""
-    path = shlex.quote(" ".join(str(run.workdir).splitlines()))
     yield "```"
     yield (
-        f"python -m mtl_jax.predict --checkpoint={path} "
+        f"python -m mtl_jax.predict --checkpoint={shlex.quote(network)} "
         f"{'--rtstruct=auto ' if needs_rtstruct else ''}CT_DIR"
     )
     yield "```\n"
     outputs = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
     yield (
         f"`CT_DIR` is a folder with a CT series in DICOM{contours}. The output is "
-        f"{' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
-        "AI-generated and not for clinical use. If this folder was moved, give its new "
-        "path, or that of one `checkpoints/<step>`, which is enough on its own."
+        f"{' and '.join(outputs[task] for task in role.tasks)}, marked as "
+        "AI-generated and not for clinical use."
     )
 
 

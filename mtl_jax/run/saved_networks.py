@@ -1,7 +1,8 @@
 """Networks that were trained before: found, described, and their weights read.
 
-Input: a working directory, its folder `checkpoints`, or one of the steps in that.
-Output: what is stored of the network that is evaluated there.
+Input: a working directory, its folder `checkpoints`, one of the steps in that, or a
+network that was packed: its folder, or its name if it comes with the package. Output:
+what is stored of the network.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
 from mtl_jax.run import workdir
 from mtl_jax.train import checkpoint
+from mtl_jax.zoo import network_folder, packaged
 
 # The configuration keys that a prediction depends on.
 _GROUPS = ("role", "data.", "model.", "evaluate.")
@@ -24,7 +26,7 @@ _GROUPS = ("role", "data.", "model.", "evaluate.")
 class SavedNetwork:
     """A network in a folder."""
 
-    folder: Path  # of a checkpoint
+    folder: Path  # of a checkpoint, or of a packed network
     item: Mapping[str, Any]  # the JSON item that describes it
     # Evaluation settings of its working directory; {}: those of `item` apply.
     settings: Mapping[str, Any]
@@ -45,20 +47,42 @@ class SavedNetwork:
         Raises:
             CheckpointError: they are damaged.
         """
+        if network_folder.is_one(self.folder):
+            return network_folder.weights(self.folder)
         return checkpoint.stored_weights(self.folder)
 
 
 def find(path: Path) -> SavedNetwork:
-    """The network in `path`; its weights are not read.
+    """The network in `path`, or of that name; its weights are not read.
 
-    Of a working directory: the checkpoint that its configuration evaluates, with the
-    evaluation settings of that configuration.
+    A name counts if there is no such path. Of a working directory: the checkpoint that
+    its configuration evaluates, with the evaluation settings of that configuration.
 
     Raises:
         CheckpointError: there is none, or its description is damaged.
     """
+    if not path.exists() and path == Path(path.name):
+        try:
+            path = packaged.folder(path.name)
+        except errors.CheckpointError as error:
+            raise errors.CheckpointError(
+                f"there is no folder {path}; {error}"
+            ) from None
+    if network_folder.is_one(path):
+        return SavedNetwork(path, network_folder.describe(path), {})
     folder, settings = _locate(path)
     return SavedNetwork(folder, checkpoint.read_run(folder), settings)
+
+
+def load_weights(folder: Path, like: Any) -> Any:
+    """The variables of the network in `folder`, with the names and shapes of `like`.
+
+    Raises:
+        CheckpointError: they are damaged, or of another network.
+    """
+    if not network_folder.is_one(folder):
+        return checkpoint.load_weights(folder, like)
+    return checkpoint.with_shapes(folder, network_folder.weights(folder), like)
 
 
 def config_of(

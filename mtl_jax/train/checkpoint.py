@@ -239,7 +239,7 @@ def load_weights(folder: Path, like: Any) -> Any:
         within = "average" if run.get("averaged") else None
         return _verified(folder / "state", like, expected, partly=True, within=within)
     state = _verified(folder / "state", None, run["digest"])
-    return _with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
+    return with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
 
 
 def stored_weights(folder: Path) -> Any:
@@ -314,7 +314,7 @@ def _verified(
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "
             "differ from their digest"
         )
-    return arrays if like is None else _with_shapes(folder, arrays, like)
+    return arrays if like is None else with_shapes(folder, arrays, like)
 
 
 def _unreadable(folder: Path, error: Exception) -> errors.CheckpointError:
@@ -347,7 +347,7 @@ def _without_tracebacks() -> Iterator[None]:
         sys.unraisablehook = previous_hook
 
 
-def _with_shapes(folder: Path, arrays: Any, like: Any) -> Any:
+def with_shapes(folder: Path, arrays: Any, like: Any) -> Any:
     """`arrays`; a CheckpointError unless they have the names and shapes of `like`."""
 
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:

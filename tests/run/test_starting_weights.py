@@ -14,6 +14,8 @@ from mtl_jax.run import command as run_command
 from mtl_jax.run import wiring
 from mtl_jax.train import checkpoint
 from mtl_jax.train import state as states
+from mtl_jax.zoo import network_folder, packaged
+from tests.pack import packable
 from tests.predict import checkpoints
 
 STRUCTURES = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
@@ -167,6 +169,19 @@ def test_a_background_channel_starts_anew(begin, tmp_path):
     run = begin(start_from=str(home), contour_head="softmax")
     (anew,) = run.initial_state()[1]["start_from"]["anew"]
     assert anew == "head_contours/project: background"
+
+
+def test_a_packaged_network_is_taken_by_its_name(begin, tmp_path, monkeypatch):
+    packed = packable.pack(tmp_path)
+    monkeypatch.setattr(packaged, "FOLDER", packed.parent)
+    state, origin = begin(start_from="multi").initial_state()
+    expected = network_folder.weights(packed)
+    np.testing.assert_equal(states.weights(state), expected)
+    digest = network_folder.describe(packed)["digest"]
+    assert origin["start_from"]["digest"] == digest
+    message = "model.start_from: there is no folder mutli; no network called 'mutli'"
+    with pytest.raises(errors.CheckpointError, match=message):
+        begin(start_from="mutli").initial_state()
 
 
 def test_a_network_of_which_nothing_fits_is_refused(begin, tmp_path):
