@@ -21,8 +21,8 @@ from tqdm import tqdm
 from mtl_jax import __version__
 from mtl_jax.core import errors, files
 from mtl_jax.evaluation import scoring, summary
-from mtl_jax.predict import cases, output_files, trained_model
-from mtl_jax.run import training_data, workdir
+from mtl_jax.predict import case_checks, cases, output_files, trained_model
+from mtl_jax.run import workdir
 from mtl_jax.sources.clinical import dicom_patient, pseudonyms
 
 
@@ -145,7 +145,7 @@ def predict_patient(
     """
     model, clock = request.model, _Clock()
     case = cases.read(case_folder, model, request.reading, request.contours)
-    warnings = _training_differences(case, model)
+    warnings = list(case_checks.warnings(case, model))
     for warning in warnings:
         warn(warning)
     clock.stop("read")
@@ -177,18 +177,6 @@ def predict_patient(
             "basis": basis,
         }
         workdir.write_json(statistics, folder / output_files.STATISTICS)
-
-
-def _training_differences(
-    case: cases.Case, model: trained_model.TrainedModel
-) -> list[str]:
-    """How the CT differs from the model's training data, a sentence each."""
-    if model.training is None:
-        return []
-    hu = case.patient.ct - model.site.ct_offset_hu
-    return training_data.differences(
-        model.training, hu, case.patient.grid, case.body_part
-    )
 
 
 class _Clock:

@@ -15,14 +15,14 @@ import ml_collections
 import numpy as np
 
 from mtl_jax import __version__
-from mtl_jax.core import errors, records, roles, sites
+from mtl_jax.core import errors, geometry, records, roles, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.models import parameters
 from mtl_jax.pipeline import batches, predicted_contours, preprocess, target_distance
-from mtl_jax.run import contour_runs, saved_networks, wiring
+from mtl_jax.run import contour_runs, saved_networks, training_data, wiring
 from mtl_jax.train import checkpoint, parallel, step
 from mtl_jax.zoo import packaged
 
@@ -59,6 +59,19 @@ class TrainedModel:
     @functools.cached_property
     def preprocess(self) -> preprocess.Preprocess:
         return wiring.make_preprocess(self.config, self.statistics, self.site)
+
+    def preprocess_for(self, grid: geometry.Grid) -> "preprocess.Preprocess":
+        """Its preprocessing for a CT on `grid`.
+
+        A network that takes the CT's own pixels cannot read those of another size. A CT
+        with pixels beyond those of the training data is read with pixels as there.
+        """
+        if self.training is None or self.config.data.image_spacing_mm:
+            return self.preprocess
+        pixel_mm = training_data.usual_pixel_mm(self.training, grid)
+        if pixel_mm is None:
+            return self.preprocess
+        return dataclasses.replace(self.preprocess, image_spacing_mm=pixel_mm)
 
     @property
     def basis(self) -> dict[str, Any]:
@@ -189,20 +202,21 @@ def predict(network: Network, patient: records.Patient) -> Prediction:
         contours = predict(network.contour_network, patient)
         contours_in = contours.cleaned_up(patient, rules).contours
     model = network.model
-    with_distance = model.preprocess.target_distance_mm > 0
+    preprocess = model.preprocess_for(patient.grid)
+    with_distance = preprocess.target_distance_mm > 0
     slices = _Slices(patient, model.site, contours_in, with_distance)
     feed = batches.evaluation(
-        slices.split(), preprocess=model.preprocess, batch_size=network.batch_size
+        slices.split(), preprocess=preprocess, batch_size=network.batch_size
     )
     ((_, outputs),) = volumes.by_patient(feed, network.apply)
     dose_gy, masks = None, {}
     if "dose" in outputs:
-        dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, model.preprocess)
+        dose_gy = volumes.restore_dose(outputs["dose"], patient.grid, preprocess)
     if "contours" in outputs:
         masks = volumes.restore_masks(
             outputs["contours"],
             patient.grid,
-            model.preprocess,
+            preprocess,
             head=model.rules.contour_head,
             threshold=model.rules.contour_threshold,
         )
