@@ -50,6 +50,7 @@ format: $(DEV)
 docs: EXTRAS := docs
 docs: $(VENV)/ready-docs
 	$(BIN)/python -m docs.reference.configuration
+	$(BIN)/python -m docs.reference.model_zoo
 	$(BIN)/python -m docs.architecture
 	$(BIN)/mkdocs build --strict --quiet
 

@@ -181,6 +181,10 @@ def get_config() -> ml_collections.ConfigDict:
     model.contour_head = "sigmoid"
     # ImageNet weights of the encoder: "auto", "none", or the path of a file.
     model.pretrained = "auto"
+    # Working directory or checkpoint of ours, or name of a packaged network, whose
+    # weights the network starts from, in place of pretrained; what does not fit starts
+    # anew (not in the paper).
+    model.start_from = ""
     # Arithmetic of the network, "float32" or "bfloat16"; parameters stay float32.
     model.dtype = "float32"
     # Recompute activations in the backward pass, which saves memory and takes time.

@@ -31,7 +31,7 @@ class Folder:
 NUMERICS = ("models", "losses", "train")
 # All that one run is made of, in the order in which data flow.
 ONE_RUN = ("core", "sources", "datasets", "pipeline", *NUMERICS, "inference", "metrics")
-ONE_RUN += ("export", "evaluation", "figures", "report")
+ONE_RUN += ("export", "evaluation", "figures", "report", "zoo")
 
 # Data flow down this table: a folder imports itself and folders above it, nothing else.
 FOLDERS = (
@@ -109,6 +109,11 @@ FOLDERS = (
         "tables and volumes → Markdown, CSV, LaTeX, one HTML file",
     ),
     Folder(
+        "mtl_jax.zoo",
+        ("core", "models", "evaluation"),
+        "networks that come with the package → variables, and what they are",
+    ),
+    Folder(
         "mtl_jax.run",
         ONE_RUN,
         "configuration → one run: trained, resumed, evaluated; its working directory "
@@ -124,6 +129,11 @@ FOLDERS = (
         "mtl_jax.predict",
         (*ONE_RUN, "run"),
         "checkpoint and CTs → files that other software opens (command)",
+    ),
+    Folder(
+        "mtl_jax.pack",
+        ("core", "evaluation", "run", "zoo"),
+        "a trained run → a network that comes with the package (command)",
     ),
     Folder(
         "mtl_jax.cohort",

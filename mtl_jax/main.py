@@ -13,6 +13,7 @@ from mtl_jax.run import (
     input_contours,
     model_card,
     results,
+    starting_weights,
     stopping,
     wiring,
     workdir,
@@ -26,6 +27,7 @@ def main() -> int:
     home = command.workdir(below=config.role)
     data = command.prepare(config)
     with distributed.in_first_process(locks.held(home, "choose another --workdir")):
+        distributed.once(lambda: starting_weights.check(config, home))
         contours = input_contours.prepare(config, data, home)
         distributed.once(
             lambda: workdir.create_or_check(home, config, data.fingerprint)

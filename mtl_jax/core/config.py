@@ -62,8 +62,11 @@ def _text(**kwargs) -> Key:
     return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
 
 
+PATH = "a path, or ''"
+
+
 def _path(**kwargs) -> Key:
-    return Key("a path, or ''", lambda value: isinstance(value, str), **kwargs)
+    return Key(PATH, lambda value: isinstance(value, str), **kwargs)
 
 
 def _several(
@@ -172,6 +175,7 @@ KEYS: Mapping[str, Key] = {
     "model.image_skip": _flag(),
     "model.contour_head": _choice("sigmoid", "softmax"),
     "model.pretrained": _text(),
+    "model.start_from": _path(),
     "model.dtype": _choice("float32", "bfloat16"),
     "model.remat": _flag(),
     "model.rewrites": _choice("auto", "none"),
@@ -241,12 +245,22 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.clip_norm": 0.0,
     "optimizer.average_decay": 0.0,
     "evaluate.also": [],
+    "model.start_from": "",
 }
 
 
 def completed(flat: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration, with the keys that its version did not know."""
     return {**BEFORE, **flat}
+
+
+def without_paths(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration that names no file of the machine that it was made on."""
+    paths = {key for key, rule in KEYS.items() if rule.expected == PATH}
+    changed = {key: "" if key in paths else value for key, value in flat.items()}
+    if changed.get("model.pretrained") not in ("auto", "none"):
+        changed["model.pretrained"] = "none"
+    return changed
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -11,6 +11,7 @@ SCORES = (
     ("mean_dice", "mean Dice"),
     ("missed", "structures missed"),
 )
+LARGER_IS_BETTER = ("mean_dice",)
 CONTOURS = {"dice": "Dice", "hd95": "HD95, mm"}
 
 

@@ -42,7 +42,7 @@ def initialise(network: nn.Module, seed: int, image_shape: ImageShape) -> Variab
         """All variables but the kernels, which are noted in `kernels`."""
         convolutions: dict[Path, layers.KernelInit] = {}
         with nn.intercept_methods(_note_convolutions(convolutions)):
-            flat = _flatten(_init(network, key, image_shape))
+            flat = flatten(_init(network, key, image_shape))
         for module, kernel_init in convolutions.items():
             path = ("params", *module, "kernel")
             kernels[path] = kernel_init, flat.pop(path).shape
@@ -55,7 +55,7 @@ def initialise(network: nn.Module, seed: int, image_shape: ImageShape) -> Variab
         module = "/".join(path[1:-1])
         rng = np.random.default_rng([seed, zlib.crc32(module.encode())])
         flat[path] = kernel_init.draw(rng, shape)
-    return _unflatten(flat)
+    return unflatten(flat)
 
 
 def shapes(network: nn.Module, image_shape: ImageShape) -> Variables:
@@ -64,9 +64,9 @@ def shapes(network: nn.Module, image_shape: ImageShape) -> Variables:
     Raises:
         ConfigError: as `initialise`.
     """
-    return _unflatten(
+    return unflatten(
         jax.eval_shape(
-            lambda key: _flatten(_init(network, key, image_shape)), jax.random.key(0)
+            lambda key: flatten(_init(network, key, image_shape)), jax.random.key(0)
         )
     )
 
@@ -95,7 +95,7 @@ def _note_convolutions(convolutions: dict[Path, layers.KernelInit]) -> Callable:
     return note
 
 
-def _flatten(variables: Mapping[str, Any]) -> dict[Path, Any]:
+def flatten(variables: Mapping[str, Any]) -> dict[Path, Any]:
     """The arrays by path.
 
     Raises:
@@ -109,7 +109,7 @@ def _flatten(variables: Mapping[str, Any]) -> dict[Path, Any]:
     return dict(traverse_util.flatten_dict(variables))
 
 
-def _unflatten(flat: Mapping[Path, Any]) -> Variables:
+def unflatten(flat: Mapping[Path, Any]) -> Variables:
     """The tree of `flat`, its names sorted as JAX sorts them."""
     empty: Variables = {collection: {} for collection in COLLECTIONS}
     return empty | traverse_util.unflatten_dict(dict(sorted(flat.items())))

@@ -1,6 +1,7 @@
 """Read files of named tensors without executing anything that they contain.
 
-Input: the path of a `.pth` or `.safetensors` file. Output: NumPy arrays by name.
+Input: the path of a `.pth` or `.safetensors` file. Output: NumPy arrays by name. They
+can be written as `.safetensors`, too.
 torch's `.pth` is a zip archive: a pickle that describes the tensors, and their bytes.
 The unpickler here accepts a few harmless names and refuses all others; it returns
 descriptions, from which the arrays are then read.
@@ -12,6 +13,7 @@ import math
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,3 +185,20 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         )
         tensors[name] = values.reshape(entry["shape"])
     return tensors
+
+
+def write_safetensors(tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write `tensors`, of the types in SAFETENSORS_TYPES, as a `.safetensors` file."""
+    types = {code: name for name, code in SAFETENSORS_TYPES.items()}
+    header, parts, end = {}, [], 0
+    for name, tensor in sorted(tensors.items()):
+        data = np.asarray(tensor, tensor.dtype.newbyteorder("<")).tobytes()
+        header[name] = {
+            "dtype": types[tensor.dtype.str[1:]],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end := end + len(data)],
+        }
+        parts.append(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors begin at a multiple of 8
+    path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))

@@ -66,6 +66,11 @@ class Preprocess:
         return len(self.channel_names)
 
     @property
+    def structure_names(self) -> tuple[str, ...]:
+        """[N] TG-263 names of the contours' channels."""
+        return self.bits.structure_names
+
+    @property
     def mirrored_structures(self) -> np.ndarray:
         """[N] the channel that each contour becomes when left and right swap.
 

@@ -1,6 +1,8 @@
 """Predicts contours and dose of CTs, and writes them as RTSTRUCT and RTDOSE.
 
-    python -m mtl_jax.predict --checkpoint=DIR[,DIR...] CT_DIR... [--out=DIR] [--nifti]
+    python -m mtl_jax.predict [--checkpoint=DIR|NAME[,...]] CT_DIR... [--out=DIR]
+
+Without `--checkpoint` the network `multi` that comes with the package predicts.
 
 For research only: the output is AI-generated, and not for clinical use.
 Exit status: 0 done; 1 bad input, or a patient failed; 2 usage; 75 stopped.
@@ -21,6 +23,7 @@ from mtl_jax.predict import averaged, cases, output_files, patient_loop
 from mtl_jax.run import stopping
 from mtl_jax.sources.clinical import patient_folders, reading_flags
 from mtl_jax.train import compilation
+from mtl_jax.zoo import packaged
 
 
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
@@ -39,10 +42,12 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint",
         type=_paths,
-        required=True,
-        metavar="DIR[,DIR...]",
+        default=[Path(packaged.DEFAULT)],
+        metavar="DIR|NAME[,...]",
         help="a working directory, its folder `checkpoints`, or one of the steps in "
-        "it; the predictions of several are averaged",
+        "it; or the name of a network that comes with the package, if there is no such "
+        f"folder (here: {', '.join(packaged.names()) or 'none'}; default: "
+        f"{packaged.DEFAULT}); the predictions of several are averaged",
     )
     parser.add_argument(
         "--out",
@@ -56,7 +61,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dicom",
         action="store_true",
-        help="write DICOM files for OpenKBP patients too, in place of CSV (with a "
+        help="write DICOM files for OpenKBP patients too, in place of CSV (with an "
         "invented frame of reference)",
     )
     parser.add_argument(
@@ -149,6 +154,15 @@ def usage_error(
 def run(flags: argparse.Namespace) -> int:
     """Predict the patients that are not done; returns the exit status."""
     model = averaged.describe(flags.checkpoint)
+    for each in (model, *model.others):
+        if each.introduction:
+            print(each.introduction)
+        if each.training is None:
+            print(
+                "warning: an older version saved this checkpoint, without figures of "
+                "its training data: CTs cannot be compared with them",
+                file=sys.stderr,
+            )
     patients = cases.find(flags.ct_dir, flags.out)
     if message := usage_error(flags, model.role, patients):
         return errors.print_error(message, 2)

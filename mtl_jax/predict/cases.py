@@ -25,6 +25,8 @@ Kind = Literal["dicom", "openkbp"]
 AUTO: Literal["auto"] = "auto"  # in the patient's own folder
 PathOrAuto = Path | Literal["auto"] | None
 CT_CSV = f"{patient_csv.CT}.csv"
+# As DICOM would say it; the challenge's files do not.
+OPENKBP_BODY_PART = "HEADNECK"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +215,7 @@ def _read_openkbp(
     raw = _read_csv(case_folder.path, case_folder.patient_id, names)
     patient = _convert_openkbp(patient_csv.parse(raw, _OPENKBP_CT_FILES), model)
     reference = ct_reference.invented(patient.grid, patient_id=case_folder.patient_id)
-    return Case(patient, reference, "", ())
+    return Case(patient, reference, OPENKBP_BODY_PART, ())
 
 
 def _check_contours(

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from mtl_jax import __version__
 from mtl_jax.core import errors, files
 from mtl_jax.evaluation import scoring, summary
-from mtl_jax.predict import cases, output_files, trained_model
-from mtl_jax.run import training_data, workdir
+from mtl_jax.predict import case_checks, cases, output_files, trained_model
+from mtl_jax.run import workdir
 from mtl_jax.sources.clinical import dicom_patient, pseudonyms
 
 
@@ -147,7 +147,7 @@ def predict_patient(
     """
     model, clock = request.model, _Clock()
     case = cases.read(case_folder, model, request.reading, request.contours)
-    warnings = _training_differences(case, model)
+    warnings = case_checks.warnings(case, model)
     for warning in warnings:
         warn(warning)
     clock.stop("read")
@@ -179,22 +179,6 @@ def predict_patient(
             "basis": basis,
         }
         workdir.write_json(statistics, folder / output_files.STATISTICS)
-
-
-def _training_differences(
-    case: cases.Case, model: trained_model.TrainedModel
-) -> list[str]:
-    """How the CT differs from the networks' training data, a sentence each."""
-    hu = case.patient.ct - model.site.ct_offset_hu
-    found: dict[str, None] = {}
-    for each in (model, *model.others):
-        if each.training is not None:
-            found |= dict.fromkeys(
-                training_data.differences(
-                    each.training, hu, case.patient.grid, case.body_part
-                )
-            )
-    return list(found)
 
 
 class _Clock:

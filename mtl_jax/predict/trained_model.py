@@ -1,6 +1,6 @@
 """A trained model from its checkpoint alone: described, loaded, applied to a patient.
 
-Input: a working directory, its folder `checkpoints`, or one of the steps in that.
+Input: a working directory, a checkpoint, or a packed network (`run/saved_networks`).
 Output: what the checkpoint says of the model (`describe`); its network, with verified
 weights, compiled (`load`); a patient's contours and dose on its own grid (`predict`).
 A model may have others that are averaged with it (`averaged`).
@@ -16,19 +16,16 @@ import ml_collections
 import numpy as np
 
 from mtl_jax import __version__
-from mtl_jax.core import config as configs
-from mtl_jax.core import errors, records, roles, sites
+from mtl_jax.core import errors, geometry, records, roles, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.models import parameters
 from mtl_jax.pipeline import batches, predicted_contours, preprocess, target_distance
-from mtl_jax.run import contour_runs, wiring, workdir
+from mtl_jax.run import contour_runs, saved_networks, training_data, wiring
 from mtl_jax.train import checkpoint, parallel, step
-
-# The configuration keys that a prediction depends on.
-_GROUPS = ("role", "data.", "model.", "evaluate.")
+from mtl_jax.zoo import packaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +40,7 @@ class TrainedModel:
     step: int
     training: Mapping[str, Any] | None  # the training data; None: not recorded
     contour_model: "TrainedModel | None"  # predicts this network's input contours
+    introduction: str  # what a packed network is, in words; "" for a checkpoint
     others: tuple["TrainedModel", ...] = ()  # whose predictions are averaged with its
 
     @property
@@ -66,6 +64,19 @@ class TrainedModel:
     @functools.cached_property
     def preprocess(self) -> preprocess.Preprocess:
         return wiring.make_preprocess(self.config, self.statistics, self.site)
+
+    def preprocess_for(self, grid: geometry.Grid) -> "preprocess.Preprocess":
+        """Its preprocessing for a CT on `grid`.
+
+        A network that takes the CT's own pixels cannot read those of another size. A CT
+        with pixels beyond those of the training data is read with pixels as there.
+        """
+        if self.training is None or self.config.data.image_spacing_mm:
+            return self.preprocess
+        pixel_mm = training_data.usual_pixel_mm(self.training, grid)
+        if pixel_mm is None:
+            return self.preprocess
+        return dataclasses.replace(self.preprocess, image_spacing_mm=pixel_mm)
 
     @property
     def basis(self) -> dict[str, Any]:
@@ -114,64 +125,19 @@ class Prediction:
 
 
 def describe(path: Path) -> TrainedModel:
-    """What the checkpoint in `path` says of its model; no arrays are read.
-
-    Of a working directory: the checkpoint that its configuration evaluates, with the
-    evaluation settings of that configuration.
+    """What is stored of the model in `path`; no arrays are read.
 
     Raises:
-        CheckpointError: there is none, or one of another version.
+        CheckpointError: as `saved_networks.find`, or it is from another version.
     """
-    folder, settings = _locate(path)
-    return _describe(folder, checkpoint.read_run(folder), settings)
-
-
-def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of a step, and the evaluation settings of its working directory."""
-    if (path / "run" / "metadata").is_file():
-        return path, {}
-    home = path if (path / "checkpoints").is_dir() else None
-    folder = path / "checkpoints" if home else path
-    steps = checkpoint.steps(folder)
-    if not steps:
-        # A study's folder has a working directory for each role.
-        workdirs = sorted(found.parent.name for found in path.glob("*/checkpoints"))
-        hint = f" ({', '.join(workdirs[:8])} in it)" if workdirs else ""
-        raise errors.CheckpointError(
-            f"{path} holds no checkpoint: give a working directory{hint}, "
-            "its folder `checkpoints`, or one of the steps in that folder"
-        )
-    if home and (home / "config.json").is_file():
-        flat = workdir.read_json(home / "config.json")
-    else:
-        home, flat = None, checkpoint.read_run(folder / str(steps[-1]))["config"]
-    which = flat.get("evaluate.checkpoint", "")  # `_describe` reports a missing key
-    chosen = folder / str(checkpoint.evaluated_step(folder, which))
-    settings = {key: flat[key] for key in flat if key.startswith("evaluate.")}
-    return chosen, settings if home else {}
+    saved = saved_networks.find(path)
+    return _describe(saved.folder, saved.item, saved.settings)
 
 
 def _describe(
     folder: Path, run: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> TrainedModel:
-    # A file of metrics is not in a checkpoint.
-    flat = configs.completed(run.get("config", {}) | settings)
-    flat["evaluate.metrics"] = ""
-    expected = {key for key in configs.KEYS if key.startswith(_GROUPS)}
-    present = {key for key in flat if key.startswith(_GROUPS)}
-    if different := sorted(expected ^ present):
-        raise errors.CheckpointError(
-            f"checkpoint {folder.name} is from another version of mtl_jax: the "
-            f"configurations differ in {', '.join(different)}; use the version that "
-            "trained it"
-        )
-    config = configs.unflatten(flat)
-    for key in ("site", "statistics", "digest", "step"):
-        if key not in run:
-            raise errors.CheckpointError(
-                f"checkpoint {folder.name} does not contain its {key}: it is damaged, "
-                "or from another version"
-            )
+    config = saved_networks.config_of(folder, run, settings)
     contour_model = None
     if roles.get(config.role).input.contoured_by:
         if checkpoint.CONTOUR_NETWORK not in run:
@@ -190,6 +156,7 @@ def _describe(
         step=run["step"],
         training=run.get("training_data"),
         contour_model=contour_model,
+        introduction=packaged.introduce(run) if "reached" in run else "",
     )
 
 
@@ -204,7 +171,7 @@ def load(model: TrainedModel) -> Network:
         contour_network = _load(
             model.contour_model, checkpoint.load_contour_weights, None
         )
-    network = _load(model, checkpoint.load_weights, contour_network)
+    network = _load(model, saved_networks.load_weights, contour_network)
     return dataclasses.replace(network, others=tuple(map(load, model.others)))
 
 
@@ -266,13 +233,14 @@ def _add_outputs(
         contours = predict(network.contour_network, patient)
         contours_in = contours.cleaned_up(patient, rules).contours
     model = network.model
-    with_distance = model.preprocess.further.target_distance_mm > 0
+    preprocess = model.preprocess_for(patient.grid)
+    with_distance = preprocess.further.target_distance_mm > 0
     slices = _Slices(patient, model.site, contours_in, with_distance)
     feed = batches.evaluation(
-        slices.split(), preprocess=model.preprocess, batch_size=network.batch_size
+        slices.split(), preprocess=preprocess, batch_size=network.batch_size
     )
     ((_, outputs),) = volumes.by_patient(feed, network.apply)
-    mean.add(outputs, model.preprocess)
+    mean.add(outputs, preprocess)
     return contours_in
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtl_jax.core import body_region, files, records, sites
+from mtl_jax.core import body_region, files, records, roles, sites
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import networks, parameters
 from mtl_jax.report import render
@@ -18,6 +18,7 @@ from mtl_jax.run import learning_rate, predictions, training_data, wiring, workd
 from mtl_jax.train import checkpoint
 
 NAME = "model_card.md"
+USE = "How to use it"
 PAPER = "[Kim et al. 2024](https://doi.org/10.1088/1361-6560/adb23d)"
 
 
@@ -56,7 +57,7 @@ def text(run: wiring.Run) -> str:
         *(_results(evaluation, run.site) for evaluation in evaluations.values()),
         "" if evaluations else "Not evaluated yet.\n",
         _section("Limits", _limits(run, item.get("training_data"), evaluations)),
-        _section("How to use it", _use(run)),
+        _section(USE, _use(run)),
         _section("Which checkpoint", _identity(item)),
     ]
     return "\n".join(part for part in parts if part)
@@ -276,19 +277,32 @@ def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if not starts:
         return {}
     first, last = starts[0], starts[-1]
-    start = "random weights"
-    if not first["pretrained"].startswith(start):  # a path, then the digest
-        start = f"a file of weights, {first['pretrained'].rpartition(', ')[2]}"
     devices = dict.fromkeys(
         f"{item['devices']} ({item['platform']})" for item in starts
     )
     versions = ", ".join(f"{k} {v}" for k, v in last["versions"].items())
     return {
-        "encoder started from": start,
+        **_origin(first),
         "starts": f"{len(starts)}, the first on {first['time'][:10]}",
         "devices": ", ".join(devices),
         "versions": f"Python {last['python']}, {versions}",
     }
+
+
+def _origin(start: Mapping[str, Any]) -> dict[str, str]:
+    """Where the weights of the first step came from; no path."""
+    if earlier := start.get("start_from"):
+        share = earlier["carried"] / earlier["parameters"]
+        return {
+            "started from": f"a trained network (role {earlier['role']}, site "
+            f"{earlier['site']}, step {earlier['step']}, digest {earlier['digest']}), "
+            f"which gave {share:.1%} of the parameters",
+            "started anew": "; ".join(earlier["anew"]) or "nothing",
+        }
+    origin = "random weights"
+    if not start["pretrained"].startswith(origin):  # a path, then the digest
+        origin = f"a file of weights, {start['pretrained'].rpartition(', ')[2]}"
+    return {"encoder started from": origin}
 
 
 def _limits(
@@ -350,27 +364,34 @@ def _result_limits(run: wiring.Run, evaluations: Mapping[str, Any]) -> Iterator[
 
 
 def _use(run: wiring.Run) -> Iterator[str]:
-    needs_rtstruct = run.role.input.needs_rtstruct
-    contours = ", and the RTSTRUCT that was drawn on it" if needs_rtstruct else ""
-    path = shlex.quote(" ".join(str(run.workdir).splitlines()))
-    yield "```"
+    yield from use(run.role, " ".join(str(run.workdir).splitlines()))
     yield (
-        f"python -m mtl_jax.predict --checkpoint={path} "
-        f"{'--rtstruct=auto ' if needs_rtstruct else ''}CT_DIR"
-    )
-    yield "```\n"
-    outputs = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
-    yield (
-        f"`CT_DIR` is a folder with a CT series in DICOM{contours}. The output is "
-        f"{' and '.join(outputs[task] for task in run.role.tasks)}, marked as "
-        "AI-generated and not for clinical use. If this folder was moved, give its new "
-        "path, or that of one `checkpoints/<step>`, which is enough on its own."
+        "If this folder was moved, give its new path, or that of one "
+        "`checkpoints/<step>`, which is enough on its own."
     )
     if run.config.evaluate.also:
         yield (
             "\nThe command averages the networks that `evaluate.also` in `config.json` "
             "names. For this network alone, give its `checkpoints/<step>`."
         )
+
+
+def use(role: roles.Role, network: str) -> Iterator[str]:
+    """How to predict with a network of `role`, a path or a name."""
+    needs_rtstruct = role.input.needs_rtstruct
+    contours = ", and the RTSTRUCT that was drawn on it" if needs_rtstruct else ""
+    yield "```"
+    yield (
+        f"python -m mtl_jax.predict --checkpoint={shlex.quote(network)} "
+        f"{'--rtstruct=auto ' if needs_rtstruct else ''}CT_DIR"
+    )
+    yield "```\n"
+    outputs = {"contours": "contours (RTSTRUCT)", "dose": "dose (RTDOSE)"}
+    yield (
+        f"`CT_DIR` is a folder with a CT series in DICOM{contours}. The output is "
+        f"{' and '.join(outputs[task] for task in role.tasks)}, marked as "
+        "AI-generated and not for clinical use."
+    )
 
 
 def _identity(item: Mapping[str, Any]) -> Iterator[str]:

@@ -212,6 +212,14 @@ def _size_differences(
         )
 
 
+def usual_pixel_mm(description: Mapping[str, Any], grid: geometry.Grid) -> float | None:
+    """The middle of the pixel sizes in training; None if those of `grid` are usual."""
+    trained = description["spacing_mm"]
+    if not any(_outside(side, trained, SIZE) for side in grid.spacing_mm[1:]):
+        return None
+    return (trained[0] + trained[1]) / 2
+
+
 def _outside(value: float, trained: Sequence[float], factor: float) -> int:
     """-1 if `value` is below the range `trained`, 1 if above, else 0."""
     return int(value > trained[1] * factor) - int(value < trained[0] / factor)

@@ -30,6 +30,7 @@ from mtl_jax.run import (
     contour_runs,
     input_volumes,
     learning_rate,
+    starting_weights,
     training_data,
     validation_score,
     workdir,
@@ -286,13 +287,19 @@ class Run:
             average_decay=config.optimizer.average_decay,
         )
 
-    def initial_state(self) -> tuple[states.TrainState, str]:
-        """The host state before the first step; the origin of the encoder's weights."""
+    def initial_state(self) -> tuple[states.TrainState, dict[str, Any]]:
+        """The host state before the first step; the origin of its weights."""
         variables = parameters.initialise(
             self.step.network, self.config.seed, self.image_shape
         )
-        variables, note = pretrained.load(variables, self.config.model.pretrained)
-        return jax.device_get(self._as_state(variables)), note
+        if self.config.model.start_from:
+            variables, origin = starting_weights.load(
+                variables, self.config, self.preprocess, make_preprocess
+            )
+        else:
+            variables, note = pretrained.load(variables, self.config.model.pretrained)
+            origin = {"pretrained": note}
+        return jax.device_get(self._as_state(variables)), origin
 
     def abstract_state(self) -> states.TrainState:
         """Shapes and types of the state, without computing it."""
@@ -408,9 +415,9 @@ class Run:
         """The newest checkpoint's state, or a new one; the workdir notes the start."""
         restored = checkpoints.restore(like)
         if restored is None:
-            state, note = self.initial_state()
+            state, origin = self.initial_state()
         else:
-            state, note = restored[0], "restored from a checkpoint"
+            state, origin = restored[0], {"pretrained": "restored from a checkpoint"}
             learning_rate.warn_of_another_cosine(
                 self.config.optimizer,
                 self.schedule,
@@ -423,7 +430,7 @@ class Run:
         workdir.note_start(
             self.workdir,
             step=step,
-            pretrained=note,
+            origin=origin,
             learning_rate=rates if to_train else "",
         )
         if not self._initial_rms():

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,12 @@ def create_or_check(
 
 
 def note_start(
-    workdir: Path, *, step: int, pretrained: str, learning_rate: str
+    workdir: Path, *, step: int, origin: Mapping[str, Any], learning_rate: str
 ) -> None:
     """Add this start to `provenance.json`: command, versions, devices, first step.
 
-    `learning_rate` is its course in words, or "" if no step is left to train.
+    `origin` says where the weights come from; `learning_rate` is its course in words,
+    or "" if no step is left to train.
     """
     path = workdir / "provenance.json"
     provenance = read_json(path)
@@ -86,7 +88,7 @@ def note_start(
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "from_step": step,
-            "pretrained": pretrained,
+            **origin,
             "learning_rate": learning_rate,
             "devices": f"{len(devices)} x {devices[0].device_kind}",
             "processes": jax.process_count(),

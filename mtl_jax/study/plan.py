@@ -20,6 +20,7 @@ from mtl_jax.run import (
     input_contours,
     model_card,
     results,
+    starting_weights,
     stopping,
     wiring,
     workdir,
@@ -50,6 +51,7 @@ class Job:
 
     def run(self, data: prepared.Prepared) -> wiring.Run:
         """The run on `data`; its input contours are predicted if they are missing."""
+        starting_weights.check(self.config, self.workdir)
         contours = input_contours.prepare(self.config, data, self.workdir)
         workdir.create_or_check(self.workdir, self.config, data.fingerprint)
         return wiring.Run(self.config, data, self.workdir, contours)

@@ -248,7 +248,31 @@ def load_weights(folder: Path, like: Any) -> Any:
         within = "average" if run.get("averaged") else None
         return _verified(folder / "state", like, expected, partly=True, within=within)
     state = _verified(folder / "state", None, run["digest"])
-    return _with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
+    return with_shapes(folder, {name: state[name] for name in WEIGHTS}, like)
+
+
+def stored_weights(folder: Path) -> Any:
+    """The variables of the network in `folder`, verified, whatever their shapes are.
+
+    Raises:
+        CheckpointError: as `load`.
+    """
+    return load_weights(folder, _weight_shapes(folder))
+
+
+def _weight_shapes(folder: Path) -> dict[str, Any]:
+    """Shapes and types of the stored variables."""
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_single_process())
+    try:
+        stored = handler.metadata((folder / "state").absolute()).tree
+        return {
+            name: jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored[name]
+            )
+            for name in WEIGHTS
+        }
+    except Exception as error:  # as when it reads arrays
+        raise _unreadable(folder, error) from error
 
 
 def load_contour_weights(folder: Path, like: Any) -> Any:
@@ -292,17 +316,21 @@ def _verified(
     except (
         Exception
     ) as error:  # Orbax and TensorStore raise many types for damaged files
-        raise errors.CheckpointError(
-            f"checkpoint {folder.name} in {folder.parent} cannot be read "
-            f"({type(error).__name__}): it is damaged, or of another network"
-        ) from error
+        raise _unreadable(folder, error) from error
     arrays = jax.tree.map(np.asarray, restored[within] if within else restored)
     if digest(arrays) != expected:
         raise errors.CheckpointError(
             f"checkpoint {folder.name} in {folder.parent} is damaged: its contents "
             "differ from their digest"
         )
-    return arrays if like is None else _with_shapes(folder, arrays, like)
+    return arrays if like is None else with_shapes(folder, arrays, like)
+
+
+def _unreadable(folder: Path, error: Exception) -> errors.CheckpointError:
+    return errors.CheckpointError(
+        f"checkpoint {folder.name} in {folder.parent} cannot be read "
+        f"({type(error).__name__}): it is damaged, or of another network"
+    )
 
 
 @contextlib.contextmanager
@@ -328,7 +356,7 @@ def _without_tracebacks() -> Iterator[None]:
         sys.unraisablehook = previous_hook
 
 
-def _with_shapes(folder: Path, arrays: Any, like: Any) -> Any:
+def with_shapes(folder: Path, arrays: Any, like: Any) -> Any:
     """`arrays`; a CheckpointError unless they have the names and shapes of `like`."""
 
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ from mtl_jax.run import command, wiring
 from mtl_jax.study import __main__ as study
 from mtl_jax.train import checkpoint, distributed, writers
 from tests import commands
+from tests.predict import checkpoints
 from tests.train import together
 
 # One task: what is compiled and traced seven times is small.
@@ -37,8 +38,11 @@ class Together:
         self.command, self.workdir = command, workdir
         self.nobody = workdir.with_name("nobody")
 
-    def start(self, processes, **changes):
-        """The running processes; the first one alone knows the working directory."""
+    def start(self, processes, homes=None, **changes):
+        """The running processes; the first one alone knows the working directory.
+
+        `homes` has a home for each, if they are not to share that of this process.
+        """
         address = f"127.0.0.1:{together.free_port()}"
         return [
             self._start_one(
@@ -46,13 +50,16 @@ class Together:
                 f"--coordinator_address={address}",
                 f"--num_processes={processes}",
                 f"--process_id={index}",
+                home=homes and homes / str(index),
                 **(SETTINGS | changes),
             )
             for index in range(processes)
         ]
 
-    def _start_one(self, *flags, **settings):
+    def _start_one(self, *flags, home, **settings):
         with pytest.MonkeyPatch.context() as patch:
+            if home:
+                patch.setenv("HOME", str(home))
             # Its programs take less to compile than what JAX finds worth keeping.
             patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
             return self.command.start(
@@ -168,6 +175,21 @@ def test_two_processes_count_every_slice_once(story):
     assert [row.metric for row in here] == [row.metric for row in alone]
     for one, other in zip(here, alone, strict=True):
         np.testing.assert_allclose(one.prediction, other.prediction, rtol=1e-3)
+
+
+def test_only_the_first_process_reads_the_network_to_start_from(tmp_path_factory):
+    """Each process has a home of its own; the earlier network is in the first one's."""
+    folder = tmp_path_factory.mktemp("started")
+    checkpoints.write(folder / "0/earlier", ROLE, "openkbp")
+    this = Together(commands.on_phantoms(tmp_path_factory), folder / "run")
+    changes = {"train__steps": 2, "model__start_from": "~/earlier"}
+    for status, _, err in this.end(this.start(2, homes=folder, **changes)):
+        assert status == 0, err
+    (start,) = json.loads((this.workdir / "provenance.json").read_text())["starts"]
+    item = checkpoint.read_run(folder / "0/earlier/checkpoints/1")
+    assert start["processes"] == 2
+    assert start["start_from"]["digest"] == item["digest"]
+    assert start["start_from"]["anew"] == []
 
 
 def test_a_study_of_several_processes_is_refused(monkeypatch, capsys):

@@ -163,6 +163,25 @@ def test_reads_safetensors(tmp_path) -> None:
         weight_files.read(path)
 
 
+def test_writes_safetensors_as_the_format_says(tmp_path) -> None:
+    path = tmp_path / "weights.safetensors"
+    half = np.array([[1.0, -2.0]], np.float16)
+    tensors = {"b": half, "a": np.float32(0.5).reshape(())}
+    weight_files.write_safetensors(tensors, path)
+    # 0.5 is 0x3f000000, 1 is 0x3c00 and -2 is 0xc000, all little-endian.
+    header = (
+        b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},'
+        b'"b":{"dtype":"F16","shape":[1,2],"data_offsets":[4,8]}}'
+    )
+    header += b" " * (-len(header) % 8)
+    expected = len(header).to_bytes(8, "little") + header
+    expected += b"\x00\x00\x00\x3f" + b"\x00\x3c\x00\xc0"
+    assert path.read_bytes() == expected
+    found = weight_files.read(path)
+    assert found["b"].dtype == np.float16
+    np.testing.assert_equal(found, tensors)
+
+
 def test_says_what_is_no_weights_file(tmp_path) -> None:
     with pytest.raises(errors.WeightsError, match=r"no such file; give a \.pth"):
         weight_files.read(tmp_path / "absent.pth")

@@ -1,0 +1,1 @@
+"""From a trained run to a network that is passed on with the package."""
