@@ -6,7 +6,7 @@ with the yardsticks beside them, limits, and how to use it. It names no patient.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mtl_jax.core import body_region, files, records, roles, sites
 from mtl_jax.evaluation import summary, yardsticks
 from mtl_jax.models import networks, parameters
 from mtl_jax.report import render
-from mtl_jax.run import learning_rate, predictions, training_data, wiring, workdir
+from mtl_jax.run import predictions, training_data, training_facts, wiring, workdir
 from mtl_jax.train import checkpoint
 
 NAME = "model_card.md"
@@ -209,100 +209,8 @@ def _percentiles(values: Mapping[str, Any]) -> str:
     return render.markdown_rows(render.Table("", "", (), columns, rows)).rstrip()
 
 
-def _counted(loss: Any) -> str:
-    """Where the dose loss counts, for the words before it."""
-    if loss.dose_region == "possible":
-        return " where a dose is possible"
-    return " in slices with possible dose" if loss.dose_slices == "possible" else ""
-
-
 def _training(run: wiring.Run, item: Mapping[str, Any]) -> Iterator[str]:
-    config = run.config
-    train, adam, loss = config.train, config.optimizer, config.loss
-    starts = workdir.read_json(run.workdir / "provenance.json")["starts"]
-    rate = learning_rate.in_words(adam, run.schedule)
-    decay = f"weight decay {adam.weight_decay:g}"
-    if adam.weight_decay and adam.no_decay:
-        decay += f" (none in {', '.join(adam.no_decay)})"
-    parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
-    losses = []
-    if "contours" in run.role.tasks:
-        losses.append(
-            f"{loss.dice_weight:g} Dice + {loss.cross_entropy_weight:g} cross-entropy"
-        )
-    if "dose" in run.role.tasks:
-        losses.append(f"mean absolute error of the dose{_counted(loss)}")
-    if len(losses) > 1:
-        losses.append(f"weighted by DWA (temperature {config.dwa.temperature:g})")
-    augment = config.augment
-    steps = ""
-    if augment.rotation_step_deg:
-        steps = f" and multiples of {augment.rotation_step_deg:g} degrees"
-    changes = (
-        f"flip {augment.flip:g}, rotation {augment.rotation_deg:g} degrees{steps}, "
-        f"shift {augment.translation_px:g} pixels, size {augment.scale:g}, noise "
-        f"{augment.ct_noise:g}"
-    )
-    fold, folds = config.data.left_out_fold
-    yield from _facts(
-        {
-            "steps": f"{item['step']} of {run.schedule.steps}, "
-            f"{run.schedule.epoch_steps} per epoch",
-            "batch": f"{train.batch_size} slices{parts}",
-            "optimizer": f"Adam, {decay}",
-            "learning rate": _learning_rates(starts) or rate,
-            "losses": "; ".join(losses),
-            "augmentation": changes if augment.enabled else "none",
-            "seed": config.seed,
-        }
-        | ({"left out": f"fold {fold} of {folds} of the patients"} if folds else {})
-        | _provenance(starts)
-    )
-
-
-def _learning_rates(starts: Sequence[Mapping[str, Any]]) -> str:
-    """The courses of the learning rate, if it changed when the run was continued."""
-    courses: list[tuple[str, int]] = []
-    for start in starts:
-        course = start.get("learning_rate", "")
-        if course and (not courses or course != courses[-1][0]):
-            courses.append((course, start["from_step"]))
-    if len(courses) < 2:
-        return ""
-    return "; ".join(f"from step {step} on: {course}" for course, step in courses)
-
-
-def _provenance(starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What a reader should know about the starts of a run; no path, no command."""
-    if not starts:
-        return {}
-    first, last = starts[0], starts[-1]
-    devices = dict.fromkeys(
-        f"{item['devices']} ({item['platform']})" for item in starts
-    )
-    versions = ", ".join(f"{k} {v}" for k, v in last["versions"].items())
-    return {
-        **_origin(first),
-        "starts": f"{len(starts)}, the first on {first['time'][:10]}",
-        "devices": ", ".join(devices),
-        "versions": f"Python {last['python']}, {versions}",
-    }
-
-
-def _origin(start: Mapping[str, Any]) -> dict[str, str]:
-    """Where the weights of the first step came from; no path."""
-    if earlier := start.get("start_from"):
-        share = earlier["carried"] / earlier["parameters"]
-        return {
-            "started from": f"a trained network (role {earlier['role']}, site "
-            f"{earlier['site']}, step {earlier['step']}, digest {earlier['digest']}), "
-            f"which gave {share:.1%} of the parameters",
-            "started anew": "; ".join(earlier["anew"]) or "nothing",
-        }
-    origin = "random weights"
-    if not start["pretrained"].startswith(origin):  # a path, then the digest
-        origin = f"a file of weights, {start['pretrained'].rpartition(', ')[2]}"
-    return {"encoder started from": origin}
+    yield from _facts(training_facts.of(run, item["step"]))
 
 
 def _limits(

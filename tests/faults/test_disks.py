@@ -12,7 +12,7 @@ from mtl_jax.report import content, page
 from mtl_jax.run import workdir
 from mtl_jax.train import checkpoint, writers
 from tests.faults import disks
-from tests.train.small_state import State
+from tests.train import small_state
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 
 FULL = (errno.ENOSPC, errno.EFBIG)
@@ -21,7 +21,7 @@ FULL = (errno.ENOSPC, errno.EFBIG)
 def make_state(step, values):
     rng = np.random.default_rng(step)  # noise: it cannot be packed
     kernel = rng.normal(size=values).astype(np.float32)
-    return State(np.int32(step), {"kernel": kernel}, {})
+    return small_state.State(np.int32(step), {"kernel": kernel}, {})
 
 
 @pytest.mark.parametrize("waits", [True, False])
