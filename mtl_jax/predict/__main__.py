@@ -42,7 +42,6 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint",
         type=_paths,
-        default=[Path(packaged.DEFAULT)],
         metavar="DIR|NAME[,...]",
         help="a working directory, its folder `checkpoints`, or one of the steps in "
         "it; or the name of a network that comes with the package, if there is no such "
@@ -153,7 +152,8 @@ def usage_error(
 
 def run(flags: argparse.Namespace) -> int:
     """Predict the patients that are not done; returns the exit status."""
-    model = averaged.describe(flags.checkpoint)
+    networks = flags.checkpoint or [packaged.folder(packaged.DEFAULT)]
+    model = averaged.describe(networks)
     for each in (model, *model.others):
         if each.introduction:
             print(each.introduction)

@@ -80,7 +80,7 @@ def test_the_same_weights_up_to_half_precision(home, packed):
         np.testing.assert_allclose(half.apply(image)[task], values, atol=0.02)
     model = half.model
     assert model.digest == network_folder.describe(packed)["digest"]
-    assert model.author.checkpoint == model.digest
+    assert model.author.checkpoints == (model.digest,)
     assert model.basis["checkpoint"] == model.digest
 
 

@@ -125,8 +125,8 @@ def test_random_changes_move_neighbours_with_the_slice(
         for z in range(entry.slices):
             split.source[entry.start + z]["ct"] = split.source[entry.start]["ct"]
     changes = augment.Augment(
-        site=SITE, flip=0.5, rotation_deg=20.0, translation_px=3.0, scale=0.2,
-        ct_noise=0.0, ct_std=282.26,
+        site=SITE, flip=0.5, rotation_deg=20.0, rotation_step_deg=0.0,
+        translation_px=3.0, scale=0.2, ct_noise=0.0, ct_std=282.26,
     )  # fmt: skip
     pre = new_preprocess(
         image_size=(size, size),

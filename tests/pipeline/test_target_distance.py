@@ -161,7 +161,10 @@ def test_a_damaged_file_is_named(split, tmp_path):
 
 
 def make_augment(**changes: float) -> augment.Augment:
-    still = dict(flip=0.0, rotation_deg=0.0, translation_px=0.0, scale=0.0, ct_noise=0)
+    still = dict.fromkeys(
+        ("flip", "rotation_deg", "rotation_step_deg", "translation_px", "scale"), 0.0
+    )
+    still["ct_noise"] = 0.0
     return augment.Augment(site=SITE, ct_std=1.0, **(still | changes))
 
 

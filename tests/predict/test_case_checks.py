@@ -18,7 +18,7 @@ TRAINED = packable.TRAINING_DATA
 def make_model(tmp_path, role="multi", spacing_mm=0.0, training=TRAINED):
     """A model with an image of 32 x 32 pixels."""
     home = checkpoints.write(
-        tmp_path / role, role, "openkbp", data={"image_spacing_mm": spacing_mm}
+        tmp_path / role, role, "openkbp", changes={"data.image_spacing_mm": spacing_mm}
     )
     return dataclasses.replace(trained_model.describe(home), training=training)
 

@@ -13,7 +13,7 @@ from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
 from mtl_jax.losses import objective
-from mtl_jax.pipeline import batches, preprocess
+from mtl_jax.pipeline import batches, image_channels, preprocess
 from mtl_jax.run import validation_score
 from mtl_jax.train import checkpoint
 
@@ -32,7 +32,7 @@ PREPROCESS = preprocess.Preprocess(
     prescription_gy=70.0,
     image_size=(2, 4),
     image_spacing_mm=0.0,
-    target_distance_mm=0.0,
+    further=image_channels.NO_FURTHER,
 )
 RULES = scoring.Rules(
     SITE,
