@@ -186,9 +186,10 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path, rng, head, largest):
     )  # fmt: skip
     found = one(predict, LOSSES)
     grids = dict.fromkeys(range(3), grid)
+    feed = volumes.Feed(one.batches(), predict, pre)
     rows = [
         row
-        for index, prediction in volumes.predict(one.batches(), grids, predict, pre)
+        for index, prediction in volumes.predict([feed], grids)
         for row in scoring.score(patients[index], prediction, rules)
     ]
     expected = scoring.summarise(rows, SITE)
