@@ -75,11 +75,11 @@ def _scores(result: Mapping[str, Any]) -> Iterator[str]:
         if key not in result["scores"]:
             continue
         name, _, unit = label.partition(", ")
+        value = result["scores"][key]
+        if isinstance(value, int):
+            yield f"{name} {value}"
+            continue
         best = max if key in summary.LARGER_IS_BETTER else min
         others = [y[key] for y in result["yardsticks"].values() if key in y]
-        beside = f" (without the image {_number(best(others))})" if others else ""
-        yield f"{name} {_number(result['scores'][key])} {unit}".rstrip() + beside
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+        beside = f" (without the image {best(others):.3f})" if others else ""
+        yield f"{name} {value:.3f} {unit}".rstrip() + beside
