@@ -95,6 +95,28 @@ def test_the_introduction(packed):
     ]
 
 
+def test_a_run_of_a_study_is_packed_with_its_own_card(study, tmp_path):
+    home = study[0] / "multi"
+    made = packing.pack(home, "tiny", tmp_path, None)
+    found = json.loads((home / "evaluation/test.json").read_text())
+    scores = made["reached"]["test"]["scores"]
+    assert scores["openkbp_dose_score"] == found["openkbp_dose_score"]
+    assert "mean_dose_map" in made["reached"]["test"]["yardsticks"]
+    before = (home / "model_card.md").read_text().split("\n## ")
+    after = (tmp_path / "tiny/model_card.md").read_text().split("\n## ")
+    changed = [
+        i
+        for i, pair in enumerate(zip(before, after, strict=True))
+        if len(set(pair)) > 1
+    ]
+    (use,) = changed
+    assert after[use].startswith("How to use it\n")
+    assert "--checkpoint=tiny CT_DIR" in after[use]
+    assert str(home) not in after[use]
+    model = trained_model.describe(tmp_path / "tiny")
+    assert model.training == trained_model.describe(home).training
+
+
 def test_averaged_weights_are_packed(tmp_path):
     average = checkpoints.weights(checkpoints.configure("multi", "openkbp"), 9)
     home = packable.write(tmp_path / "run", average=average)
