@@ -62,7 +62,7 @@ def _text(**kwargs) -> Key:
     return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
 
 
-PATH = "a path, or ''"
+PATH, PATHS = "a path, or ''", "working directories, or ()"
 
 
 def _path(**kwargs) -> Key:
@@ -221,7 +221,7 @@ KEYS: Mapping[str, Key] = {
     "evaluate.apply_possible_dose_mask": _flag(shapes_training=False),
     "evaluate.largest_component": _flag(shapes_training=False),
     "evaluate.mirror": _flag(shapes_training=False),
-    "evaluate.also": _names("working directories, or ()", shapes_training=False),
+    "evaluate.also": _names(PATHS, shapes_training=False),
     "evaluate.metrics": _path(shapes_training=False),
 }
 
@@ -256,8 +256,11 @@ def completed(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_paths(flat: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration that names no file of the machine that it was made on."""
-    paths = {key for key, rule in KEYS.items() if rule.expected == PATH}
-    changed = {key: "" if key in paths else value for key, value in flat.items()}
+    empty = {PATH: "", PATHS: []}
+    changed = {
+        key: empty.get(KEYS[key].expected, value) if key in KEYS else value
+        for key, value in flat.items()
+    }
     if changed.get("model.pretrained") not in ("auto", "none"):
         changed["model.pretrained"] = "none"
     return changed

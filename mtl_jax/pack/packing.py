@@ -92,6 +92,11 @@ def _reached(home: Path, digest: str) -> dict[str, Any]:
     for split in records.SPLITS[1:]:
         path = home / "evaluation" / f"{split}.json"
         found = workdir.read_json(path) if path.exists() else {}
+        if found.get("settings", {}).get("also"):
+            raise errors.WorkdirError(
+                f"{path} has the results of several networks (evaluate.also), but one "
+                "is packed: evaluate it with --config.evaluate.also='()'"
+            )
         if found.get("checkpoint") == digest:
             reached[split] = {
                 "patients": found["patients"],

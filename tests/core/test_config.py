@@ -162,6 +162,15 @@ def test_a_configuration_written_before_a_key_existed_keeps_what_it_did():
     assert "optimizer.no_decay was [], is ['bottleneck']" in found
 
 
+def test_a_configuration_that_is_passed_on_names_no_file():
+    config = common.get_config()
+    config.data.roi_mapping, config.evaluate.also = "doe.yaml", ("runs/doe",)
+    config.model.pretrained = config.model.start_from = "doe.pth"
+    flat = configs.without_paths(configs.flatten(config) | {"of_another": "doe"})
+    expected = configs.flatten(common.get_config()) | {"model.pretrained": "none"}
+    assert flat == expected | {"of_another": "doe"}
+
+
 def test_the_schedule_falls_back_on_the_epoch():
     config = common.get_config()
     schedule = configs.Schedule.of(config, 40)

@@ -176,6 +176,16 @@ def test_results_of_another_checkpoint_are_not_packed(home, tmp_path):
         packing.pack(copy, "multi", tmp_path, None)
 
 
+def test_results_of_several_networks_are_not_those_of_one(home, tmp_path):
+    copy = shutil.copytree(home, tmp_path / "run")
+    path = copy / "evaluation/test.json"
+    result = json.loads(path.read_text())
+    result["settings"]["also"] = ["0" * 64]
+    path.write_text(json.dumps(result))
+    with pytest.raises(errors.WorkdirError, match=r"results of several networks"):
+        packing.pack(copy, "multi", tmp_path, None)
+
+
 def test_a_network_that_needs_another_cannot_be_packed(tmp_path):
     home = checkpoints.write(tmp_path / "run", "seq_auto", "openkbp")
     with pytest.raises(errors.CheckpointError, match="needs another network"):
