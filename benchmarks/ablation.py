@@ -79,6 +79,8 @@ CHANGES = (
     Change(
         "rotations by 40 degrees", {"augment.rotation_step_deg": 40.0}, ("informed",)
     ),
+    Change("soft-tissue window too", {"data.ct_second_window": (-160.0, 240.0)}),
+    Change("a neighbour on each side", {"data.neighbours": 1}),
     Change("rotations by up to 10 degrees", {"augment.rotation_deg": 10.0}),
     Change("no cross-task bottleneck", {"model.bottleneck": False}, ("multi",)),
     Change(
