@@ -144,8 +144,8 @@ def train(run: Run, flags: argparse.Namespace) -> dict[str, Any]:
     for name in ("manual_dir", "data_dir"):
         if folder := getattr(flags, name):
             words.append(f"--{name}={folder}")
-    command = [sys.executable, "-m", "mtl_jax.main", *words, f"--workdir={workdir}"]
-    command.append(f"--config=configs/openkbp_best.py:{run.role}")
+    command = [sys.executable, "-m", "mtl_jax.main", f"--workdir={workdir}"]
+    command += [f"--config=configs/openkbp_best.py:{run.role}", *words]
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / "log.txt").open("w") as log:
         done = subprocess.run(command, stdout=log, stderr=log, check=False, env=_env())
