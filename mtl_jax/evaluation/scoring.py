@@ -80,6 +80,14 @@ class Rules:
         )
 
     @property
+    def of_yardsticks(self) -> "Rules":
+        """These rules for yardsticks, whatever the network's head is.
+
+        Their contours are masks, which may overlap.
+        """
+        return dataclasses.replace(self, contour_head="sigmoid")
+
+    @property
     def of_headlines(self) -> "Rules":
         """These rules, with the dose error and Dice as the only metrics."""
         template = reported_metrics.Template(

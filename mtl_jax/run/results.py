@@ -3,7 +3,6 @@
 Input: a Run with checkpoints. Output: `predictions/` and `evaluation/` in its workdir.
 """
 
-import dataclasses
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -142,8 +141,7 @@ def score_yardsticks(
     tasks: Collection[roles.Task],
 ) -> Yardsticks:
     """Rows of the yardsticks for `tasks`, fitted on `train`, scored on `split`."""
-    # A yardstick's contours are masks, which may overlap whatever the network's head.
-    rules = dataclasses.replace(rules, contour_head="sigmoid")
+    rules = rules.of_yardsticks
     fitted = yardsticks.fit(train, rules.site, structures, on=split)
     chosen = {n: y for n, y in fitted.items() if yardsticks.TABLE[n].task in tasks}
     rows: dict[str, list[scoring.Row]] = {name: [] for name in chosen}

@@ -193,9 +193,7 @@ class OverYardsticks:
         return figures
 
     def _yardstick_rows(self) -> list[scoring.Row]:
-        # A yardstick's contours are masks, which may overlap whatever the network's
-        # head.
-        rules = dataclasses.replace(self.rules, contour_head="sigmoid").of_headlines
+        rules = self.rules.of_yardsticks.of_headlines
         structures = self.preprocess.structures if "contours" in self.tasks else ()
         fitted = yardsticks.fit(self.train, rules.site, structures, on=self.validation)
         names = [FIGURES[task].yardstick for task in self.tasks]

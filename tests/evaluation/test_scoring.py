@@ -8,26 +8,13 @@ import pytest
 
 from configs import common
 from mtl_jax.core import config as configs
-from mtl_jax.core import geometry, records, reported_metrics, sites
+from mtl_jax.core import records
 from mtl_jax.evaluation import scoring, summary
 from mtl_jax.inference import volumes
+from tests.evaluation import eight_voxels
 
-GRID = geometry.Grid((1, 2, 4), (2.0, 10.0, 10.0))
-SITE = sites.OPENKBP
-RULES = scoring.Rules(
-    SITE,
-    reported_metrics.default(SITE),
-    contour_head="sigmoid",
-    contour_threshold=0.5,
-    apply_possible_dose_mask=True,
-    largest_component=False,
-)
-
-
-def mask(*voxels):
-    flat = np.zeros(8, bool)
-    flat[list(voxels)] = True
-    return flat.reshape(GRID.shape)
+GRID, SITE, RULES = eight_voxels.GRID, eight_voxels.SITE, eight_voxels.RULES
+mask = eight_voxels.mask
 
 
 def make_patient(name="pt_1", dose=10.0):

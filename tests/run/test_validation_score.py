@@ -8,7 +8,7 @@ import logging
 import numpy as np
 import pytest
 
-from mtl_jax.core import geometry, records, reported_metrics, sites
+from mtl_jax.core import geometry, records
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
@@ -16,11 +16,12 @@ from mtl_jax.losses import objective
 from mtl_jax.pipeline import batches, image_channels, preprocess
 from mtl_jax.run import validation_score
 from mtl_jax.train import checkpoint
+from tests.evaluation import eight_voxels
 
-SITE = sites.OPENKBP
+GRID, SITE, RULES = eight_voxels.GRID, eight_voxels.SITE, eight_voxels.RULES
+mask = eight_voxels.mask
 BOTH = ("contours", "dose")
 STRUCTURES = ("Brainstem", "Larynx")
-GRID = geometry.Grid((1, 2, 4), (2.0, 10.0, 10.0))
 PREPROCESS = preprocess.Preprocess(
     site=SITE,
     structures=STRUCTURES,
@@ -34,20 +35,6 @@ PREPROCESS = preprocess.Preprocess(
     image_spacing_mm=0.0,
     further=image_channels.NO_FURTHER,
 )
-RULES = scoring.Rules(
-    SITE,
-    reported_metrics.default(SITE),
-    contour_head="sigmoid",
-    contour_threshold=0.5,
-    apply_possible_dose_mask=True,
-    largest_component=False,
-)
-
-
-def mask(*voxels):
-    flat = np.zeros(8, bool)
-    flat[list(voxels)] = True
-    return flat.reshape(GRID.shape)
 
 
 def make_patient(number, dose_gy, *, has_dose=True, **structures):
