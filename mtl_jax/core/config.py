@@ -22,6 +22,8 @@ class Key:
     expected: str  # a description for the error
     accepts: Callable[[Any], bool]
     shapes_training: bool = True  # False: a run may continue with another value
+    # The value that names no file; None: no value of the key does.
+    without_files: Any = None
 
 
 def _is_number(value: Any) -> bool:
@@ -62,11 +64,13 @@ def _text(**kwargs) -> Key:
     return Key("a text", lambda value: isinstance(value, str) and value != "", **kwargs)
 
 
-PATH, PATHS = "a path, or ''", "working directories, or ()"
-
-
 def _path(**kwargs) -> Key:
-    return Key(PATH, lambda value: isinstance(value, str), **kwargs)
+    return Key(
+        "a path, or ''",
+        lambda value: isinstance(value, str),
+        without_files="",
+        **kwargs,
+    )
 
 
 def _several(
@@ -81,7 +85,7 @@ def _several(
     return Key(expected, accepts, **kwargs)
 
 
-def _names(expected: str, **kwargs: bool) -> Key:
+def _names(expected: str, **kwargs: Any) -> Key:
     def accepts(value: Any) -> bool:
         return isinstance(value, tuple | list) and all(
             isinstance(name, str) and name for name in value
@@ -221,7 +225,9 @@ KEYS: Mapping[str, Key] = {
     "evaluate.apply_possible_dose_mask": _flag(shapes_training=False),
     "evaluate.largest_component": _flag(shapes_training=False),
     "evaluate.mirror": _flag(shapes_training=False),
-    "evaluate.also": _names(PATHS, shapes_training=False),
+    "evaluate.also": _names(
+        "working directories, or ()", without_files=[], shapes_training=False
+    ),
     "evaluate.metrics": _path(shapes_training=False),
 }
 
@@ -256,9 +262,9 @@ def completed(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_paths(flat: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration that names no file of the machine that it was made on."""
-    empty = {PATH: "", PATHS: []}
+    empty = {key: rule.without_files for key, rule in KEYS.items()}
     changed = {
-        key: empty.get(KEYS[key].expected, value) if key in KEYS else value
+        key: value if empty.get(key) is None else empty[key]
         for key, value in flat.items()
     }
     if changed.get("model.pretrained") not in ("auto", "none"):
