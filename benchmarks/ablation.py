@@ -71,8 +71,8 @@ CHANGES = (
     Change("every slice drawn once", {"data.draws": (1, 1, 1)}),
     Change("no shifts", {"augment.translation_px": 0.0}),
     Change("no flips, no shifts", {"augment.enabled": False}),
-    Change("no warm-up", {"optimizer.warmup_steps": 0}),
-    Change("no clipping", {"optimizer.clip_norm": 0.0}),
+    Change("no warm-up", {"optimizer.warmup_steps": 0}, ("informed",)),
+    Change("no clipping", {"optimizer.clip_norm": 0.0}, ("informed",)),
     Change("no average of the weights", {"optimizer.average_decay": 0.0}),
     Change("constant learning rate", {"optimizer.schedule": "constant"}),
     Change("no mirror image in prediction", {"evaluate.mirror": False}),
@@ -80,8 +80,15 @@ CHANGES = (
         "rotations by 40 degrees", {"augment.rotation_step_deg": 40.0}, ("informed",)
     ),
     Change("soft-tissue window too", {"data.ct_second_window": (-160.0, 240.0)}),
-    Change("a neighbour on each side", {"data.neighbours": 1}),
-    Change("rotations by up to 10 degrees", {"augment.rotation_deg": 10.0}),
+    Change(
+        "two neighbours on each side",
+        {"data.neighbours": 2, "data.neighbour_mm": 5.0},
+        ("informed",),
+    ),
+    Change("no neighbours", {"data.neighbours": 0}, ("multi",)),
+    Change(
+        "rotations by up to 10 degrees", {"augment.rotation_deg": 10.0}, ("informed",)
+    ),
     Change("no cross-task bottleneck", {"model.bottleneck": False}, ("multi",)),
     Change(
         "gamma from 0, bottleneck decayed",

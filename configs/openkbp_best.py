@@ -30,6 +30,10 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     # are rare.
     contours = role not in ("baseline", "informed", "seq_human", "seq_auto")
     config.data.draws = (1, 1, 2) if contours else (0, 1, 0)
+    if contours:
+        # One slice alone does not show where the brainstem ends and the cord begins.
+        config.data.neighbours = 2
+        config.data.neighbour_mm = 5.0
     common.flip_only(config)
     config.augment.translation_px = 16.0
     # Half of the paper's width: eight times faster, and 169 patients fill it.
