@@ -101,6 +101,8 @@ ROLES = {
         Role("multi", "Multi-Automated", "none", BOTH, "ctan", "proposed"),
         Role("hps", None, "none", BOTH, "hps"),
         Role("mtan", None, "none", BOTH, "mtan"),
+        Role("multi_own_masks", None, "none", BOTH, "ctan_own_masks"),
+        Role("multi_no_bottleneck", None, "none", BOTH, "ctan_no_bottleneck"),
         Role("informed", None, "painted", ("dose",), "single"),
     )
 }

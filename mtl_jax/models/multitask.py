@@ -92,7 +92,9 @@ class Kind:
     name: str
     tasks: int
     attention: bool  # each task has its own view of the encoder's features
-    cross_task: bool  # the tasks exchange masks and features, if the flags allow
+    # What the tasks exchange, if the configuration's flags of these names allow it.
+    cross_gating: bool
+    bottleneck: bool
 
     def build(
         self, model: Any, outputs: Mapping[str, int], numerics: layers.Numerics
@@ -104,9 +106,9 @@ class Kind:
             width=model.width,
             decoder_widths=tuple(model.decoder_widths),
             attention=self.attention,
-            cross_gating=model.cross_gating and self.cross_task,
+            cross_gating=model.cross_gating and self.cross_gating,
             attended_skips=model.attended_skips,
-            bottleneck=model.bottleneck and self.cross_task,
+            bottleneck=model.bottleneck and self.bottleneck,
             bottleneck_width=model.bottleneck_width,
             gamma_init=model.gamma_init,
             image_skip=model.image_skip,
@@ -151,7 +153,7 @@ class Kind:
             tasks=self.tasks,
             logits=sum(outputs.values()),
             attention=self.attention,
-            cross_task=self.cross_task,
+            bottleneck=model.bottleneck and self.bottleneck,
         )
 
 

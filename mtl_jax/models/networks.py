@@ -47,16 +47,20 @@ class Entry:
     describe: Callable[[Any], str] = _no_description
 
 
-def _family(kind: multitask.Kind) -> Entry:
+def _entry(kind: multitask.Kind) -> Entry:
     return Entry(kind.build, kind.check, kind.multiply_adds, multitask.describe)
 
 
-NETWORKS: dict[str, Entry] = {
-    "single": _family(multitask.Kind("single", 1, attention=False, cross_task=False)),
-    "hps": _family(multitask.Kind("hps", 2, attention=False, cross_task=False)),
-    "mtan": _family(multitask.Kind("mtan", 2, attention=True, cross_task=False)),
-    "ctan": _family(multitask.Kind("ctan", 2, attention=True, cross_task=True)),
-}
+_FAMILY = (
+    #              name, tasks, attention, exchanged masks, bottleneck
+    multitask.Kind("single", 1, False, False, False),
+    multitask.Kind("hps", 2, False, False, False),
+    multitask.Kind("mtan", 2, True, False, False),
+    multitask.Kind("ctan_own_masks", 2, True, False, True),
+    multitask.Kind("ctan_no_bottleneck", 2, True, True, False),
+    multitask.Kind("ctan", 2, True, True, True),
+)
+NETWORKS: dict[str, Entry] = {kind.name: _entry(kind) for kind in _FAMILY}
 
 
 def build(

@@ -22,7 +22,7 @@ def per_image(
     tasks: int,
     logits: int,
     attention: bool,
-    cross_task: bool,
+    bottleneck: bool,
 ) -> int:
     """Multiply-adds of a forward pass of the family's network for one image.
 
@@ -32,14 +32,14 @@ def per_image(
         tasks: how many decoders there are.
         logits: channels of all outputs together.
         attention: whether each task has gates, as `multitask.Kind` says.
-        cross_task: whether the tasks may exchange features.
+        bottleneck: whether a bottleneck exchanges the tasks' features.
     """
     height, width, channels = image_shape
     pixels = height * width
     total = encoder(model, pixels, channels)
     if attention:
         total += tasks * gates(model, pixels)
-    if cross_task and model.bottleneck:
+    if bottleneck:
         total += tasks * cross_attention(model, pixels)
     total += tasks * decoder(model, pixels, channels)
     return total + 9 * model.decoder_widths[-1] * logits * pixels

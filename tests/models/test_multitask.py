@@ -225,10 +225,18 @@ def test_without_attended_skips_and_bottleneck_ctan_is_mtan_relabelled(
     assert np.max(np.abs(other["dose"] - again["dose"])) > 1e-2
 
 
-def test_mtan_is_ctan_without_its_flags(build, random_variables, image) -> None:
-    mtan = build("mtan")
-    assert mtan == build("ctan", cross_gating=False, bottleneck=False)
-    assert mtan != build("ctan")
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("mtan", {"cross_gating": False, "bottleneck": False}),
+        ("ctan_own_masks", {"cross_gating": False}),
+        ("ctan_no_bottleneck", {"bottleneck": False}),
+    ],
+)
+def test_ablations_are_ctan_without_its_flags(build, name, flags) -> None:
+    ablation = build(name)
+    assert ablation == build("ctan", **flags)
+    assert ablation != build("ctan")
 
 
 def test_with_gamma_zero_the_bottleneck_does_nothing(
