@@ -2,18 +2,21 @@
 
 Input: an error for each patient and method; lower is better. Output: one-sided p-values
 in both directions (t-test and Wilcoxon), a bootstrap interval of the mean difference,
-and a note if something could not be computed. Patients without a value for one method
+the least difference that the test would have shown, and a note if something could not
+be computed. Patients without a value for one method
 are left out for both, and counted.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 ALPHA = 0.05
+POWER = 0.8
 RESAMPLES = 10_000
 
 
@@ -28,6 +31,7 @@ class Comparison:
     n: int  # pairs
     left_out: int  # patients with a value on one side only
     mean_difference: float = math.nan
+    deviation: float = math.nan  # standard deviation of the differences
     # 95 %, percentile bootstrap over the patients.
     interval: tuple[float, float] = (math.nan, math.nan)
     # Paired t-test, one-sided, not corrected.
@@ -50,6 +54,33 @@ class Comparison:
         if bonferroni(self.p_worse, comparisons) < alpha:
             return "worse"
         return "no difference shown"
+
+    def least_shown(self, comparisons: int) -> float:
+        """The least true mean difference that the t-test shows with probability POWER.
+
+        With this number of patients, differences that spread as these do, and a
+        correction for `comparisons`; NaN if there was no test.
+        """
+        if math.isnan(self.p_better):
+            return math.nan
+        alpha = ALPHA / comparisons
+        return least_effect(self.n, alpha) * self.deviation
+
+
+@functools.cache
+def least_effect(n: int, alpha: float, power: float = POWER) -> float:
+    """The least effect that a one-sided paired t-test of level `alpha` detects.
+
+    In standard deviations of the differences of `n` pairs; from the noncentral t
+    distribution.
+    """
+    degrees = n - 1
+    critical = stats.t.ppf(1 - alpha, degrees)
+
+    def excess(effect: float) -> float:
+        return stats.nct.sf(critical, degrees, effect * math.sqrt(n)) - power
+
+    return float(optimize.brentq(excess, 0.0, 2 * (critical + 3) / math.sqrt(n)))
 
 
 def bonferroni(p: float, comparisons: int) -> float:
@@ -86,7 +117,7 @@ def compare(
     # Differences that are equal within the rounding of the values they come from.
     if np.ptp(difference) <= 1e-12 * max(np.abs(a).max(), np.abs(b).max()):
         note = "all differences are equal: no variance to test against"
-        return Comparison(n, left_out, mean, (mean, mean), note=note)
+        return Comparison(n, left_out, mean, 0.0, (mean, mean), note=note)
     resampled = stats.bootstrap(
         (difference,), np.mean, n_resamples=resamples, method="percentile", rng=rng
     ).confidence_interval
@@ -103,6 +134,7 @@ def compare(
         n=n,
         left_out=left_out,
         mean_difference=mean,
+        deviation=float(np.std(difference, ddof=1)),
         interval=(float(resampled.low), float(resampled.high)),
         p_better=p_better,
         p_worse=p_worse,

@@ -19,7 +19,7 @@ from mtl_jax.evaluation import scoring
 from mtl_jax.report import page, render
 from mtl_jax.run import command
 from mtl_jax.study import plan, report_content, split_checks, study_files, study_results
-from mtl_jax.study.tables import catalogue
+from mtl_jax.study.tables import catalogue, measures, pair_tables
 from mtl_jax.train import distributed
 
 logger = logging.getLogger("mtl_jax")
@@ -112,15 +112,16 @@ def _write(
         f"{split_results.site.name}, cohort {config.data.cohort}: "
         f"{len(split_results.patient_ids)} {kind} of the {split_results.name} split"
     )
-    tables = catalogue.build(
+    study = measures.Study.of(
         split_results.rows,
         split_results.labelled_yardsticks,
         site=split_results.site,
         cohort=cohort,
-        seed=config.seed,
         dose_table=split_results.rules.template.dose_table,
     )
-    figures = study_files.draw_figures(split_results, folder / "figures")
+    compared = pair_tables.compare(study, seed=config.seed)
+    tables = catalogue.build(study, compared, seed=config.seed)
+    figures = study_files.draw_figures(split_results, compared, folder / "figures")
     written = [
         *render.write_all(tables, folder / "tables"),
         *(figure.path for figure in figures),

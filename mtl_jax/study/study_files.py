@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.export import openkbp_csv
-from mtl_jax.figures import dvh_plot, role_comparison, training_curves
+from mtl_jax.figures import differences, dvh_plot, role_comparison, training_curves
 from mtl_jax.metrics import dvh, openkbp
 from mtl_jax.report import content
 from mtl_jax.study import study_results
+from mtl_jax.study.tables import pair_tables
 from mtl_jax.train import writers
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,22 @@ Curves = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
 
 
 def draw_figures(
-    split_results: study_results.SplitResults, folder: Path
+    split_results: study_results.SplitResults,
+    compared: Sequence[pair_tables.Compared],
+    folder: Path,
 ) -> list[content.Picture]:
-    """Draw the paper's comparisons and the training curves."""
+    """Draw the differences between roles, the paper's figures and training curves."""
     figures = []
+    if compared:
+        path = folder / "differences.png"
+        differences.draw(path, pair_tables.panels(compared))
+        title = "What one role gains over another, by structure"
+        caption = (
+            "Mean differences of the errors over the patients with their 95 % "
+            "intervals; filled: significant after correction (table `pairs`)."
+        )
+        alt = "Mean differences with intervals, for each pair of roles and structure"
+        figures.append(content.Picture(title, caption, alt, path))
     numbers = PAPER_FIGURES.get(split_results.site.name)
     for task, number in zip(("dose", "contours"), numbers or (0, 0), strict=True):
         cases = _cases(split_results, task)

@@ -33,6 +33,30 @@ def test_t_test_by_hand():
     assert found.wilcoxon_worse == 1.0
 
 
+def test_power_of_a_textbook_example():
+    # An effect of 0.5 standard deviations, 27 pairs, one-sided at 0.05: a power of
+    # 0.8118316 (G*Power's manual and every table of sample sizes: n = 27 for 0.8).
+    assert paired_tests.least_effect(27, 0.05, 0.8118316) == pytest.approx(0.5, 1e-6)
+    # Many pairs: the sum of two normal quantiles.
+    normal = stats.norm.ppf(0.99) + stats.norm.ppf(0.8)
+    found = paired_tests.least_effect(10_000, 0.01) * 100
+    assert found == pytest.approx(normal, rel=1e-3)
+    for n, alpha in ((2, 0.05), (2, 0.001), (16, 0.05 / 40)):
+        assert paired_tests.least_effect(n, alpha) > 0
+
+
+def test_a_true_difference_of_least_shown_is_shown_in_four_of_five_studies(rng):
+    n, comparisons, studies = 16, 5, 4000
+    effect = paired_tests.least_effect(n, paired_tests.ALPHA / comparisons)
+    differences = rng.normal(effect, 1.0, size=(n, studies))
+    p = stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue
+    shown = np.mean(p * comparisons < paired_tests.ALPHA)
+    assert shown == pytest.approx(paired_tests.POWER, abs=0.025)
+    found = compare(np.zeros(n), differences[:, 0])
+    deviation = np.std(differences[:, 0], ddof=1)
+    assert found.least_shown(comparisons) == pytest.approx(effect * deviation)
+
+
 def test_p_values_equal_scipys(rng):
     ours, theirs = rng.gamma(2.0, size=(2, 40))
     found = compare(ours, theirs)
@@ -115,6 +139,9 @@ def test_equal_differences_have_no_variance(shift):
     found = compare(ours, ours + shift)
     assert found.note.startswith("all differences are equal")
     assert found.mean_difference == pytest.approx(shift)
+    assert found.interval == (found.mean_difference, found.mean_difference)
+    assert found.deviation == 0.0
+    assert math.isnan(found.least_shown(1))
     assert math.isnan(found.p_better) and math.isnan(found.p_worse)
     assert found.verdict(1) == "no test"
 

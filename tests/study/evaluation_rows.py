@@ -4,7 +4,7 @@ import math
 
 from mtl_jax.core import sites
 from mtl_jax.evaluation import scoring
-from mtl_jax.study.tables import catalogue
+from mtl_jax.study.tables import catalogue, measures, pair_tables
 
 NAN = math.nan
 PATIENTS = ("pt_1", "pt_2", "pt_3", "pt_4")
@@ -51,7 +51,11 @@ def contour_rows(dice, distance):
 
 def build(results, yardsticks=None, **more):
     settings = {"site": sites.OPENKBP, "cohort": "Four patients", "seed": 1}
-    made = catalogue.build(results, yardsticks or {}, **settings | more)
+    settings |= more
+    seed = settings.pop("seed")
+    study = measures.Study.of(results, yardsticks or {}, **settings)
+    compared = pair_tables.compare(study, seed=seed)
+    made = catalogue.build(study, compared, seed=seed)
     return {table.name: table for table in made}
 
 

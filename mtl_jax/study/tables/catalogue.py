@@ -1,12 +1,12 @@
 """Builds all tables of a study, in the form of the paper's tables.
 
-Input: evaluation rows by role and seed, and by yardstick. Output: tables as data, which
+Input: the measures of a study, and its pairs of roles. Output: tables as data, which
 report/render writes. docs/reference/tables.md explains every column.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from mtl_jax.core import roles, sites
+from mtl_jax.core import roles
 from mtl_jax.metrics import openkbp
 from mtl_jax.report import render
 from mtl_jax.study import published
@@ -14,41 +14,28 @@ from mtl_jax.study.tables import (
     contour_tables,
     dose_tables,
     measures,
+    pair_tables,
     score_tables,
     significance,
 )
 
 
 def build(
-    results: Mapping[str, Sequence[measures.Rows]],
-    yardsticks: Mapping[str, measures.Rows],
-    *,
-    site: sites.Site,
-    cohort: str,
-    seed: int,
-    dose_table: Mapping[str, Sequence[str]] | None = None,
+    study: measures.Study, compared: Sequence[pair_tables.Compared], *, seed: int
 ) -> list[render.Table]:
-    """Build the tables that the rows have values for; roles may be missing.
+    """Build the tables that the study has values for; roles may be missing.
 
     Args:
-        results: the evaluation rows of each seed, by role.
-        yardsticks: evaluation rows by the yardstick's name, in column order.
-        site: defines the structures, their order, and the paper's tables to show.
-        cohort: describes the patients; every caption starts with it.
+        study: the measures of all methods.
+        compared: the pairs of roles (pair_tables.compare).
         seed: seed of the bootstrap.
-        dose_table: the rows of Table 2 or 3 as metrics by structure; None: the site's.
-
-    Raises:
-        ConfigError: an unknown role.
-        RecordError: a patient is in one seed's rows twice.
     """
-    study = measures.Study.of(
-        results, yardsticks, site=site, cohort=cohort, dose_table=dose_table
-    )
+    pairs = [pair_tables.table(study, compared)] if compared else []
     return [
         *_dose(study, seed),
         *_contours(study, seed),
         *_scores(study, seed),
+        *pairs,
     ]
 
 

@@ -106,6 +106,18 @@ class Method:
             false_positive=notes.count(contour_metrics.FALSE_POSITIVE),
         )
 
+    def mean_error(self, keys: Sequence[Key]) -> Measure:
+        """The mean of each patient's errors of `keys`, of those that it has."""
+        by_seed = []
+        for seed in self.seeds:
+            values: dict[str, list[float]] = defaultdict(list)
+            for key in keys:
+                for row in seed.get(key, ()):
+                    if not math.isnan(row.error):
+                        values[row.patient].append(row.error)
+            by_seed.append({name: float(np.mean(v)) for name, v in values.items()})
+        return _measure(by_seed)
+
     def official_dvh(self, site: sites.Site, variant: str = "") -> Measure:
         """The challenge's DVH score; `by_patient` has the mean of a patient's cells.
 

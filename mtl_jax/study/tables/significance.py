@@ -26,6 +26,9 @@ class Family:
     against: measures.Method
     comparisons: int  # number of comparisons that p-values are corrected for
     results: dict[measures.Key, paired_tests.Comparison]
+    # Of the seeds' mean differences; NaN without several seeds of both.
+    seed_deviations: dict[measures.Key, float]
+    units: dict[measures.Key, str]
 
     def mark(self, key: measures.Key) -> str:
         """† if the method is significantly better, ‡ if it is significantly worse."""
@@ -45,17 +48,44 @@ def family(
     """Compare the errors of two methods for each of `keys`.
 
     `comparisons` is the number that p-values are corrected for; None: the number of
-    keys. Each key resamples with the same `seed`, so a row does not depend on others.
+    keys.
+    """
+    measured = {key: (method.measure(key), against.measure(key)) for key in keys}
+    units = {key: method.unit(key) or against.unit(key) for key in keys}
+    return compare(method, against, measured, units, seed=seed, comparisons=comparisons)
+
+
+def compare(
+    method: measures.Method,
+    against: measures.Method,
+    measured: Mapping[measures.Key, tuple[measures.Measure, measures.Measure]],
+    units: dict[measures.Key, str],
+    *,
+    seed: int,
+    comparisons: int | None = None,
+) -> Family:
+    """Compare two methods' errors, which are `measured`; the rest as in `family`.
+
+    Each key resamples with the same `seed`, so a row does not depend on others.
     """
     results = {
         key: paired_tests.compare(
-            method.measure(key).by_patient,
-            against.measure(key).by_patient,
-            rng=np.random.default_rng(seed),
+            ours.by_patient, theirs.by_patient, rng=np.random.default_rng(seed)
         )
-        for key in keys
+        for key, (ours, theirs) in measured.items()
     }
-    return Family(method, against, comparisons or len(keys), results)
+    deviations = {key: _seed_deviation(*pair) for key, pair in measured.items()}
+    return Family(
+        method, against, comparisons or len(measured), results, deviations, units
+    )
+
+
+def _seed_deviation(ours: measures.Measure, theirs: measures.Measure) -> float:
+    """The standard deviation of the seeds' differences, the first with the first."""
+    pairs = list(zip(theirs.seed_means, ours.seed_means, strict=False))
+    if len(pairs) < 2:
+        return math.nan
+    return float(np.std([there - here for there, here in pairs], ddof=1))
 
 
 COLUMNS = (
@@ -70,6 +100,8 @@ COLUMNS = (
     render.Column("mean difference"),
     render.Column("low", "95 % interval"),
     render.Column("high", "95 % interval"),
+    render.Column("± over seeds"),
+    render.Column("least shown"),
     render.Column("better", "p"),
     render.Column("worse", "p"),
     render.Column("better", "corrected p"),
@@ -94,9 +126,15 @@ def definitions(tested: Family, *, of: str) -> list[str]:
         f"Interval: percentile bootstrap over the patients, {paired_tests.RESAMPLES} "
         "resamples; with few patients it is too narrow. Wilcoxon: one-sided "
         "signed-rank test, not corrected.",
+        "Least shown: the least true mean difference that the test, corrected, would "
+        f"show with a probability of {100 * paired_tests.POWER:.0f} %, with this "
+        "spread over this number of patients.",
     ]
     if len(tested.method.seeds) > 1 or len(tested.against.seeds) > 1:
-        sentences.append("First, each patient's error is averaged over the seeds.")
+        sentences.append(
+            "First, each patient's error is averaged over the seeds. ± over seeds: the "
+            "standard deviation of the seeds' mean differences."
+        )
     return sentences
 
 
@@ -113,8 +151,7 @@ def table(
         if rows:
             rules.append(len(rows))
         for key, result in tested.results.items():
-            unit = tested.method.unit(key) or tested.against.unit(key)
-            rows.append(_row(labels[key], unit, tested, result))
+            rows.append(_row(labels[key], key, tested, result))
     return render.Table(
         name=name,
         title=title,
@@ -126,7 +163,10 @@ def table(
 
 
 def _row(
-    label: tuple[str, str], unit: str, tested: Family, result: paired_tests.Comparison
+    label: tuple[str, str],
+    key: measures.Key,
+    tested: Family,
+    result: paired_tests.Comparison,
 ) -> tuple[render.Cell, ...]:
     verdict = result.verdict(tested.comparisons)
     text = f"{verdict}: {result.note}" if result.note else verdict
@@ -147,12 +187,14 @@ def _row(
         render.Cell(tested.against.label),
         render.Cell(label[0]),
         render.Cell(label[1]),
-        render.Cell(unit),
+        render.Cell(tested.units[key]),
         render.Cell(text, mark=MARKS.get(verdict, "")),
         render.Cell(result.n, form="d"),
         render.Cell(result.left_out, form="d"),
         number(result.mean_difference),
         *(number(value) for value in result.interval),
+        number(tested.seed_deviations[key]),
+        number(result.least_shown(tested.comparisons)),
         p(result.p_better),
         p(result.p_worse),
         *(p(value) for value in corrected),
