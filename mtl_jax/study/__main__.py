@@ -7,7 +7,9 @@ If it is stopped, start it again: it resumes. The results of a split go to
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
+import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ml_collections
@@ -18,7 +20,14 @@ from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.report import page, render
 from mtl_jax.run import command
-from mtl_jax.study import plan, report_content, split_checks, study_files, study_results
+from mtl_jax.study import (
+    gather,
+    plan,
+    report_content,
+    split_checks,
+    study_files,
+    study_results,
+)
 from mtl_jax.study.tables import catalogue, measures, pair_tables
 from mtl_jax.train import distributed
 
@@ -34,6 +43,12 @@ SEEDS = flags.DEFINE_string(
 )
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the runs, their progress and their times, and exit."
+)
+GATHER = flags.DEFINE_list(
+    "gather",
+    [],
+    "Folders of the same study from other machines: copy the runs that are missing "
+    "here.",
 )
 PRINT_METRICS = flags.DEFINE_bool(
     "print_metrics", False, "Print the metrics file of --config's site, and exit."
@@ -57,15 +72,32 @@ def run() -> int:
     home = command.workdir()
     seeds = plan.parse_seeds(SEEDS.value) if SEEDS.value else (config.seed,)
     jobs = plan.jobs(config, ROLES.value, seeds, home)
+    elsewhere = gather.find(jobs, [Path(folder) for folder in GATHER.value])
     if DRY_RUN.value:
-        for job in jobs:
-            print(f"{job.workdir}: {plan.state(job)}")
+        _print_state(jobs, elsewhere)
         return 0
     data = command.prepare(config)
     dataset = split_checks.inspect(data).require()
     with locks.held(home / "study", "choose another --workdir"):
+        gather.copy(jobs, elsewhere)
         _compare(config, jobs, data, dataset, home)
     return 0
+
+
+def _print_state(jobs: Sequence[plan.Job], elsewhere: Mapping[Path, Path]) -> None:
+    """Print how far each run is, and how much is left."""
+    found = [
+        dataclasses.replace(job, workdir=elsewhere.get(job.workdir, job.workdir))
+        for job in jobs
+    ]
+    for job in found:
+        print(f"{job.workdir}: {plan.state(job)}")
+    done = sum(plan.is_finished(job) for job in found)
+    seconds = sum(plan.seconds_spent(job) for job in found)
+    print(
+        f"{done} of {len(jobs)} runs are finished; "
+        f"{plan.duration(seconds)} spent on all of them"
+    )
 
 
 def _compare(

@@ -9,6 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 
@@ -166,30 +167,57 @@ def _finish(
 
 def state(job: Job) -> str:
     """How far `job` is trained and evaluated, and how long that took."""
-    rows = writers.read_json_lines(job.workdir / "metrics.jsonl")
-    logged = [row for row in rows if "loss/total" in row]
+    logged = _logged(job)
     steps = logged[-1]["step"] if logged else 0
-    seconds = sum(row["seconds"] for row in logged)
     planned = job.config.train.steps
     text = f"{steps} of {planned} steps trained"
     if not planned:
         text = f"{steps} steps of {job.config.train.epochs} epochs trained"
     if logged:
-        text += f" in {duration(seconds)}"
-    evaluations = {
-        split: path
-        for split in job.config.evaluate.splits
-        if (path := job.workdir / "evaluation" / f"{split}.json").exists()
-    }
-    if evaluations:
-        summaries = [workdir.read_json(path) for path in evaluations.values()]
-        seconds = sum(summary.get("seconds", 0) for summary in summaries)
+        text += f" in {duration(_training_seconds(logged))}"
+    if evaluations := _evaluations(job):
+        seconds = _evaluation_seconds(evaluations)
         text += f"; {', '.join(evaluations)} evaluated in {duration(seconds)}"
     elif job.is_fold:
         text += "; only predicts contours"
     else:
         text += "; not evaluated"
     return text
+
+
+def is_finished(job: Job) -> bool:
+    """Whether `job` is evaluated, or is a trained run that only predicts contours."""
+    if not job.is_fold:
+        return len(_evaluations(job)) == len(job.config.evaluate.splits)
+    logged = _logged(job)
+    return bool(logged) and logged[-1]["step"] == job.config.train.steps
+
+
+def seconds_spent(job: Job) -> float:
+    """How long `job` has been trained and evaluated."""
+    return _training_seconds(_logged(job)) + _evaluation_seconds(_evaluations(job))
+
+
+def _logged(job: Job) -> list[dict[str, Any]]:
+    rows = writers.read_json_lines(job.workdir / "metrics.jsonl")
+    return [row for row in rows if "loss/total" in row]
+
+
+def _training_seconds(logged: Sequence[Mapping[str, Any]]) -> float:
+    return sum(row["seconds"] for row in logged)
+
+
+def _evaluations(job: Job) -> dict[str, Any]:
+    """The summary of each evaluated split."""
+    folder = job.workdir / "evaluation"
+    paths = {split: folder / f"{split}.json" for split in job.config.evaluate.splits}
+    return {
+        name: workdir.read_json(path) for name, path in paths.items() if path.exists()
+    }
+
+
+def _evaluation_seconds(evaluations: Mapping[str, Any]) -> float:
+    return sum(summary.get("seconds", 0) for summary in evaluations.values())
 
 
 def duration(seconds: float) -> str:

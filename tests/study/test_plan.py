@@ -1,14 +1,15 @@
 """The runs of a study, their order, and the patients that folds leave out."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
 from configs import openkbp
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors
-from mtl_jax.run import contour_runs, wiring
-from mtl_jax.study import plan
+from mtl_jax.core import errors, locks
+from mtl_jax.run import contour_runs, wiring, workdir
+from mtl_jax.study import gather, plan
 
 HOME = pathlib.Path("runs/openkbp")
 
@@ -61,6 +62,24 @@ def test_contours_of_another_study_are_taken_as_they_are():
     found = jobs("seq_auto", "multi", contours_from="elsewhere/contour")
     assert [job.role.name for job in found] == ["seq_auto", "multi"]
     assert found[0].config.data.contours_from == "elsewhere/contour"
+
+
+def test_a_run_that_two_folders_have_is_not_chosen_between(tmp_path):
+    (job,) = jobs("multi")
+    job = dataclasses.replace(job, workdir=tmp_path / "here" / "multi")
+    for place in "ab":
+        workdir.write_json({}, tmp_path / place / "multi" / "config.json")
+    folders = [tmp_path / place for place in "ab"]
+    with pytest.raises(errors.WorkdirError, match="are the same run"):
+        gather.find([job], folders)
+    source = tmp_path / "a" / "multi"
+    assert gather.find([job], folders[:1]) == {job.workdir: source}
+    with pytest.raises(errors.WorkdirError, match="c is not a folder"):
+        gather.find([job], [tmp_path / "c"])
+    # While another process works there, nothing is copied.
+    with locks.held(source, "wait"), pytest.raises(errors.LockedError, match="done"):
+        gather.copy([job], {job.workdir: source})
+    assert not job.workdir.exists()
 
 
 def test_a_study_needs_roles_and_leaves_nobody_out():

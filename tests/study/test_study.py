@@ -72,6 +72,30 @@ def test_a_dry_run_says_what_there_is_and_does_nothing(command, study, tmp_path)
     assert status == 0
     assert out.count(f"{STEPS} of {STEPS} steps trained in 0 min") == len(ROLES)
     assert out.count("test evaluated in") == len(ROLES)
+    assert f"{len(ROLES)} of {len(ROLES)} runs are finished" in out
+
+
+def test_runs_of_other_machines_are_gathered(command, study, tmp_path):
+    # Two machines have trained all but `multi`, which is trained here.
+    for place, roles in (("a", ROLES[:2]), ("b", ROLES[2:4])):
+        for role in roles:
+            shutil.copytree(study[0] / role, tmp_path / place / role)
+    here = tmp_path / "here"
+    gathered = f"--gather={tmp_path / 'a'},{tmp_path / 'b'}"
+    status, out, _ = command.run(here, gathered, "--dry_run", **SETTINGS)
+    assert status == 0
+    assert f"{tmp_path}/b/seq_auto: {STEPS} of {STEPS} steps" in out
+    assert f"4 of {len(ROLES)} runs are finished" in out
+    assert not here.exists()
+    status, _, err = command.run(here, gathered, **SETTINGS)
+    assert status == 0, err
+    assert outcome(here) == outcome(study[0])
+    stored = workdir.read_json(here / "seq_auto" / "config.json")
+    assert stored["data.contours_from"] == str(here / "contour")
+    # Nothing of it was trained again.
+    for role in ROLES[:4]:
+        metrics = (study[0] / role / "metrics.jsonl").read_bytes()
+        assert (here / role / "metrics.jsonl").read_bytes() == metrics
 
 
 @pytest.mark.parametrize(
