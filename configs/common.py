@@ -211,6 +211,9 @@ def get_config() -> ml_collections.ConfigDict:
     # is possible, or "all"; makes a difference with dose_region "all" only (not in the
     # paper).
     loss.dose_slices = "possible"
+    # Weight, beside the absolute error of the dose, of the area between the DVHs of
+    # predicted and planned dose of each structure in a slice (not in the paper).
+    loss.dvh_weight = 0.0
 
     config.dwa = dwa = ml_collections.ConfigDict()
     # Softmax temperature of the dynamic weight average (Liu et al. 2019).

@@ -68,6 +68,8 @@ class Batch(TypedDict):
     mask: np.ndarray  # [B] float32: 0 for padding
     patient: np.ndarray  # [B] int32: index into the split's patients
     slice: np.ndarray  # [B] int32: z
+    # [B, H, W, S] uint8: all structures of the site, for a DVH loss
+    structures: NotRequired[np.ndarray]
 
 
 def change_images(
@@ -135,6 +137,9 @@ def check_batch(batch: Batch) -> Batch:
         "patient": ((size,), np.int32),
         "slice": ((size,), np.int32),
     }
+    if "structures" in batch:
+        site = batch["structures"].shape[-1]
+        expected["structures"] = ((size, height, width, site), np.uint8)
     for name, (shape, dtype) in expected.items():
         if batch[name].shape != shape or batch[name].dtype != dtype:
             raise errors.RecordError(

@@ -2,7 +2,8 @@
 
 Input: the predicted dose / prescription [B, H, W, 1] and a batch. Output: additive
 sums, and the loss from them. The evaluation sets the dose to 0 where none is possible,
-so by default those voxels do not count (the paper does not say). `counts`, `sums` and
+so by default those voxels do not count (the paper does not say). A loss of dose-volume
+histograms can be added (`dvh_loss`). `counts`, `sums` and
 `losses` are a row of `objective.LOSSES`.
 """
 
@@ -11,6 +12,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from mtl_jax.losses import dvh_loss
 
 
 def counts(batch: Mapping[str, jax.Array], options: Mapping[str, Any]) -> jax.Array:
@@ -35,15 +38,23 @@ def sums(
     counts: jax.Array,
     options: Mapping[str, Any],
 ) -> dict[str, jax.Array]:
-    """As `absolute_error`, for the batch's `dose`."""
-    return absolute_error(predicted, batch["dose"].astype(predicted.dtype), counts)
+    """As `absolute_error` for the batch's `dose`; with `dvh_weight`, its DVHs too."""
+    reference = batch["dose"].astype(predicted.dtype)
+    summed = absolute_error(predicted, reference, counts)
+    if options.get("dvh_weight"):
+        weights = batch["structures"].astype(predicted.dtype) * counts
+        summed |= dvh_loss.sums(predicted, reference, weights)
+    return summed
 
 
 def losses(
     sums: Mapping[str, jax.Array], options: Mapping[str, Any]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss from the sums; it has no named parts."""
-    return mean_absolute_error(sums), {}
+    loss = mean_absolute_error(sums)
+    if weight := options.get("dvh_weight"):
+        loss += weight * dvh_loss.loss(sums)
+    return loss, {}
 
 
 def absolute_error(

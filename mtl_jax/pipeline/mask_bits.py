@@ -46,6 +46,12 @@ class MaskBits:
         return ((patterns >> self.structure_indices) & 1).astype(np.uint8)
 
     @functools.cached_property
+    def unpacked_site(self) -> np.ndarray:
+        """[65536, S] uint8: all structures of the site, in its order."""
+        patterns = np.arange(1 << MASK_BITS, dtype=np.uint32)[:, None]
+        return ((patterns >> np.arange(len(self.site.names))) & 1).astype(np.uint8)
+
+    @functools.cached_property
     def mirrored_structures(self) -> np.ndarray:
         """[N] the channel that each contour becomes when left and right swap.
 

@@ -32,6 +32,7 @@ class Preprocess:
     image_size: tuple[int, int]  # y, x
     image_spacing_mm: float
     further: image_channels.Further
+    all_structures: bool = False  # whether a batch has the masks of the whole site
 
     def __post_init__(self) -> None:
         if not self.ct_std > 0 or not self.prescription_gy > 0:
@@ -95,7 +96,7 @@ class Preprocess:
     def empty(self, rows: int) -> records.Batch:
         """An uninitialised batch for `write` to fill."""
         size, names = tuple(self.image_size), len(self.structures)
-        return records.Batch(
+        batch = records.Batch(
             image=np.empty((rows, *size, self.channels), np.float32),
             contours=np.empty((rows, *size, names), np.uint8),
             present=np.empty((rows, names), np.float32),
@@ -106,6 +107,10 @@ class Preprocess:
             patient=np.empty(rows, np.int32),
             slice=np.empty(rows, np.int32),
         )
+        if self.all_structures:
+            shape = (rows, *size, len(self.site.names))
+            batch["structures"] = np.empty(shape, np.uint8)
+        return batch
 
     def write(
         self,
@@ -125,6 +130,9 @@ class Preprocess:
         # Any mask is in the table; "clip" spares the copy that "raise" makes of `out`.
         table = self.bits.unpacked
         np.take(table, example["masks"], axis=0, out=contours, mode="clip")
+        if self.all_structures:
+            table, out = self.bits.unpacked_site, batch["structures"][row]
+            np.take(table, example["masks"], axis=0, out=out, mode="clip")
         for group, part in zip(self.groups, self._parts, strict=True):
             group.write(example, image[..., part])
         prescription = np.float32(self.prescription_gy)

@@ -57,6 +57,8 @@ def _losses(run: wiring.Run) -> Iterator[str]:
         yield f"{loss.dice_weight:g} Dice + {loss.cross_entropy_weight:g} cross-entropy"
     if "dose" in run.role.tasks:
         yield f"mean absolute error of the dose{_counted(loss)}"
+        if loss.dvh_weight:
+            yield f"{loss.dvh_weight:g} area between the DVHs of structures in a slice"
     if len(run.role.tasks) > 1:
         yield f"weighted by DWA (temperature {run.config.dwa.temperature:g})"
 

@@ -109,6 +109,7 @@ def make_preprocess(
         image_size=tuple(data.image_size),
         image_spacing_mm=data.image_spacing_mm,
         further=input_volumes.further_channels(config),
+        all_structures=config.loss.dvh_weight > 0,
     )
 
 

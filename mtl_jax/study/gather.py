@@ -1,8 +1,8 @@
 """Copies runs that were trained elsewhere into a study.
 
 Input: a study's jobs, and folders of the same study from other machines. Output:
-working directories in the study's own folder, each whole or not at all. The study checks
-each run's configuration and data before it goes on with it.
+working directories in the study's own folder, each whole or not at all. The study
+checks each run's configuration and data before it goes on with it.
 """
 
 import contextlib

@@ -67,6 +67,19 @@ def test_the_possible_dose_mask_reaches_the_batch(example, new_preprocess, to_ro
         assert to_row(pre, example, 0, mask_known=False)["possible_dose"].all()
 
 
+def test_all_structures_of_the_site_only_if_they_are_wanted(
+    example, new_preprocess, to_row
+):
+    row = to_row(new_preprocess(all_structures=True), example)
+    names = new_preprocess().site.names
+    assert row["structures"].shape == (16, 16, len(names))
+    for bit in range(len(names)):
+        np.testing.assert_array_equal(
+            row["structures"][..., bit], (example["masks"] >> bit) % 2
+        )
+    assert "structures" not in to_row(new_preprocess(), example)
+
+
 @pytest.mark.parametrize("has_dose", [True, False])
 def test_labels_of_a_row(example, new_preprocess, has_dose, to_row):
     example["has_dose"], example["slice"] = has_dose, 9

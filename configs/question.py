@@ -1,0 +1,35 @@
+"""Does learning both tasks at once help? All roles by one recipe, at a reduced size.
+
+    python -m mtl_jax.study --config=configs/question.py --seeds=0,1,2 --roles=...
+
+The recipe is that of configs/openkbp_best.py on coarser images and at half its width,
+so that two cores train many runs. All roles take equally many steps on the same slices
+in the same order. docs/explanation/does-it-help.md has roles, results and times.
+"""
+
+import ml_collections
+
+from configs import openkbp_best
+
+
+def get_config(role: str = "multi") -> ml_collections.ConfigDict:
+    """The configuration of the comparison's run in `role`."""
+    config = openkbp_best.get_config(role)
+    config.data.cohort = "paper"
+    config.data.image_size = (96, 96)
+    config.data.image_spacing_mm = 5.0
+    # The same input and the same slices for all roles.
+    config.data.neighbours = 2
+    config.data.neighbour_mm = 5.0
+    config.data.target_distance_mm = 40.0
+    config.data.draws = (1, 1, 2)
+    config.augment.translation_px = 12.0
+    config.model.width = 16
+    config.model.decoder_widths = (64, 32, 16, 16, 16)
+    config.model.bottleneck_width = 64
+    config.dwa.interval_steps = 250
+    config.train.batch_size = 8
+    config.train.steps = 4000
+    config.evaluate.best_patients = 0
+    config.evaluate.splits = ("test",)
+    return config
