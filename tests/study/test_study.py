@@ -202,6 +202,20 @@ def test_seq_auto_needs_the_contour_run_that_it_began_with(command, study, tmp_p
     assert "Traceback" not in err
 
 
+def test_the_dose_with_disturbed_contours(command, study, tmp_path):
+    home = tmp_path / "seq_human"
+    shutil.copytree(study[0] / "seq_human", home)
+    settings = SETTINGS | {"module": "study.disturbed_contours"}
+    settings["config"] = "configs/demo.py:seq_human"
+    status, out, err = command.run(home, **settings)
+    assert status == 0, err
+    assert "left and right organs exchanged" in out
+    folder = home / "disturbed" / "test"
+    drawn = scoring.read_csv(folder / "as-they-are.csv")
+    assert drawn == scoring.read_csv(home / "evaluation" / "test.csv")
+    assert drawn != scoring.read_csv(folder / "eroded-by-one-voxel.csv")
+
+
 def test_what_was_deleted_is_made_again_and_what_is_old_goes(command, study, tmp_path):
     home = tmp_path / "study"
     shutil.copytree(study[0], home)
