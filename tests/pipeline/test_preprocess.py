@@ -70,14 +70,14 @@ def test_the_possible_dose_mask_reaches_the_batch(example, new_preprocess, to_ro
 def test_all_structures_of_the_site_only_if_they_are_wanted(
     example, new_preprocess, to_row
 ):
-    row = to_row(new_preprocess(all_structures=True), example)
+    row = to_row(new_preprocess(all_structures=True), example, 0)
     names = new_preprocess().site.names
     assert row["structures"].shape == (16, 16, len(names))
     for bit in range(len(names)):
         np.testing.assert_array_equal(
             row["structures"][..., bit], (example["masks"] >> bit) % 2
         )
-    assert "structures" not in to_row(new_preprocess(), example)
+    assert "structures" not in to_row(new_preprocess(), example, 0)
 
 
 @pytest.mark.parametrize("has_dose", [True, False])
