@@ -25,9 +25,9 @@ def main() -> int:
     """Prepare, train, evaluate; returns the exit status."""
     config = command.config()
     home = command.workdir(below=config.role)
+    distributed.once(lambda: starting_weights.check(config, home))
     data = command.prepare(config)
     with distributed.in_first_process(locks.held(home, "choose another --workdir")):
-        distributed.once(lambda: starting_weights.check(config, home))
         contours = input_contours.prepare(config, data, home)
         distributed.once(
             lambda: workdir.create_or_check(home, config, data.fingerprint)

@@ -147,6 +147,11 @@ def predict_patient(
     """
     model, clock = request.model, _Clock()
     case = cases.read(case_folder, model, request.reading, request.contours)
+    reference = None
+    if request.reference is not None:  # an error before predicting, not after it
+        reference = cases.read_reference(
+            case_folder, model, request.reading, request.reference
+        )
     warnings = case_checks.warnings(case, model)
     for warning in warnings:
         warn(warning)
@@ -160,10 +165,7 @@ def predict_patient(
             folder, case, prediction, contours_in, model, request.formats
         )
         clock.stop("write")
-        if request.reference is not None:
-            reference = cases.read_reference(
-                case_folder, model, request.reading, request.reference
-            )
+        if reference is not None:
             contours = model.rules.variants(raw.masks)
             rows = scoring.score_arrays(reference, raw.dose_gy, contours, model.rules)
             scoring.write_csv(rows, folder / output_files.EVALUATION)

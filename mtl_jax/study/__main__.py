@@ -19,7 +19,7 @@ from mtl_jax.core import errors, locks, reported_metrics, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.report import page, render
-from mtl_jax.run import command
+from mtl_jax.run import command, starting_weights
 from mtl_jax.study import (
     gather,
     plan,
@@ -73,6 +73,8 @@ def run() -> int:
     seeds = plan.parse_seeds(SEEDS.value) if SEEDS.value else (config.seed,)
     jobs = plan.jobs(config, ROLES.value, seeds, home)
     elsewhere = gather.find(jobs, [Path(folder) for folder in GATHER.value])
+    for job in jobs:
+        starting_weights.check(job.config, job.workdir)
     if DRY_RUN.value:
         _print_state(jobs, elsewhere)
         return 0

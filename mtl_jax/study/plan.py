@@ -21,7 +21,6 @@ from mtl_jax.run import (
     input_contours,
     model_card,
     results,
-    starting_weights,
     stopping,
     wiring,
     workdir,
@@ -52,7 +51,6 @@ class Job:
 
     def run(self, data: prepared.Prepared) -> wiring.Run:
         """The run on `data`; its input contours are predicted if they are missing."""
-        starting_weights.check(self.config, self.workdir)
         contours = input_contours.prepare(self.config, data, self.workdir)
         workdir.create_or_check(self.workdir, self.config, data.fingerprint)
         return wiring.Run(self.config, data, self.workdir, contours)

@@ -98,6 +98,13 @@ def test_runs_of_other_machines_are_gathered(command, study, tmp_path):
         assert (here / role / "metrics.jsonl").read_bytes() == metrics
 
 
+def test_a_network_to_start_from_is_missed_before_anything_runs(command, tmp_path):
+    settings = SETTINGS | {"model__start_from": tmp_path / "gone"}
+    status, _, err = command.run(tmp_path / "new", "--dry_run", **settings)
+    assert status == 1
+    assert "model.start_from: " in err and "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [("--roles=multi,bseline", "did you mean 'baseline'"), ("--seeds=one", "--seeds")],
