@@ -81,11 +81,11 @@ def test_what_is_missing_is_made_again_and_what_is_old_goes(command, study, tmp_
 
 
 def test_a_dry_run_says_what_there_is_and_does_nothing(command, study, tmp_path):
-    status, out, _ = command.run(tmp_path / "new", "--dry_run", **SETTINGS)
+    status, out, _ = call(command, tmp_path / "new", dry_run=True)
     assert status == 0
     assert out.count(f"0 of {STEPS} steps trained; not evaluated") == len(ROLES)
     assert not (tmp_path / "new").exists()
-    status, out, _ = command.run(study[0], "--dry_run", **SETTINGS)
+    status, out, _ = call(command, study[0], dry_run=True)
     assert status == 0
     assert out.count(f"{STEPS} of {STEPS} steps trained in 0 min") == len(ROLES)
     assert out.count("test evaluated in") == len(ROLES)
