@@ -1,12 +1,24 @@
 """A tiny run on generated patients, as a user starts it."""
 
+import ast
+import contextlib
 import fcntl
+import importlib
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import ml_collections
+import pytest
+from absl.testing import flagsaver
+
+from mtl_jax import main
+from mtl_jax.run import command as run_command
+from mtl_jax.run import wiring
 from mtl_jax.sources.phantom import head_and_neck
 from mtl_jax.train import writers
 
@@ -33,6 +45,31 @@ STUDY = {
     "train__images_every": 4,
     "dwa__interval_steps": 4,
 }
+
+
+def configure(config="configs/demo.py", **settings) -> ml_collections.ConfigDict:
+    """The configuration of `Command.line`, for one device."""
+    file, *role = config.split(":")
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    made = module.get_config(*role)
+    made.update_from_flattened_dict(
+        {key: _value(text) for key, text in _changes(settings).items()}
+    )
+    made.train.devices = 1
+    return made
+
+
+def _changes(settings):
+    """Text of each key that differs from the configuration's file."""
+    return TINY | {key.replace("__", "."): str(v) for key, v in settings.items()}
+
+
+def _value(text):
+    """What a flag makes of `text`: a number, a tuple, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def environment():
@@ -62,8 +99,8 @@ class Command:
         self, workdir, *flags, module="main", config="configs/demo.py", **settings
     ):
         """Program and flags; settings are configuration keys with __ for a dot."""
-        changes = TINY | {key.replace("__", "."): str(v) for key, v in settings.items()}
-        arguments = [f"--config.{key}={value}" for key, value in changes.items()]
+        changes = _changes(settings).items()
+        arguments = [f"--config.{key}={value}" for key, value in changes]
         return [
             *(sys.executable, "-m", f"mtl_jax.{module}", f"--config={config}"),
             *(f"--workdir={workdir}", f"--data_dir={self.data_dir}"),
@@ -85,6 +122,55 @@ class Command:
         process = self.start(workdir, *flags, **settings)
         out, err = process.communicate(timeout=600)
         return process.returncode, out, err
+
+    def call(self, workdir, *, run=main.main, flags=None, **settings):
+        """As `run`, but in this process, and `main` only up to the evaluation.
+
+        Args:
+            workdir: of the run or study.
+            run: what the command does, from after the flags on.
+            flags: values of other flags, by name.
+            settings: configuration keys, as of `line`.
+        """
+
+        def config():
+            checked = wiring.check(configure(**settings))
+            if run is main.main:
+                checked.evaluate.splits = ()
+            return checked
+
+        def prepare(config):
+            return run_command.prepare_in(
+                config, data_dir=self.data_dir, manual_dir=None
+            )
+
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            flagsaver.flagsaver(**(flags or {})),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _logged_to(err),
+        ):
+            patch.setattr(run_command, "config", config)
+            patch.setattr(run_command, "workdir", lambda below="": workdir)
+            patch.setattr(run_command, "prepare", prepare)
+            status = run_command.status_of(run)
+        return status, out.getvalue(), err.getvalue()
+
+
+@contextlib.contextmanager
+def _logged_to(stream):
+    """What the package logs is written to `stream`."""
+    logger, handler = logging.getLogger("mtl_jax"), logging.StreamHandler(stream)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def once(tmp_path_factory, name, make):

@@ -12,6 +12,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 # Programs run for milliseconds here: most of what a compiler does would be in vain.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# So they compile in less than the second from which JAX keeps a program on its own.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 # On a busy machine the devices may wait for each other for longer than the 40 seconds
 # after which XLA ends the process.
 PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
@@ -27,10 +29,31 @@ from tests import commands
 jax.config.update("jax_num_cpu_devices", 4)
 # Arrays of different rank that meet without a reshape are a mistake.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most functions of a test compile in less than the second that the cache asks for.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # Grain's workers ask for flags, which only an entry point parses.
 flags.FLAGS.mark_as_parsed()
+
+
+# Their fixtures take longest to make: what starts first is made once, by one of xdist's
+# workers, while the others do the short tests.
+FIRST = (
+    "train/test_distributed.py",
+    "faults/",
+    "study/test_study.py",
+    "run/test_main.py",
+    "benchmarks/throughput/test_command.py",
+    "predict/test_command.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests of `FIRST` to the front."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        places = (i for i, name in enumerate(FIRST) if f"/tests/{name}" in path)
+        return next(places, len(FIRST))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

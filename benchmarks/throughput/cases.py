@@ -224,7 +224,7 @@ def make_config(case: Case, mode: Mode) -> ml_collections.ConfigDict:
     config.data.source = config.data.cohort = "phantom"
     config.data.phantom_patients = (4, 1, 3)
     if case.size == "tiny":
-        config.data.phantom_patients = (1, 1, 1)
+        config.data.phantom_patients = (2, 1, 1)  # as in the other tests
         config.model = demo.get_config(role).model
         if case.network in ("single", "hps"):  # gates need two blocks a stage
             config.model.stage_sizes = (1, 1, 1, 1)

@@ -1,10 +1,10 @@
 """Two processes that train together: stopped, killed, and continued by one or two."""
 
-import ast
 import json
 import signal
 import time
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -18,7 +18,7 @@ from tests import commands
 from tests.predict import checkpoints
 from tests.train import together
 
-# One task: what is compiled and traced seven times is small.
+# One task: what is compiled and traced in each of seven processes is small.
 ROLE = "baseline"
 STEPS = 30
 SETTINGS = {
@@ -28,6 +28,7 @@ SETTINGS = {
     "train__validate_every": STEPS,
     "train__images_every": STEPS,
     "evaluate__batch_size": 8,
+    "model__start_from": "~/earlier",
 }
 
 
@@ -38,10 +39,10 @@ class Together:
         self.command, self.workdir = command, workdir
         self.nobody = workdir.with_name("nobody")
 
-    def start(self, processes, homes=None, **changes):
+    def start(self, processes, **changes):
         """The running processes; the first one alone knows the working directory.
 
-        `homes` has a home for each, if they are not to share that of this process.
+        Each has a home of its own, beside the working directory.
         """
         address = f"127.0.0.1:{together.free_port()}"
         return [
@@ -50,7 +51,7 @@ class Together:
                 f"--coordinator_address={address}",
                 f"--num_processes={processes}",
                 f"--process_id={index}",
-                home=homes and homes / str(index),
+                home=self.home(index),
                 **(SETTINGS | changes),
             )
             for index in range(processes)
@@ -58,13 +59,16 @@ class Together:
 
     def _start_one(self, *flags, home, **settings):
         with pytest.MonkeyPatch.context() as patch:
-            if home:
-                patch.setenv("HOME", str(home))
-            # Its programs take less to compile than what JAX finds worth keeping.
-            patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+            # The list of fonts, which takes long to make, stays where it is.
+            patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
+            patch.setenv("HOME", str(home))
             return self.command.start(
                 *flags, config=f"configs/demo.py:{ROLE}", **settings
             )
+
+    def home(self, index):
+        """The home of process `index`."""
+        return self.workdir.with_name(str(index))
 
     def end(self, started):
         """(exit status, stdout, stderr) of each."""
@@ -96,11 +100,16 @@ class Together:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
-    """What was seen of each start."""
+    """What was seen of each start.
+
+    The network to start from is in the first process's home, and only at the beginning.
+    """
     on_phantoms = commands.on_phantoms(tmp_path_factory)
     this = Together(on_phantoms, tmp_path_factory.mktemp("story") / "run")
+    checkpoints.write(this.home(0) / "earlier", ROLE, "openkbp")
     seen = {"terminated": this.signal_second(signal.SIGTERM, after=2)}
     seen["saved"] = this.newest()
+    (this.home(0) / "earlier").rename(this.home(0) / "gone")
     seen["killed"] = this.signal_second(signal.SIGKILL, after=len(this.rows()) + 3)
     seen["left"] = this.newest()
     seen["alone"] = this.end(this.start(1, train__backend="pmap"))
@@ -144,11 +153,8 @@ def test_one_process_goes_on_where_two_were_with_another_backend(story):
 
 def test_the_first_losses_are_those_of_one_process(story):
     this, _ = story
-    config = demo.get_config(ROLE)
-    for key, value in (commands.TINY | {"train.steps": str(STEPS)}).items():
-        value = value if value.isalpha() else ast.literal_eval(value)
-        config.update_from_flattened_dict({key: value})
-    config.train.devices = 1
+    changes = SETTINGS | {"model__start_from": this.home(0) / "gone"}
+    config = commands.configure(f"configs/demo.py:{ROLE}", **changes)
     folder = this.command.data_dir
     data = command.prepare_in(configs.check(config), data_dir=folder, manual_dir=None)
     run = wiring.Run(config, data, this.workdir)
@@ -177,19 +183,14 @@ def test_two_processes_count_every_slice_once(story):
         np.testing.assert_allclose(one.prediction, other.prediction, rtol=1e-3)
 
 
-def test_only_the_first_process_reads_the_network_to_start_from(tmp_path_factory):
-    """Each process has a home of its own; the earlier network is in the first one's."""
-    folder = tmp_path_factory.mktemp("started")
-    checkpoints.write(folder / "0/earlier", ROLE, "openkbp")
-    this = Together(commands.on_phantoms(tmp_path_factory), folder / "run")
-    changes = {"train__steps": 2, "model__start_from": "~/earlier"}
-    for status, _, err in this.end(this.start(2, homes=folder, **changes)):
-        assert status == 0, err
-    (start,) = json.loads((this.workdir / "provenance.json").read_text())["starts"]
-    item = checkpoint.read_run(folder / "0/earlier/checkpoints/1")
-    assert start["processes"] == 2
-    assert start["start_from"]["digest"] == item["digest"]
-    assert start["start_from"]["anew"] == []
+def test_only_the_first_process_reads_the_network_to_start_from(story):
+    this, _ = story
+    starts = json.loads((this.workdir / "provenance.json").read_text())["starts"]
+    item = checkpoint.read_run(this.home(0) / "gone/checkpoints/1")
+    assert starts[0]["processes"] == 2
+    assert starts[0]["start_from"]["digest"] == item["digest"]
+    assert starts[0]["start_from"]["anew"] == []
+    assert not any("start_from" in start for start in starts[1:])
 
 
 def test_a_study_of_several_processes_is_refused(monkeypatch, capsys):

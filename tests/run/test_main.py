@@ -13,7 +13,7 @@ import pytest
 from mtl_jax.core import config as configs
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
-from mtl_jax.train import writers
+from mtl_jax.train import checkpoint, writers
 from tests import commands
 
 STEPS = 12
@@ -23,6 +23,9 @@ SCHEDULE = {
     "train__validate_every": 6,
     "train__images_every": 6,
     "dwa__interval_steps": 4,
+    # The validation split too, as its score in training: without mirror images.
+    "evaluate__splits": "('test','validation')",
+    "evaluate__mirror": False,
 }
 
 
@@ -68,14 +71,9 @@ def test_metrics_have_a_row_for_each_logged_step_and_validation(finished):
         assert row["images_per_second"] > 0
 
 
-def test_the_score_is_that_of_the_evaluation_over_its_yardsticks(
-    command, finished, tmp_path
-):
+def test_the_score_is_that_of_the_evaluation_over_its_yardsticks(finished):
     """The validation split has one patient, so the score is of the whole split."""
-    workdir = shutil.copytree(finished[0], tmp_path / "run")
-    changes = {"evaluate__splits": "('validation',)", "evaluate__mirror": False}
-    status, _, err = command.run(workdir, **SCHEDULE, **changes)
-    assert status == 0, err
+    workdir, _ = finished
     summary = json.loads((workdir / "evaluation" / "validation.json").read_text())
     assert summary["step"] == STEPS
     beside = summary["yardsticks"]
@@ -131,36 +129,28 @@ def final(workdir):
     ]
 
 
-def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
-    command, finished, tmp_path
-):
-    chance = random.Random()
-    workdir, kills = tmp_path / "run", 0
-    for _ in range(2):
-        process = command.start(workdir, **SCHEDULE)
-        metrics = workdir / "metrics.jsonl"
-        begun = len(writers.read_json_lines(metrics))
-        delay = chance.uniform(0, 1.0)
-        kills += commands.kill_in_training(process, metrics, begun, delay)
-    assert kills
-    status, _, err = command.run(workdir, **SCHEDULE)
-    assert status == 0, err
-    assert final(workdir) == final(finished[0])
-
-
-def test_sigterm_saves_and_the_next_start_goes_on(command, finished, tmp_path):
+def test_a_run_stopped_and_killed_ends_as_one_that_was_not(command, finished, tmp_path):
+    """SIGTERM saves; SIGKILL at a random moment of the next start does not."""
     workdir = tmp_path / "run"
+    log, saved = workdir / "metrics.jsonl", workdir / "checkpoints"
     process = command.start(workdir, **SCHEDULE)
-    while len(writers.read_json_lines(workdir / "metrics.jsonl")) < 1:
+    while len(writers.read_json_lines(log)) < 1:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 75, err
     assert "run the same command again to continue" in err
+    stopped, rows = checkpoint.steps(saved)[-1], len(writers.read_json_lines(log))
+    delay = random.Random().uniform(0, 1.0)
+    process = command.start(workdir, **SCHEDULE)
+    assert commands.kill_in_training(process, log, rows, delay)
     status, _, err = command.run(workdir, **SCHEDULE)
     assert status == 0, err
     assert final(workdir) == final(finished[0])
+    starts = json.loads((workdir / "provenance.json").read_text())["starts"]
+    assert [start["from_step"] for start in starts[:2]] == [0, stopped]
+    assert len(starts) == 3
 
 
 @pytest.mark.parametrize(
@@ -171,17 +161,30 @@ def test_sigterm_saves_and_the_next_start_goes_on(command, finished, tmp_path):
             1,
             "train.bach_size; did you mean 'train.batch_size'",
         ),
-        ({"config": "configs/demo.py:mutli"}, 1, "did you mean 'multi'"),
         ({"config": "configs/nothing.py"}, 1, "configs/nothing.py"),
-        ({"data__structures": "('Brainsten','Larynx')"}, 1, "'Brainstem'"),
         ({"train__steps": "many"}, 2, "train.steps"),
     ],
 )
-def test_bad_input_is_one_clear_line(command, tmp_path, settings, status, message):
+def test_a_wrong_flag_is_one_clear_line(command, tmp_path, settings, status, message):
     found, _, err = command.run(tmp_path / "run", **settings)
     assert found == status
     assert message in err
     assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"config": "configs/demo.py:mutli"}, "did you mean 'multi'"),
+        ({"data__structures": "('Brainsten','Larynx')"}, "'Brainstem'"),
+    ],
+)
+def test_a_wrong_value_is_one_clear_line(command, tmp_path, settings, message):
+    status, _, err = command.call(tmp_path / "run", **settings)
+    assert status == 1
+    assert message in err
+    assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -196,17 +199,17 @@ def test_a_longer_cosine_goes_on_with_a_warning(command, finished, tmp_path):
     before = {"loss__dose_region": "all", "loss__dose_slices": "all"}
     before |= {"optimizer__no_decay": "()"}
     longer = SCHEDULE | before | {"train__steps": STEPS + 4}
-    status, _, err = command.run(workdir, **longer, optimizer__decay_steps=STEPS)
+    status, _, err = command.call(workdir, **longer, optimizer__decay_steps=STEPS)
     assert status == 1
     assert f"the learning rate would be 0 from step {STEPS} on; set" in err
-    status, _, err = command.run(workdir, **longer)
+    status, _, err = command.call(workdir, **longer)
     assert status == 0, err
     half = 3e-3 * (1 + math.cos(math.pi * STEPS / (STEPS + 4))) / 2
     assert f"ended at step {STEPS} and now ends at step {STEPS + 4}" in err
     assert f"goes on from {half:.3g} instead of 0" in err
     card = (workdir / "model_card.md").read_text()
     assert f"from step {STEPS} on: 0.003, along a cosine to 0 at step" in card
-    status, _, err = command.run(workdir, **longer)
+    status, _, err = command.call(workdir, **longer)
     assert status == 0, err
     assert "now ends" not in err
 
@@ -214,7 +217,7 @@ def test_a_longer_cosine_goes_on_with_a_warning(command, finished, tmp_path):
 def test_a_workdir_of_another_run_is_refused_and_left_alone(command, finished):
     workdir, _ = finished
     before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
-    status, _, err = command.run(workdir, **(SCHEDULE | {"seed": 7}))
+    status, _, err = command.call(workdir, **(SCHEDULE | {"seed": 7}))
     assert status == 1
     assert "seed was 0, is 7" in err
     assert {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()} == before

@@ -17,7 +17,11 @@ LEARNING_RATE = 3e-3  # as of the demo
 def trained(tiny):
     """Network, batch and states of a tiny CTAN, before and after training on noise."""
     config = common.get_config()
-    network = tiny.network(gamma_init=config.model.gamma_init)
+    network = tiny.network(
+        stage_sizes=(2, 2),
+        decoder_widths=(8, 4, 4),
+        gamma_init=config.model.gamma_init,
+    )
     # Noise has nothing that the bottleneck could learn.
     names = ("weight_decay", "no_decay", "b1", "b2", "eps")
     settings = {name: config.optimizer[name] for name in names}

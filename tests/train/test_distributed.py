@@ -4,7 +4,6 @@ import json
 import os
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,11 +60,19 @@ def test_processes_tell_each_other(found):
         assert one["whole"].dtype == np.int32
 
 
-@pytest.mark.parametrize("name", ["jit", "pmap"])
-def test_five_float64_steps_end_as_those_of_one_process(found, name):
-    _, (first, second), folder = found
+@pytest.fixture(scope="module")
+def trained():
+    """The state after five float64 steps in one process."""
     with jax.enable_x64(True):
-        expected = together.train(alone.backend("jit", 1), 0, together.STEPS, None)
+        return together.train(alone.backend("jit", 1), 0, together.STEPS, None)
+
+
+@pytest.mark.parametrize("name", ["jit", "pmap"])
+def test_five_float64_steps_end_as_those_of_one_process(found, trained, name):
+    """Weights and Adam's moments, so gradients too."""
+    _, (first, second), folder = found
+    expected = trained
+    with jax.enable_x64(True):
         saved = folder / f"checkpoints-{name}" / str(together.STEPS)
         restored, _ = checkpoint.load(saved, expected)  # here, with one process
     for path, one in alone.leaves(expected):
@@ -80,19 +87,24 @@ def test_five_float64_steps_end_as_those_of_one_process(found, name):
         np.testing.assert_array_equal(leaf, first[f"{name} state{path}"])
 
 
-@pytest.mark.parametrize("name", ["jit", "pmap"])
-def test_gradients_sums_and_slices_are_those_of_one_process(found, tiny, name):
-    _, arrays, _ = found
+@pytest.fixture(scope="module")
+def computed(tiny):
+    """The sums of an evaluation, and slices, in one process."""
     step = tiny.step()
     state = tiny.state(step)
     (batch,) = tiny.batches(1)
-    calls = {
-        "gradients": lambda s, b: step.gradients(s, b, jnp.ones(2)),
-        "sums": step.evaluate,
-        "slices": lambda s, b: step.predict(s, b["image"]),
-    }
-    for what, call in calls.items():
-        expected = together.named({what: jax.device_get(jax.jit(call)(state, batch))})
+    return [
+        together.named({"sums": jax.device_get(jax.jit(step.evaluate)(state, batch))}),
+        together.named(
+            {"slices": jax.device_get(jax.jit(step.predict)(state, batch["image"]))}
+        ),
+    ]
+
+
+@pytest.mark.parametrize("name", ["jit", "pmap"])
+def test_sums_and_slices_are_those_of_one_process(found, computed, name):
+    _, arrays, _ = found
+    for expected in computed:
         whole = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in expected.values()))
         for one in arrays:
             for path, leaf in expected.items():
@@ -101,10 +113,17 @@ def test_gradients_sums_and_slices_are_those_of_one_process(found, tiny, name):
                 assert difference <= 1e-5 * whole, path
 
 
+@pytest.fixture(scope="module")
+def score(tmp_path_factory):
+    """The score of volumes in one process."""
+    workdir = tmp_path_factory.mktemp("score")
+    return together.validation_score(alone.backend("jit", 1), workdir)
+
+
 @pytest.mark.parametrize("name", ["jit", "pmap"])
-def test_the_score_of_volumes_is_that_of_one_process(found, tmp_path, name):
+def test_the_score_of_volumes_is_that_of_one_process(found, score, name):
     (first, second), _, folder = found
-    expected = together.validation_score(alone.backend("jit", 1), tmp_path)
+    expected = score
     assert expected["validation/score"] > 0
     assert first[f"score {name}"] == second[f"score {name}"]
     assert first[f"score {name}"] == pytest.approx(expected, rel=1e-4)

@@ -78,14 +78,23 @@ def test_first_float32_step_agrees_to_1e_5_of_the_gradient(tiny):
             np.testing.assert_allclose(other_logged[name], value, rtol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def alone(tiny):
+    """The sums and outputs of a batch, by the step alone."""
+    step = tiny.step()
+    state = tiny.state(step)
+    (batch,) = tiny.batches(1)
+    sums = jax.device_get(jax.jit(step.evaluate)(state, batch))
+    return sums, jax.jit(step.predict)(state, batch["image"])
+
+
 @pytest.mark.parametrize(("name", "devices"), WAYS)
-def test_sums_and_slices_are_those_of_the_global_batch(tiny, name, devices):
+def test_sums_and_slices_are_those_of_the_global_batch(tiny, alone, name, devices):
     where = backend(name, devices)
     step = tiny.step(axis_name=where.axis_name)
     state = tiny.state(step)
     (batch,) = tiny.batches(1)
-    alone = tiny.step()
-    expected = jax.device_get(jax.jit(alone.evaluate)(state, batch))
+    expected, expected_outputs = alone
     placed = where.put_state(state)
     found = where.host(where.sums(step.evaluate)(placed, where.put_batch(batch)))
     jax.tree.map(
@@ -93,9 +102,8 @@ def test_sums_and_slices_are_those_of_the_global_batch(tiny, name, devices):
     )
     outputs = where.by_slice(step.predict)(placed, batch["image"])
     assert outputs["dose"].shape == (8, 16, 16, 1)
-    expected = jax.jit(alone.predict)(state, batch["image"])
     for task, output in outputs.items():
-        np.testing.assert_allclose(output, expected[task], atol=1e-4)
+        np.testing.assert_allclose(output, expected_outputs[task], atol=1e-4)
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest():

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks.throughput import __main__ as command
+from benchmarks.throughput import __main__ as throughput
 from benchmarks.throughput import cases, machine
 
 pytest.importorskip("torch")
@@ -26,7 +26,7 @@ def run(folder, *flags):
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(sys, "argv", ["throughput", *TINY, *SHORT, *folders, *flags])
-        status = command.main()
+        status = throughput.main()
     result = json.loads((folder / "result.json").read_text())
     return status, result, printed.getvalue()
 
@@ -37,13 +37,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(folder):
-    """All parts, in one mode of each framework."""
+def whole(folder, command):
+    """All parts, in one mode of each framework, on the phantoms of other tests."""
     jax_modes, torch_modes = (
         "ours/float32,ours/Grain",
         "pytorch/channels_last,*without workers",
     )
-    status, result, printed = run(folder, f"--modes={jax_modes},{torch_modes}")
+    flags = f"--modes={jax_modes},{torch_modes}", f"--data_dir={command.data_dir}"
+    status, result, printed = run(folder, *flags)
     assert status == 0
     return result, printed
 
@@ -123,6 +124,6 @@ def test_a_device_that_fails_loses_rows_and_ends_with_status_1(
 
 def test_an_absent_device_is_an_error_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["x", "--platform=tpu", f"--out={tmp_path}"])
-    assert command.main() == 1
+    assert throughput.main() == 1
     error = capsys.readouterr().err
     assert "error: nothing is left to measure: tpu: no such device here" in error
