@@ -16,7 +16,7 @@ import contourpy
 import numpy as np
 from scipy import ndimage
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import errors, geometry, note_kinds
 
 # The points of a contour lie within this distance of one plane.
 FLAT_MM = 0.1
@@ -95,7 +95,7 @@ def fill(
 
 def to_mask(
     contours: Iterable[Contour], grid: geometry.Grid
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[np.ndarray, tuple[note_kinds.Note, ...]]:
     """Mask [Z, Y, X] bool of an ROI's `contours`, and notes on corrections.
 
     A contour belongs to the nearest slice, at most half the spacing away. A contour
@@ -133,14 +133,17 @@ def to_mask(
         placed = _place(area, mask[z]) if 0 <= z < grid.shape[0] else 0
         inside += placed
         lost += np.count_nonzero(area.mask) - placed
-    notes = {
+    counts = {
         f"contours between slices, moved to the nearest slice: {between}": between,
         f"contours left out because others are nearer their slice: {crowded}": crowded,
         f"contours left out as copies of others: {copies}": copies,
         f"slices on which contours overlap in part, and were united: {united}": united,
-        f"part that lies outside the CT: {lost / max(inside + lost, 1):.1%}": lost,
     }
-    return mask, tuple(note for note, count in notes.items() if count)
+    notes = note_kinds.of("contours", (text for text, n in counts.items() if n))
+    if lost:
+        sentence = f"part that lies outside the CT: {lost / (inside + lost):.1%}"
+        notes += (note_kinds.Note("outside", sentence),)
+    return mask, notes
 
 
 def from_mask(mask: np.ndarray, grid: geometry.Grid) -> tuple[Contour, ...]:

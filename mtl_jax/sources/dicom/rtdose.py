@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import errors, geometry, note_kinds
 from mtl_jax.sources.dicom import elements, headers, orientation, pixels
 
 UNITS_GY = {"GY": 1.0, "CGY": 0.01}  # CGY is not in the standard, but met
 OFFSET_MM = 0.01
 # More than any course of external beams, but less than its dose in cGy.
 PLAUSIBLE_GY = 300.0
+# Hot spots have less than twice the prescription, also in stereotactic plans; a dose in
+# cGy has a hundred times of it.
+FAR_BEYOND = 3.0
 # A course gives more; less is in other units, of one beam or fraction, or no dose.
 LOW_GY = 1.0
 
@@ -31,14 +34,14 @@ class Dose:
     dose_gy: np.ndarray  # [Z, Y, X] float32, canonical order
     z_mm: np.ndarray  # [Z] growing
     plane: geometry.Grid  # y and x of `dose_gy`; its z is without meaning
-    notes: tuple[str, ...]
+    notes: tuple[note_kinds.Note, ...]
 
 
 def choose(
     folder: headers.Folder,
     structure_set: headers.File,
     in_frame: Callable[[headers.File], bool],
-) -> tuple[Files, tuple[str, ...]]:
+) -> tuple[Files, tuple[note_kinds.Note, ...]]:
     """The files whose sum is the dose, none if there is no RTDOSE at all, and notes.
 
     `in_frame` says whether a dose lies in the CT's coordinates.
@@ -47,7 +50,7 @@ def choose(
         SourceError: no dose can be used, or several could be meant.
     """
     if not folder.doses:
-        return (), ("no RTDOSE here: the patient has no dose",)
+        return (), note_kinds.of("no_dose", ["no RTDOSE here: the patient has no dose"])
     left_out: dict[headers.File, str] = {}
     usable = []
     for file in folder.doses:
@@ -71,7 +74,7 @@ def choose(
         for file in usable
         if file not in chosen
     ]
-    return chosen, tuple(notes)
+    return chosen, note_kinds.of("files", notes)
 
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
@@ -178,10 +181,10 @@ def _plan_beams(plan: headers.File) -> list[int]:
 
 def total(
     files: tuple[headers.File, ...], grid: geometry.Grid
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+) -> tuple[np.ndarray, np.ndarray, tuple[note_kinds.Note, ...]]:
     """The sum of `files` on `grid`, where all of them are known, and notes."""
     dose_gy, known = np.zeros(grid.shape, np.float32), np.ones(grid.shape, bool)
-    notes: list[str] = []
+    notes: list[note_kinds.Note] = []
     for file in files:
         dose = read(file)
         part, covered = onto(dose, grid)
@@ -190,10 +193,11 @@ def total(
         notes += dose.notes
         highest, resampled = float(dose.dose_gy.max()), float(part.max())
         if highest - resampled > 0.005 * highest:
-            notes.append(
+            sentence = (
                 f"{file.name} reaches {highest:.2f} Gy on its own grid, "
                 f"{resampled:.2f} Gy on the CT's"
             )
+            notes.append(note_kinds.Note("changed_values", sentence))
     if not known.any():
         raise errors.SourceError(
             f"the dose of {files[0].name} does not overlap the CT; they are of "
@@ -276,7 +280,7 @@ def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
     )
 
 
-def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
+def _notes(file: headers.File, highest_gy: float) -> tuple[note_kinds.Note, ...]:
     notes = []
     if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
         notes.append(
@@ -288,7 +292,7 @@ def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
         notes.append(f"{file.name} holds effective (biologically weighted) dose")
     if not file.text("DoseType"):
         notes.append(f"{file.name} has no DoseType, and was taken for physical dose")
-    return tuple(notes)
+    return note_kinds.of("dose_values", notes)
 
 
 def onto(dose: Dose, grid: geometry.Grid) -> tuple[np.ndarray, np.ndarray]:

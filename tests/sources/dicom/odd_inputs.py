@@ -250,7 +250,7 @@ CASES = {
         ),
     ),
     "contours of another image": Case(
-        r"rs\.dcm has no contour .* in the CT", do.elsewhere
+        r"rs\.dcm has Rectum: it holds no voxel of the CT", do.elsewhere
     ),
     "two names for one structure": Case(
         r"^rs\.dcm cannot be mapped: 2 ROIs are Rectum \(.RECTUM., .rectum.\)",
