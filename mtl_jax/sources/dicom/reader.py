@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax.core import contour_geometry, errors, note_kinds, records, sites
-from mtl_jax.sources.dicom import ct_series, headers, roi_names, rtdose, rtstruct
+from mtl_jax.sources.dicom import (
+    ct_series,
+    headers,
+    identity,
+    roi_names,
+    rtdose,
+    rtstruct,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +96,8 @@ def read(
     )
     assigned = _assign(structure_set, site, mapping, options)
     ct = ct_series.read(ct_files, options.accept)
-    skipped = (*files.notes, *structure_set.notes, *chosen)
-    notes = [*note_kinds.of("files", skipped), *ct.notes]
+    skipped = note_kinds.of("files", (*structure_set.notes, *chosen))
+    notes = [*files.notes, *skipped, *ct.notes]
     notes += _image_notes(structure_set, ct)
     structures, mask_notes = _structures(structure_set, assigned, ct, site, options)
     notes += mask_notes + _absent(site, assigned)
@@ -116,19 +123,16 @@ def read(
 
 def _combine(ct: headers.Folder, rt: headers.Folder) -> headers.Folder:
     """The CT of one folder with the contours, doses and plans of another."""
-    objects = (*rt.structure_sets, *rt.doses)
-    groups = (objects, [file for files in ct.ct.values() for file in files])
-    rt_ids, ct_ids = (
-        {file.text("PatientID") for file in group} - {""} for group in groups
-    )
-    if rt_ids and ct_ids and rt_ids != ct_ids:
+    objects = (*rt.structure_sets, *rt.doses, *rt.plans)
+    used = [file for files in ct.ct.values() for file in files] + [*objects]
+    if two := identity.contradiction(used):
         raise errors.SourceError(
             "the contours or the dose are of another patient than the CT (their "
-            "PatientID differs); give those that belong to this CT"
+            f"{two[0]} differs); give those that belong to this CT"
         )
-    return dataclasses.replace(
-        rt, ct=ct.ct, identifiers=ct.identifiers, notes=(*ct.notes, *rt.notes)
-    )
+    unstated = note_kinds.of("unstated", identity.unstated(used, headers.listed))
+    notes = tuple(dict.fromkeys((*ct.notes, *rt.notes, *unstated)))
+    return dataclasses.replace(rt, ct=ct.ct, identifiers=ct.identifiers, notes=notes)
 
 
 def read_structure_set(folder: Path) -> rtstruct.StructureSet:
@@ -320,9 +324,16 @@ def _dose(
         same_study = study != "" and file.text("StudyInstanceUID") == study
         return _in_frame(uid, ct, options) or (uid == "" and same_study)
 
-    files, chosen = rtdose.choose(folder, structure_set.file, in_frame)
+    files, chosen = rtdose.choose(folder, structure_set.file, in_frame, options.accept)
     if not files:
         return None, None, [*chosen]
+    for plan in rtdose.plans_of(folder, files):
+        uid = plan.text("FrameOfReferenceUID")
+        if uid and ct.frame_uid and not _in_frame(uid, ct, options):
+            raise plan.error(
+                "has another frame of reference than the CT; give the plan, contours "
+                "and dose of this CT, or allow the mismatch if they are"
+            )
     dose_gy, covered, notes = rtdose.total(files, ct.grid)
     highest_gy = float(dose_gy.max())
     prescribed_gy = max(

@@ -7,7 +7,7 @@ CT's, linearly between voxel centres and 0 outside of them.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -41,10 +41,12 @@ def choose(
     folder: headers.Folder,
     structure_set: headers.File,
     in_frame: Callable[[headers.File], bool],
+    accept: Collection[str] = (),
 ) -> tuple[Files, tuple[note_kinds.Note, ...]]:
     """The files whose sum is the dose, none if there is no RTDOSE at all, and notes.
 
-    `in_frame` says whether a dose lies in the CT's coordinates.
+    `in_frame` says whether a dose lies in the CT's coordinates; `accept` has names of
+    reasons to refuse a patient that do not (core/note_kinds).
 
     Raises:
         SourceError: no dose can be used, or several could be meant.
@@ -52,7 +54,7 @@ def choose(
     if not folder.doses:
         return (), note_kinds.of("no_dose", ["no RTDOSE here: the patient has no dose"])
     left_out: dict[headers.File, str] = {}
-    usable = []
+    usable, planned_elsewhere = [], []
     for file in folder.doses:
         reason = unusable(file)
         if not reason and not in_frame(file):
@@ -61,8 +63,21 @@ def choose(
             reason = "belongs to another structure set"
         if reason:
             left_out[file] = reason
+        elif _is_planned_elsewhere(folder, file):
+            planned_elsewhere.append(file)
         else:
             usable.append(file)
+    doubts = []
+    if planned_elsewhere and not usable:
+        sentence = (
+            f"{headers.listed([file.name for file in planned_elsewhere])} was planned, "
+            "as its plan says, on a structure set that is not here; add that one"
+        )
+        doubts.append(note_kinds.refuse("other_plan", sentence, accept))
+        usable = planned_elsewhere
+    else:
+        reason = "was planned on a structure set that is not here"
+        left_out |= dict.fromkeys(planned_elsewhere, reason)
     if not usable:
         reasons = "; ".join(f"{f.name} {reason}" for f, reason in left_out.items())
         raise errors.SourceError(f"no RTDOSE can be used: {reasons}")
@@ -74,7 +89,10 @@ def choose(
         for file in usable
         if file not in chosen
     ]
-    return chosen, note_kinds.of("files", notes)
+    without = [file.name for file in chosen if not plans_of(folder, [file])]
+    sentence = f"the plan (RTPLAN) of {headers.listed(without)} is not here"
+    unstated = note_kinds.of("unstated", [sentence] if without else [])
+    return chosen, (*doubts, *note_kinds.of("files", notes), *unstated)
 
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
@@ -91,12 +109,28 @@ def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
     return ""
 
 
+def plans_of(folder: headers.Folder, doses: Iterable[headers.File]) -> Files:
+    """The plans in `folder` that `doses` refer to."""
+    uids = set[str]().union(*(plan_uids(dose) for dose in doses))
+    return tuple(p for p in folder.plans if p.text("SOPInstanceUID") in uids)
+
+
 def plan_uids(dose: headers.File) -> set[str]:
     """The UIDs of the plans that `dose` refers to."""
     return {
         elements.text(item, "ReferencedSOPInstanceUID", dose.name)
         for item in dose.items("ReferencedRTPlanSequence")
     } - {""}
+
+
+def _is_planned_elsewhere(folder: headers.Folder, dose: headers.File) -> bool:
+    """Whether plans of `dose` name structure sets, none of which is here."""
+    named = {
+        elements.text(item, "ReferencedSOPInstanceUID", plan.name)
+        for plan in plans_of(folder, [dose])
+        for item in plan.items("ReferencedStructureSetSequence")
+    }
+    return bool(named - {""}) and not structure_set_of(folder, dose)
 
 
 def _is_of_another(
@@ -274,6 +308,12 @@ def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
         return start + offsets * round(float(first.normal[2]))
     if plain and abs(offsets[0] - start) <= OFFSET_MM:
         return offsets
+    if abs(offsets[0] - start) <= OFFSET_MM:
+        raise file.error(
+            f"has a GridFrameOffsetVector that begins with {offsets[0]:g}, the first "
+            "plane's z, which the standard allows only where columns grow to the left "
+            "and rows to the back (head first, supine); export it with offsets from 0"
+        )
     raise file.error(
         f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; expected 0 or, "
         f"in axial orientation, the first plane's z of {start:g} mm"
