@@ -19,6 +19,8 @@ SIDEWAYS_MM = 0.05  # slices are stacked straight within this
 UNEVEN = 0.01  # part of the spacing by which gaps may differ
 # Air is near -1000 HU; with more than this at the first percentile there is none.
 WITHOUT_AIR_HU = -850.0
+# Between fat and muscle, with bone and a couch: the median of what is no air or lung.
+SOFT_HU = (-200.0, 200.0)
 # A slice that differs by more from the mean of its neighbours, and three times more
 # than these differ from each other, is scaled otherwise: anatomy, noise and streaks
 # move the median of the body by tens of HU, a lost intercept by 1000 and more.
@@ -64,9 +66,17 @@ def choose(
             "not an axial image (perhaps a scout); export the one drawn on the axial CT"
         )
     if not axial:
+        other = [file for files in scouts.values() for file in files]
+        besides = "; ".join(folder.notes) or "no other file"
+        if other:
+            planes = sorted({_plane_name(file) for file in other})
+            besides = (
+                f"{len(other)} CT images such as {other[0].name}, which are "
+                f"{' and '.join(planes)}; {besides}"
+            )
         raise errors.SourceError(
             "no axial CT images here: check that this is the patient's folder, and "
-            f"that it holds the CT. Notes: {'; '.join(folder.notes) or 'none'}"
+            f"export the axial series. Found: {besides}"
         )
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
@@ -124,6 +134,14 @@ def _is_scout(file: headers.File) -> bool:
     return not orientation.plane(file).is_axial
 
 
+def _plane_name(file: headers.File) -> str:
+    """What an image that is left out shows, in words."""
+    if "LOCALIZER" in file.text("ImageType").upper().split("\\"):
+        return "scouts"
+    axis = int(np.argmax(np.abs(orientation.plane(file).normal)))
+    return ("sagittal", "coronal", "axial")[axis]
+
+
 def read(files: Files, accept: Collection[str] = ()) -> Series:
     """The volume that `files`, all of one series, make up.
 
@@ -157,6 +175,7 @@ def read(files: Files, accept: Collection[str] = ()) -> Series:
     remarks = [
         *note_kinds.of("files", copies),
         *_value_notes(hu, padded),
+        *_unspecified_notes(hu, padded, slices),
         *_jump_notes(hu, slices, accept),
     ]
     hu, grid = orientation.canonical(hu, planes[slices[0].name], step_mm)
@@ -171,11 +190,16 @@ def _check_kind(file: headers.File) -> None:
         )
     if file.numbers("NumberOfFrames") not in ((), (1.0,)):
         raise file.error("has several frames; export the series as single CT images")
-    if file.text("RescaleType").upper() not in ("", "HU"):
+    if file.text("RescaleType").upper() not in ("", "HU", _unspecified(file)):
         raise file.error(
             f"has RescaleType {file.quoted('RescaleType')}, not Hounsfield units (HU); "
             "export the CT itself, not an image made from it"
         )
+
+
+def _unspecified(file: headers.File) -> str:
+    """The RescaleType that says nothing of the values; only a CT image may have it."""
+    return "US" if file.text("SOPClassUID") == headers.CT else ""
 
 
 def _without_copies(
@@ -291,6 +315,36 @@ def _value_notes(hu: np.ndarray, padded: np.ndarray) -> Iterator[note_kinds.Note
             f"the lowest 1 % of the CT reaches {low:.0f} HU, though air is near -1000: "
             "check that these are Hounsfield units",
         )
+
+
+def _unspecified_notes(
+    hu: np.ndarray, padded: np.ndarray, slices: list[headers.File]
+) -> Iterator[note_kinds.Note]:
+    """A note if the values are said to be unspecified, but air and water are in place.
+
+    Raises:
+        SourceError: they are not.
+    """
+    files = [file for file in slices if file.text("RescaleType").upper() == "US"]
+    if not files:
+        return
+    measured = hu[~padded]
+    dense = measured[measured > body_region.DATA_HU]
+    low = float(np.percentile(measured, 1)) if measured.size else 0.0
+    median = float(np.median(dense)) if dense.size else np.inf
+    if low > WITHOUT_AIR_HU or not SOFT_HU[0] <= median <= SOFT_HU[1]:
+        raise files[0].error(
+            "has RescaleType 'US' (unspecified), and the values of its series do not "
+            f"look like Hounsfield units (lowest 1 %: {low:.0f}, air is near -1000; "
+            f"median of the body: {median:.0f}, soft tissue is near 0); write it with "
+            "RescaleType HU"
+        )
+    yield note_kinds.Note(
+        "ct_values",
+        f"{files[0].name} and others have RescaleType 'US' (unspecified); taken for "
+        f"Hounsfield units, as air ({low:.0f}) and soft tissue ({median:.0f}) are "
+        "where they should be",
+    )
 
 
 def _jump_notes(
