@@ -87,13 +87,17 @@ class Prepared:
     origin: splits.Origin  # what it was built from
     path: Path
 
-    def notes(self) -> list[str]:
-        """How its patients were read, a line a kind of note; the heaviest first."""
+    def notes(self, kinds: Collection[str] = note_kinds.KINDS) -> list[str]:
+        """How its patients were read, a line a kind of note; the heaviest first.
+
+        Only notes of `kinds`.
+        """
         patients = [entry for split in self.splits.values() for entry in split.patients]
-        kinds = [[kind for kind, _ in entry.notes] for entry in patients]
+        counts = note_kinds.counted([k for k, _ in entry.notes] for entry in patients)
         return [
             f"{count} of {len(patients)} patients: {note_kinds.KINDS[kind]}"
-            for kind, count in note_kinds.counted(kinds).items()
+            for kind, count in counts.items()
+            if kind in kinds
         ]
 
     def seen_as(self, site: sites.Site) -> "Prepared":

@@ -214,7 +214,7 @@ def prepare_in(
         workers=config.data.workers,
         **(_dicom_settings(config) if builder.READS_DICOM else {}),
     )
-    for note in data.notes():
+    for note in data.notes({**note_kinds.REFUSING, **note_kinds.DOUBTFUL}):
         logger.warning("note: %s", note)
     return data.seen_as(sites.get(config.site))
 

@@ -66,18 +66,7 @@ def choose(
             "not an axial image (perhaps a scout); export the one drawn on the axial CT"
         )
     if not axial:
-        other = [file for files in scouts.values() for file in files]
-        besides = "; ".join(folder.notes) or "no other file"
-        if other:
-            planes = sorted({_plane_name(file) for file in other})
-            besides = (
-                f"{len(other)} CT images such as {other[0].name}, which are "
-                f"{' and '.join(planes)}; {besides}"
-            )
-        raise errors.SourceError(
-            "no axial CT images here: check that this is the patient's folder, and "
-            f"export the axial series. Found: {besides}"
-        )
+        raise _no_axial(folder, [file for files in scouts.values() for file in files])
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
         return any(file.text(keyword) in uids for file in files)
@@ -132,6 +121,21 @@ def _is_scout(file: headers.File) -> bool:
     if not file.text("ImageOrientationPatient"):
         return False  # refused later, if it is needed
     return not orientation.plane(file).is_axial
+
+
+def _no_axial(folder: headers.Folder, others: list[headers.File]) -> errors.SourceError:
+    """The error for a folder whose CT images, if any, are all `others`."""
+    found = "; ".join(folder.notes) or "no other file"
+    if others:
+        planes = sorted({_plane_name(file) for file in others})
+        found = (
+            f"{len(others)} CT images such as {others[0].name}, which are "
+            f"{' and '.join(planes)}; {found}"
+        )
+    return errors.SourceError(
+        "no axial CT images here: check that this is the patient's folder, and export "
+        f"the axial series. Found: {found}"
+    )
 
 
 def _plane_name(file: headers.File) -> str:
