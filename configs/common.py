@@ -85,6 +85,9 @@ def get_config() -> ml_collections.ConfigDict:
     data.allow_frame_mismatch = False
     # Largest gap, in slices, that is filled between two contours of an ROI.
     data.fill_gaps = 0
+    # Reasons, by name, for which DICOM patients are not refused (core/note_kinds.py),
+    # such as high_dose (not in the paper).
+    data.accept = ()
     # Ratio of training, validation and test patients, used without a splits_csv.
     data.split_ratio = (95, 5, 10)
     # Seed of the division by split_ratio.

@@ -83,6 +83,8 @@ def run(build_data_set: Callable[[], Any]) -> int:
         print(
             f"{split.name}: {len(split.patients)} patients, {len(split.source)} slices"
         )
+    for note in data.notes():
+        print(f"note: {note}")
     print(f"built from {data.origin.description}")
     print(data.path)
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mtl_jax
 from mtl_jax.cohort import inventory
+from mtl_jax.core import note_kinds
 from mtl_jax.datasets import splits
 from mtl_jax.report import content, page
 
@@ -29,11 +30,15 @@ def write(
 
 
 def summarise(cohort: inventory.Inventory) -> str:
-    """The summary for the terminal: refused patients, and how many were accepted."""
+    """The summary for the terminal: who is refused, notes by kind, who is accepted."""
     lines = [
         f"patient {patient.patient_id} is refused: {patient.refusal}"
         for patient in cohort.patients
         if patient.refusal
+    ]
+    lines += [
+        f"note: {count} of {len(cohort.accepted)} patients: {note_kinds.KINDS[kind]}"
+        for kind, count in cohort.note_counts.items()
     ]
     return "\n".join([*lines, _summary(cohort)])
 
@@ -76,7 +81,7 @@ def _study(cohort: inventory.Inventory, options: Mapping[str, str]) -> content.R
 
 
 def _findings(cohort: inventory.Inventory) -> Iterator[content.Finding]:
-    """For each patient: the refusal, then warnings, then the reader's notes."""
+    """Refusals and warnings patient by patient, then notes; the heaviest kind first."""
     for patient in cohort.patients:
         patient_id = patient.patient_id
         if patient.refusal:
@@ -85,10 +90,12 @@ def _findings(cohort: inventory.Inventory) -> Iterator[content.Finding]:
             for warning in _warnings(entry):
                 message = f"{entry.structure}: {warning}"
                 yield content.Finding("warning", message, patient_id)
-        if patient.shape and patient.max_dose_gy is None:
-            yield content.Finding("warning", "No dose", patient_id)
-        for note in patient.notes:
-            yield content.Finding("note", note, patient_id)
+    for kind in cohort.note_counts:
+        for patient in cohort.patients:
+            for note in patient.notes:
+                if note.kind == kind:
+                    degree = "warning" if note.is_doubtful else "note"
+                    yield content.Finding(degree, note, patient.patient_id)
     if cohort.unused_mapping_names:
         names = ", ".join(cohort.unused_mapping_names)
         message = f"The mapping file has names that no patient has: {names}"
@@ -99,10 +106,6 @@ def _warnings(entry: inventory.StructureEntry) -> Iterator[str]:
     if entry.plausible is False and entry.plausible_cc is not None:
         low, high = entry.plausible_cc
         yield f"the volume is {entry.volume_cc:.1f} cm³; expected {low:g} to {high:g}"
-    if entry.fraction_outside_dose:
-        yield f"{entry.fraction_outside_dose:.1%} is outside the dose grid"
-    if entry.missing_slices:
-        yield f"{entry.missing_slices} slices between contours have no contour"
 
 
 def _counts(cohort: inventory.Inventory) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from mtl_jax.core import contour_geometry, errors, sites
+from mtl_jax.core import contour_geometry, errors, note_kinds, sites
 from mtl_jax.core import workers as processes
 from mtl_jax.figures import patient_figure
 from mtl_jax.sources.clinical import dicom_patient, patient_folders
@@ -48,7 +48,7 @@ class PatientEntry:
     patient_id: str
     split: str
     refusal: str = ""  # the reason; empty if the patient is accepted
-    notes: tuple[str, ...] = ()
+    notes: tuple[note_kinds.Note, ...] = ()  # those that weigh most first
     structures: tuple[StructureEntry, ...] = ()
     # The structure that each ROI was assigned to, or "", by ROI name.
     rois: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -75,6 +75,12 @@ class Inventory:
     def accepted(self) -> tuple[PatientEntry, ...]:
         """The patients that a data set of this cohort would hold."""
         return tuple(patient for patient in self.patients if not patient.refusal)
+
+    @property
+    def note_counts(self) -> dict[str, int]:
+        """Number of patients with notes of each kind, those that weigh most first."""
+        kinds = ([note.kind for note in patient.notes] for patient in self.patients)
+        return note_kinds.counted(kinds)
 
     @property
     def roi_counts(self) -> dict[tuple[str, str], int]:
@@ -149,7 +155,7 @@ def _examine(raw: dicom_patient.Raw, split: str, picture: Path) -> PatientEntry:
     dose_gy = patient.dose_gy
     return dataclasses.replace(
         entry,
-        notes=reading.notes,
+        notes=tuple(note_kinds.by_weight(reading.notes)),
         structures=tuple(
             _structure_entry(reading, name, raw.site) for name in patient.structures
         ),

@@ -12,7 +12,7 @@ from typing import Any
 
 import ml_collections
 
-from mtl_jax.core import errors, records, roles, sites
+from mtl_jax.core import errors, note_kinds, records, roles, sites
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +124,9 @@ KEYS: Mapping[str, Key] = {
     "data.allow_missing": _flag(shapes_training=False),
     "data.allow_frame_mismatch": _flag(shapes_training=False),
     "data.fill_gaps": _integer(0, shapes_training=False),
+    "data.accept": _names(
+        f"some of {', '.join(note_kinds.REFUSING)}, or ()", shapes_training=False
+    ),
     "data.split_ratio": _several(
         "three parts: training, validation, test",
         lambda v: _is_number(v) and v > 0,
@@ -235,6 +238,7 @@ KEYS: Mapping[str, Key] = {
 # Keys that stored configurations of earlier versions may lack, with what these
 # versions did.
 BEFORE: Mapping[str, Any] = {
+    "data.accept": [*note_kinds.REFUSING],  # these versions refused for none of them
     "data.draws": [1, 1, 1],
     "model.image_skip": False,
     "data.ct_second_window": [0.0, 0.0],

@@ -4,19 +4,22 @@ Input: Contours in mm and a Grid, or a mask. Output: a mask with notes, or Conto
 
 A voxel is inside a contour if its centre is inside, by the even-odd rule. A centre on
 the outline is inside if the contour lies to its posterior or left, so two contours that
-share an edge share no voxel. `from_mask` traces half way between voxel centres, so no
-centre is on an outline: mask to contours to mask is exact.
+share an edge share no voxel. Only if all points of a contour are voxel centres, as of
+outlines that OpenCV traced through the outermost voxels of a mask, do the centres on it
+belong to the ROI, also if it is a hole. `from_mask` traces half way between voxel
+centres, so no centre is on an outline: mask to contours to mask is exact.
 """
 
+import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import contourpy
 import numpy as np
 from scipy import ndimage
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import errors, geometry, note_kinds
 
 # The points of a contour lie within this distance of one plane.
 FLAT_MM = 0.1
@@ -24,6 +27,10 @@ FLAT_MM = 0.1
 ON_SLICE = 0.02
 # Contours farther away than so many image sizes belong to another image.
 FAR = 3.0
+# Points within this part of a voxel from a centre are on it.
+ON_CENTRE = 0.01
+# Crossings of edges and rows that are held at a time.
+CROSSINGS = 1 << 18
 # Decimals of an index: vertices on voxel centres stay there despite rounding.
 _DECIMALS = 6
 
@@ -46,24 +53,148 @@ class _Outline:
     height: float  # index along z
     xor: bool
 
+    @property
+    def is_traced_through_centres(self) -> bool:
+        """Whether all points are voxel centres."""
+        distance = np.abs(self.points - np.rint(self.points))
+        return not self.xor and bool(distance.max() <= ON_CENTRE)
+
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
-    """The area inside some outlines, in the smallest box around them."""
+class _Area:
+    """A mask in a box of a slice."""
 
-    corner: np.ndarray  # [2] row, column of mask[0, 0]
+    corner: tuple[int, int]  # row, column of mask[0, 0]
     mask: np.ndarray  # [Y, X] bool
 
     @property
-    def end(self) -> np.ndarray:
-        """[2] the row and the column after the last ones of the mask."""
-        return self.corner + self.mask.shape
+    def box(self) -> tuple[slice, slice]:
+        """Where it is in the slice."""
+        y, x = self.corner
+        return slice(y, y + self.mask.shape[0]), slice(x, x + self.mask.shape[1])
 
-    def within(self, corner: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """The part of the mask in a box that overlaps it."""
-        low = np.maximum(corner, self.corner) - self.corner
-        high = np.minimum(end, self.end) - self.corner
-        return self.mask[low[0] : high[0], low[1] : high[1]]
+    def united(self, other: "_Area") -> "_Area":
+        """The area that is in one of both."""
+        corner = np.minimum(self.corner, other.corner)
+        ends = (np.add(area.corner, area.mask.shape) for area in (self, other))
+        mask = np.zeros(np.maximum(*ends) - corner, bool)
+        for area in (self, other):
+            y, x = area.corner - corner
+            mask[y : y + area.mask.shape[0], x : x + area.mask.shape[1]] |= area.mask
+        return _Area((int(corner[0]), int(corner[1])), mask)
+
+
+class _Nested:
+    """Areas of a slice, each apart from the others or inside one: one plane of labels.
+
+    Areas that share a part, or are the same, are united.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.were_united = False
+        # The number of the innermost area at each voxel; 0: none.
+        self._innermost = np.zeros(shape, np.int32)
+        self._around = {0: 0}  # by number, the smallest area that it lies in
+        self._areas: dict[int, tuple[int, tuple[slice, slice]]] = {}  # voxels and box
+        self._numbers = itertools.count(1)
+
+    def add(self, area: _Area) -> None:
+        """Add `area`, united with those that it shares a part with."""
+        if not area.mask.any():
+            return
+        size, shared = self._shared(area)
+        while (other := self._overlapping(size, shared)) is not None:
+            area, self.were_united = area.united(self._remove(other)), True
+            size, shared = self._shared(area)
+        number = next(self._numbers)
+        outer = [n for n, count in shared.items() if count == size]
+        around = min(outer, key=lambda n: self._areas[n][0], default=0)
+        for inner in shared.keys() - outer:
+            if self._around[inner] == around:
+                self._around[inner] = number
+        self._around[number], self._areas[number] = around, (size, area.box)
+        labels = self._innermost[area.box]
+        labels[area.mask & (labels == around)] = number
+
+    def odd(self) -> np.ndarray:
+        """Mask [Y, X] of the voxels in an odd number of areas: not in a hole."""
+        is_odd = np.zeros(max(self._around) + 1, bool)
+        for number in self._areas:
+            is_odd[number] = len(list(self._chain(number))) % 2
+        return is_odd[self._innermost]
+
+    def _chain(self, number: int) -> Iterator[int]:
+        """`number` and the areas around it."""
+        while number:
+            yield number
+            number = self._around[number]
+
+    def _shared(self, area: _Area) -> tuple[int, dict[int, int]]:
+        """The voxels of `area`, and by number those that it shares with each other."""
+        counts = np.bincount(self._innermost[area.box][area.mask])
+        shared = collections.Counter[int]()
+        for number in np.flatnonzero(counts).tolist():
+            for outer in self._chain(number):
+                shared[outer] += int(counts[number])
+        return int(counts.sum()), shared
+
+    def _overlapping(self, size: int, shared: dict[int, int]) -> int | None:
+        """An area that shares a part, or is the same: one that was drawn twice."""
+        for number, count in shared.items():
+            other = self._areas[number][0]
+            if count < min(size, other) or size == other:
+                return number
+        return None
+
+    def _remove(self, number: int) -> _Area:
+        """The area `number`, which is taken out; those inside it stay."""
+        _, box = self._areas.pop(number)
+        labels = self._innermost[box]
+        counts = np.bincount(labels.ravel())
+        is_part = np.zeros(len(counts), bool)
+        inner = set[int]()
+        for label in np.flatnonzero(counts).tolist():
+            chain = list(self._chain(label))
+            is_part[label] = number in chain
+            inner.update(n for n in chain if self._around[n] == number)
+        mask = is_part[labels]
+        around = self._around.pop(number)
+        labels[labels == number] = around
+        self._around.update(dict.fromkeys(inner, around))
+        return _Area((box[0].start, box[1].start), mask)
+
+
+def _crossings(points: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Where the edges of a polygon [P, 2] cross rows of centres, some at a time.
+
+    Yields row, first column at or behind the edge, and 1 downwards or -1 upwards.
+    """
+    ends = np.roll(points, -1, axis=0)
+    first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int)
+    crossed = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int) - first
+    direction = np.where(ends[:, 0] > points[:, 0], 1, -1)
+    part = np.cumsum(crossed) // CROSSINGS
+    for number in range(part[-1] + 1):
+        edge = np.repeat(np.flatnonzero(part == number), crossed[part == number])
+        starts = np.cumsum(crossed[part == number]) - crossed[part == number]
+        row = np.arange(len(edge)) - np.repeat(starts, crossed[part == number])
+        row += first[edge]
+        (y0, x0), (y1, x1) = points[edge].T, ends[edge].T
+        column = np.ceil(x0 + (row - y0) * (x1 - x0) / (y1 - y0)).astype(int)
+        yield row, column, direction[edge]
+
+
+def _wind(points: np.ndarray, corner: tuple[int, int], plane: np.ndarray) -> None:
+    """Add to `plane` [Y, X + 1] where the polygon begins (1, -1) and ends in each row.
+
+    Summed along the rows, these are the times that the polygon goes round a voxel.
+    """
+    height, width = plane.shape
+    for row, column, direction in _crossings(points):
+        inside = (row >= corner[0]) & (row < corner[0] + height)
+        column = np.clip(column[inside] - corner[1], 0, width - 1)
+        place = (row[inside] - corner[0]) * width + column
+        np.add.at(plane.reshape(-1), place, direction[inside].astype(plane.dtype))
 
 
 def fill(
@@ -73,34 +204,19 @@ def fill(
 
     `corner` is the row and column of mask[0, 0].
     """
-    top, left = corner
-    ends = np.roll(points, -1, axis=0)
-    first = np.ceil(np.minimum(points[:, 0], ends[:, 0])).astype(int) - top
-    beyond = np.ceil(np.maximum(points[:, 0], ends[:, 0])).astype(int) - top
-    first, beyond = np.clip(first, 0, shape[0]), np.clip(beyond, 0, shape[0])
-    # One entry for each row of centres that an edge crosses.
-    crossed = beyond - first
-    edge = np.repeat(np.arange(len(points)), crossed)
-    row = np.arange(crossed.sum()) - np.repeat(np.cumsum(crossed) - crossed, crossed)
-    row += first[edge]
-    (y0, x0), (y1, x1) = points[edge].T, ends[edge].T
-    column = np.ceil(x0 + (row + top - y0) * (x1 - x0) / (y1 - y0))
-    column = np.clip(column - left, 0, shape[1]).astype(int)
-    # From each crossing to the right, inside and outside change places.
-    width = shape[1] + 1
-    changes = np.bincount(row * width + column, minlength=shape[0] * width)
-    inside = np.cumsum(changes.reshape(shape[0], width), axis=1) % 2 == 1
-    return inside[:, :-1]
+    plane = np.zeros((shape[0], shape[1] + 1), np.int32)
+    _wind(points, corner, plane)
+    return np.cumsum(plane, axis=1)[:, :-1] % 2 == 1
 
 
 def to_mask(
     contours: Iterable[Contour], grid: geometry.Grid
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[np.ndarray, tuple[note_kinds.Note, ...]]:
     """Mask [Z, Y, X] bool of an ROI's `contours`, and notes on corrections.
 
     A contour belongs to the nearest slice, at most half the spacing away. A contour
     inside another is a hole (or an island in it), copies count once, and contours that
-    partly overlap are united.
+    partly overlap in the image are united.
 
     Raises:
         GeometryError: a contour is not in an axial plane, or far from the image.
@@ -120,7 +236,7 @@ def to_mask(
         outline = _outline(contour, grid)
         slices.setdefault(int(np.floor(outline.height + 0.5)), []).append(outline)
     mask = np.zeros(grid.shape, bool)
-    inside = lost = between = crowded = copies = united = 0
+    drawn = lost = between = crowded = copies = united = crossed = centred = 0
     for z, outlines in sorted(slices.items()):
         nearest = min((o.height for o in outlines), key=lambda h: abs(h - z))
         plane = [o for o in outlines if abs(o.height - nearest) < ON_SLICE]
@@ -128,19 +244,29 @@ def to_mask(
         between += len(plane) if abs(nearest - z) > ON_SLICE else 0
         distinct = _distinct(plane)
         copies += len(plane) - len(distinct)
-        area, overlaps = _combine(distinct)
-        united += overlaps
-        placed = _place(area, mask[z]) if 0 <= z < grid.shape[0] else 0
-        inside += placed
-        lost += np.count_nonzero(area.mask) - placed
-    notes = {
+        shape = grid.shape[1:] if 0 <= z < grid.shape[0] else (0, 0)
+        for outline in distinct:
+            whole, inside = _voxels(outline, shape)
+            drawn, lost = drawn + whole, lost + whole - inside
+        if shape == (0, 0):
+            continue
+        overlaps, twice = _combine(distinct, mask[z])
+        united, crossed = united + overlaps, crossed + twice
+        centred += sum(outline.is_traced_through_centres for outline in distinct)
+    counts = {
         f"contours between slices, moved to the nearest slice: {between}": between,
         f"contours left out because others are nearer their slice: {crowded}": crowded,
         f"contours left out as copies of others: {copies}": copies,
         f"slices on which contours overlap in part, and were united: {united}": united,
-        f"part that lies outside the CT: {lost / max(inside + lost, 1):.1%}": lost,
-    }
-    return mask, tuple(note for note, count in notes.items() if count)
+        f"contours that cross themselves, with holes where they overlap: {crossed}":
+            crossed,
+        f"contours through voxel centres, which count as inside: {centred}": centred,
+    }  # fmt: skip
+    notes = note_kinds.of("contours", (text for text, n in counts.items() if n))
+    if lost:
+        sentence = f"part that lies outside the CT: {lost / drawn:.1%}"
+        notes += (note_kinds.Note("outside", sentence),)
+    return mask, notes
 
 
 def from_mask(mask: np.ndarray, grid: geometry.Grid) -> tuple[Contour, ...]:
@@ -243,68 +369,70 @@ def _distinct(outlines: Sequence[_Outline]) -> list[_Outline]:
     return distinct
 
 
-def _combine(outlines: Sequence[_Outline]) -> tuple[_Part, bool]:
-    """The area inside the outlines of a plane, and whether any were united.
+def _voxels(outline: _Outline, shape: tuple[int, int]) -> tuple[int, int]:
+    """Voxels inside an outline, and those of them in an image of `shape`."""
+    whole = inside = 0
+    for row, column, direction in _crossings(outline.points):
+        whole += int(direction @ column)
+        in_image = (row >= 0) & (row < shape[0])
+        inside += int(direction[in_image] @ np.clip(column[in_image], 0, shape[1]))
+    return abs(whole), abs(inside)
 
-    It includes the area outside the image.
+
+def _combine(outlines: Sequence[_Outline], onto: np.ndarray) -> tuple[bool, int]:
+    """Write the mask of the outlines onto a slice [Y, X].
+
+    Returns whether any were united, and how many overlap with themselves.
     """
-    parts: dict[int, _Part] = {}
-    boxes = np.zeros((len(outlines), 2, 2), int)  # of the parts: corner, end
-    exclusive, united = [], False
-    for number, outline in enumerate(outlines):
-        part = _filled(outline.points)
-        if outline.xor or not part.mask.any():  # an empty part overlaps with none
-            exclusive.append(part)
+    points = np.concatenate([outline.points for outline in outlines])
+    corner, shape = _box(points, onto.shape)
+    (top, left), (height, width) = corner, shape
+    nested, twice = _Nested(shape), 0
+    exclusive = np.zeros((height, width + 1), np.int32)
+    centres = np.zeros(shape, bool)
+    for outline in outlines:
+        if outline.xor:
+            _wind(outline.points, corner, exclusive)
             continue
-        # A united part may overlap further ones: repeat until none does.
-        while (other := _overlapping(part, parts, boxes)) is not None:
-            part, united = _joined([part, parts.pop(other)], np.logical_or), True
-            boxes[other] = 0
-        parts[number], boxes[number] = part, (part.corner, part.end)
-    return _joined([*exclusive, *parts.values()], np.logical_xor), united
+        own_corner, (rows, columns) = _box(outline.points, onto.shape)
+        plane = np.zeros((rows, columns + 1), np.int32)
+        _wind(outline.points, own_corner, plane)
+        times = np.cumsum(plane, axis=1)[:, :-1]
+        place = (own_corner[0] - top, own_corner[1] - left)
+        area = _Area(place, times % 2 == 1)
+        twice += bool(np.any((times != 0) & ~area.mask))
+        if outline.is_traced_through_centres:
+            on_outline = _centres_on(outline, own_corner, area.mask.shape)
+            area.mask[on_outline] = False
+            centres[area.box][on_outline] = True
+        nested.add(area)
+    mask = nested.odd() ^ (np.cumsum(exclusive, axis=1)[:, :-1] % 2 == 1)
+    onto[top : top + height, left : left + width] = mask | centres
+    return nested.were_united, twice
 
 
-def _filled(points: np.ndarray) -> _Part:
-    corner = np.floor(points.min(axis=0)).astype(int)
-    rows, columns = np.ceil(points.max(axis=0)).astype(int) + 1 - corner
-    return _Part(corner, fill(points, (rows, columns), (corner[0], corner[1])))
+def _box(
+    points: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Corner and shape of the box in an image of `shape` that holds the points."""
+    low = np.clip(np.floor(points.min(axis=0)), 0, shape).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)) + 1, low, shape).astype(int)
+    (y0, x0), (y1, x1) = low.tolist(), high.tolist()
+    return (y0, x0), (y1 - y0, x1 - x0)
 
 
-def _joined(parts: Sequence[_Part], combine: np.ufunc) -> _Part:
-    """All parts as one, combined in their order."""
-    corner = np.min([part.corner for part in parts], axis=0)
-    mask = np.zeros(np.max([part.end for part in parts], axis=0) - corner, bool)
-    for part in parts:
-        (y0, x0), (y1, x1) = part.corner - corner, part.end - corner
-        target = mask[y0:y1, x0:x1]
-        combine(target, part.mask, out=target)
-    return _Part(corner, mask)
-
-
-def _overlapping(
-    part: _Part, others: Mapping[int, _Part], boxes: np.ndarray
-) -> int | None:
-    """The first of `others` that overlaps `part` without one being a hole in the other.
-
-    Two parts with the same voxels are one area that was drawn twice.
-    """
-    corners = np.maximum(boxes[:, 0], part.corner)
-    ends = np.minimum(boxes[:, 1], part.end)
-    size = np.count_nonzero(part.mask)
-    for number in np.flatnonzero((corners < ends).all(axis=1)).tolist():
-        other, corner, end = others[number], corners[number], ends[number]
-        shared = np.count_nonzero(part.within(corner, end) & other.within(corner, end))
-        others_size = np.count_nonzero(other.mask)
-        if shared and (shared < min(size, others_size) or size == others_size):
-            return number
-    return None
-
-
-def _place(part: _Part, onto: np.ndarray) -> int:
-    """Write `part` onto the slice `onto`; returns the number of voxels written."""
-    low, high = np.maximum(part.corner, 0), np.minimum(part.end, onto.shape)
-    if np.any(low >= high):
-        return 0
-    (y0, x0), (y1, x1) = low, high
-    onto[y0:y1, x0:x1] = part.within(low, high)
-    return int(np.count_nonzero(onto[y0:y1, x0:x1]))
+def _centres_on(
+    outline: _Outline, corner: tuple[int, int], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Mask of the centres on an outline between centres, in a box of the slice."""
+    points = np.rint(outline.points).astype(int)
+    steps = np.roll(points, -1, axis=0) - points
+    count = np.maximum(np.gcd(steps[:, 0], steps[:, 1]), 1)
+    edge = np.repeat(np.arange(len(points)), count)
+    number = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    on = points[edge] + number[:, None] * (steps // count[:, None])[edge]
+    place = on - np.array(corner)
+    inside = np.all((place >= 0) & (place < shape), axis=1)
+    mask = np.zeros(shape, bool)
+    mask[tuple(place[inside].T)] = True
+    return mask

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import errors, geometry, note_kinds
 
 # Parts of a cohort: to train a network, to choose its checkpoint, and to test it.
 SPLITS = ("train", "validation", "test")
@@ -26,6 +26,7 @@ class Patient:
     structures: dict[str, np.ndarray]  # [Z, Y, X] bool; only what was contoured
     dose_gy: np.ndarray | None  # [Z, Y, X] float32; None: no plan
     possible_dose_mask: np.ndarray | None  # [Z, Y, X] bool; None: not known
+    notes: tuple[note_kinds.Note, ...] = ()  # on how it was read
 
 
 class Example(TypedDict):

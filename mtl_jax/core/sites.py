@@ -193,5 +193,16 @@ def to_json(site: Site) -> str | dict[str, Any]:
 
 
 def from_json(value: str | dict[str, Any]) -> Site:
-    """The site that `to_json` gave as `value`."""
-    return get(value) if isinstance(value, str) else site_files.parse(value)
+    """The site that `to_json` gave as `value`; no file is opened for it.
+
+    Raises:
+        ConfigError: it is neither a built-in site's name, nor the values of a site.
+    """
+    if isinstance(value, str):
+        if value not in SITES:
+            raise errors.ConfigError(
+                f"unknown site {value!r}; there are {', '.join(SITES)}, and a site of "
+                "one's own is stored with all its values"
+            )
+        return SITES[value]
+    return site_files.parse(value)

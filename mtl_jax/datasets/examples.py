@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import body_region, errors, geometry, records, sites
+from mtl_jax.core import body_region, errors, geometry, note_kinds, records, sites
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,9 @@ class PatientEntry:
     has_mask: bool  # the possible-dose mask is known
     body: np.ndarray  # [Z] bool: the slice shows a part of the body
     ct_sha256: str | None = None  # see `hash_ct`; data sets built before have none
+    # Kind and structure of each note on how it was read, those that weigh most first.
+    # Without their sentences, which may name files and ROIs.
+    notes: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a metadata file."""
@@ -40,7 +43,8 @@ class PatientEntry:
             "has_mask": self.has_mask,
             "body": "".join("1" if body else "0" for body in self.body),
         }
-        return values | ({"ct_sha256": self.ct_sha256} if self.ct_sha256 else {})
+        values |= {"ct_sha256": self.ct_sha256} if self.ct_sha256 else {}
+        return values | ({"notes": [*map(list, self.notes)]} if self.notes else {})
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "PatientEntry":
@@ -55,6 +59,7 @@ class PatientEntry:
             has_mask=row["has_mask"],
             body=np.array([flag == "1" for flag in row["body"]], np.bool_),
             ct_sha256=row.get("ct_sha256"),
+            notes=tuple((kind, structure) for kind, structure in row.get("notes", ())),
         )
 
 
@@ -103,6 +108,9 @@ def stack(patient: records.Patient, site: sites.Site) -> Stack:
         has_mask=patient.possible_dose_mask is not None,
         body=body_region.in_slices(patient.ct, site.ct_offset_hu),
         ct_sha256=hash_ct(ct),
+        notes=tuple(
+            (note.kind, note.structure) for note in note_kinds.by_weight(patient.notes)
+        ),
     )
     if dose_gy is None:
         dose_gy = np.zeros(patient.grid.shape, np.float32)
@@ -125,7 +133,7 @@ def hash_ct(slices: Iterable[np.ndarray]) -> str:
 
 
 def _digest(entry: PatientEntry, *arrays: np.ndarray) -> str:
-    # Without ct_sha256: fingerprints are those of data sets that were built before.
+    # Without ct_sha256 and notes: fingerprints are those of data sets built before.
     total = hashlib.sha256(repr((entry.patient_id, entry.grid)).encode())
     total.update(repr((entry.structures, entry.has_dose, entry.has_mask)).encode())
     for array in arrays:

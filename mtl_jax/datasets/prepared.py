@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mtl_jax.core import errors, records, sites
+from mtl_jax.core import errors, note_kinds, records, sites
 from mtl_jax.datasets import examples, splits
 
 PatientEntry = examples.PatientEntry
@@ -86,6 +86,19 @@ class Prepared:
     fingerprint: str  # SHA-256 of all that is stored
     origin: splits.Origin  # what it was built from
     path: Path
+
+    def notes(self, kinds: Collection[str] = note_kinds.KINDS) -> list[str]:
+        """How its patients were read, a line a kind of note; the heaviest first.
+
+        Only notes of `kinds`.
+        """
+        patients = [entry for split in self.splits.values() for entry in split.patients]
+        counts = note_kinds.counted([k for k, _ in entry.notes] for entry in patients)
+        return [
+            f"{count} of {len(patients)} patients: {note_kinds.KINDS[kind]}"
+            for kind, count in counts.items()
+            if kind in kinds
+        ]
 
     def seen_as(self, site: sites.Site) -> "Prepared":
         """The same data with the metrics, colours and names of `site`.

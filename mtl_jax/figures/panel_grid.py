@@ -92,7 +92,7 @@ class PanelGrid:
             self._draw_bar(bar, width, height, below - 0.17)
         self.figure.text(
             2 * GAP / width, 1 - TITLE / 2 / height, title,
-            color=colours.INK, fontsize=13, va="center",
+            color=colours.INK, fontsize=9 if "\n" in title else 13, va="center",
         )  # fmt: skip
         if handles:
             self.figure.legend(

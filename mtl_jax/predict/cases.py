@@ -183,7 +183,7 @@ def _read_dicom(
     else:
         folder = headers.scan(case_folder.path)
         series, series_notes = ct_series.choose(folder)
-        ct = ct_series.read(series)
+        ct = ct_series.read(series, options.dicom.accept)
         grid, stored = ct.grid, ct.hu
         stored += offset
         files, notes = ct.files, (*folder.notes, *series_notes, *ct.notes)

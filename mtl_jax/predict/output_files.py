@@ -6,7 +6,7 @@ and the values for statistics.json. A role exports only what it predicts.
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ PLAN = (
     *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"),
 )
 CUBIC_MM_PER_CC = 1000.0
+FAILURES = "failures"  # in statistics.json: what is wrong with the prediction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,18 @@ def write(
     contours_in: Mapping[str, np.ndarray],
     model: trained_model.TrainedModel,
     formats: Formats,
+    failures: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Fill `folder` with all but statistics.json; the values for that.
 
-    `contours_in`: the contours that the role took in, by structure, [Z, Y, X] bool.
+    Args:
+        folder: an empty one.
+        case: the patient.
+        prediction: what was predicted of it.
+        contours_in: the contours that the role took in, by structure, [Z, Y, X] bool.
+        model: the model that predicted it.
+        formats: which files to write.
+        failures: what is wrong with the prediction (`result_checks`).
     """
     grid, quantum_gy = case.patient.grid, None
     if formats.dicom or not case.reference.invented:
@@ -61,14 +70,14 @@ def write(
             nifti.write(folder / f"{name}.nii.gz", mask, grid)
         if prediction.dose_gy is not None:
             nifti.write(folder / "dose.nii.gz", prediction.dose_gy, grid)
-    _write_preview(folder / PREVIEW, case.patient, prediction, model)
+    _write_preview(folder / PREVIEW, case.patient, prediction, model, failures)
     values: dict[str, Any] = {
         "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
         "structures": structure_statistics(model, grid, prediction, contours_in),
     }
     if prediction.dose_gy is not None:
         values["dose"] = dose_statistics(prediction.dose_gy, quantum_gy)
-    return values
+    return values | {FAILURES: list(failures)}
 
 
 def _write_dicom(
@@ -127,12 +136,15 @@ def _write_preview(
     patient: records.Patient,
     prediction: records.PredictedVolumes,
     model: trained_model.TrainedModel,
+    failures: Sequence[str],
 ) -> None:
     """A picture of the prediction over the CT, on a few slices."""
     predicted = dataclasses.replace(
         patient, structures=prediction.contours, dose_gy=prediction.dose_gy
     )
     title = f"{model.author.model}: {authors.NOTICE}"
+    if failures:
+        title += f"\nCheck: {'; '.join(failures)}"
     patient_figure.draw(
         path, predicted, site=model.site, title=title, names=tuple(prediction.contours)
     )

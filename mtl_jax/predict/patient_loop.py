@@ -21,7 +21,13 @@ from tqdm import tqdm
 from mtl_jax import __version__
 from mtl_jax.core import errors, files
 from mtl_jax.evaluation import scoring, summary
-from mtl_jax.predict import case_checks, cases, output_files, trained_model
+from mtl_jax.predict import (
+    case_checks,
+    cases,
+    output_files,
+    result_checks,
+    trained_model,
+)
 from mtl_jax.run import workdir
 from mtl_jax.sources.clinical import dicom_patient, pseudonyms
 
@@ -84,10 +90,13 @@ def run(
     done = [patient for n, patient in enumerate(patients, 1) if n not in failed]
     if request.reference is not None:
         _print_scores(request, done)
+    failures = sum(bool(_failures(request.folder(patient))) for patient in done)
     print(
         f"{len(done)} of {len(patients)} patients in "
         f"{errors.printable(str(request.out))}; key file: "
         f"{errors.printable(pseudonyms.key_file(request.out).name)}"
+        + f"; CHECK {failures}: no contour, or a very low dose"
+        * bool(failures)
     )
     return 1 if failed else 0
 
@@ -101,6 +110,15 @@ def _is_done(folder: Path, basis: Mapping[str, Any]) -> bool:
         )
     except (errors.WorkdirError, KeyError, TypeError):
         return False
+
+
+def _failures(folder: Path) -> Sequence[str]:
+    """What is wrong with the prediction in `folder`."""
+    try:
+        statistics = workdir.read_json(folder / output_files.STATISTICS)
+        return statistics.get(output_files.FAILURES, ())
+    except (errors.WorkdirError, AttributeError):
+        return ()
 
 
 def _file_names(folder: Path) -> set[str]:
@@ -158,11 +176,14 @@ def predict_patient(
     clock.stop("read")
     raw = trained_model.predict(network, case.patient)
     prediction = raw.cleaned_up(case.patient, model.rules)
+    failures = result_checks.failures(prediction, model)
+    for failure in failures:
+        warn(failure)
     clock.stop("predict")
     with files.whole_folder(request.folder(case_folder)) as folder:
         contours_in = raw.contours_in or case.patient.structures
         values = output_files.write(
-            folder, case, prediction, contours_in, model, request.formats
+            folder, case, prediction, contours_in, model, request.formats, failures
         )
         clock.stop("write")
         if reference is not None:

@@ -131,7 +131,18 @@ def describe(path: Path) -> TrainedModel:
         CheckpointError: as `saved_networks.find`, or it is from another version.
     """
     saved = saved_networks.find(path)
-    return _describe(saved.folder, saved.item, saved.settings)
+    try:
+        model = _describe(saved.folder, saved.item, saved.settings)
+        _check(model)
+    except errors.CheckpointError:
+        raise
+    # What somebody wrote into a description may be anything, at any place in it.
+    except Exception as error:
+        raise errors.CheckpointError(
+            f"checkpoint {saved.folder.name} has a description that was changed or is "
+            f"damaged ({type(error).__name__}: {str(error)[:200]}); get it again"
+        ) from error
+    return model
 
 
 def _describe(
@@ -158,6 +169,22 @@ def _describe(
         contour_model=contour_model,
         introduction=packaged.introduce(run) if "reached" in run else "",
     )
+
+
+def _check(model: TrainedModel) -> None:
+    """Use all that the description of `model` says, as for a small image of air."""
+    grid = geometry.Grid((2, 32, 32), (3.0, 3.0, 3.0))
+    air = np.full(grid.shape, -1000, np.float32)
+    for each in filter(None, (model, model.contour_model)):
+        _ = each.author, each.basis, each.rules
+        for name in each.config.data.structures:
+            each.site.structure(name)
+        each.preprocess_for(grid).network_grid(grid)
+        if not all(np.isfinite([each.preprocess.ct_mean, each.preprocess.ct_std])):
+            raise ValueError("the statistics of the CT are not finite")
+        if each.training is not None:
+            training_data.differences(each.training, air, grid, "")
+            _ = each.training["patients"] + 1, dict(each.training["structures"])
 
 
 def load(model: TrainedModel) -> Network:

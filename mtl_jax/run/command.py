@@ -21,7 +21,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, sites
+from mtl_jax.core import errors, note_kinds, sites
 from mtl_jax.datasets import prepared
 from mtl_jax.run import stopping, wiring
 from mtl_jax.sources.clinical import patient_folders
@@ -214,6 +214,8 @@ def prepare_in(
         workers=config.data.workers,
         **(_dicom_settings(config) if builder.READS_DICOM else {}),
     )
+    for note in data.notes({**note_kinds.REFUSING, **note_kinds.DOUBTFUL}):
+        logger.warning("note: %s", note)
     return data.seen_as(sites.get(config.site))
 
 
@@ -245,6 +247,7 @@ def _dicom_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
             allow_frame_mismatch=data.allow_frame_mismatch,
             allow_missing=data.allow_missing,
             fill_gaps=data.fill_gaps,
+            accept=note_kinds.check_names(data.accept),
         ),
         mapping_file=Path(data.roi_mapping) if data.roi_mapping else None,
         splits_file=Path(data.splits_csv) if data.splits_csv else None,

@@ -111,6 +111,13 @@ def config_of(
             f"configurations differ in {', '.join(different)}; use the version that "
             "trained it"
         )
+    for key in sorted(expected):
+        if not configs.KEYS[key].accepts(flat[key]):
+            raise errors.CheckpointError(
+                f"checkpoint {folder.name} has a {key} that is not "
+                f"{configs.KEYS[key].expected}: its description was changed or is "
+                "damaged"
+            )
     return configs.unflatten(flat)
 
 
@@ -131,6 +138,8 @@ def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
         )
     if home and (home / "config.json").is_file():
         flat = workdir.read_json(home / "config.json")
+        if not isinstance(flat, dict):
+            raise errors.WorkdirError(f"{home / 'config.json'} holds no configuration")
     else:
         home, flat = None, checkpoint.read_run(folder / str(steps[-1]))["config"]
     which = flat.get("evaluate.checkpoint", "")  # a missing key is reported later

@@ -36,7 +36,7 @@ def read_json(path: Path) -> Any:
     """The value in `path`; a WorkdirError if it cannot be read."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.WorkdirError(
             f"{path} cannot be read ({error}): choose another --workdir, or delete this"
         ) from error

@@ -444,8 +444,23 @@ def read_run(folder: Path) -> dict[str, Any]:
         # Checkpoints of earlier versions have none.
         if run.pop("description_digest", None) not in (None, files.json_digest(run)):
             raise ValueError("it differs from its digest")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check_values(run)
+    # RecursionError: brackets in brackets.
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise errors.CheckpointError(
             f"checkpoint {folder} is missing or damaged: its description cannot be read"
         ) from error
     return run
+
+
+def _check_values(run: Mapping[str, Any]) -> None:
+    """Raise TypeError if a value that is compared is of another type."""
+    for key, types in (
+        ("step", int),
+        ("digest", str),
+        ("score", float | int | None),
+        ("measure", str | None),
+        ("config", dict | None),
+    ):
+        if not isinstance(run.get(key), types) and key in run:
+            raise TypeError(f"{key} is of another type")

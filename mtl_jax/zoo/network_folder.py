@@ -36,7 +36,10 @@ def describe(folder: Path) -> dict[str, Any]:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if description.pop("description_digest") != files.json_digest(description):
             raise ValueError("it differs from its digest")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        *(OSError, ValueError, KeyError, AttributeError, TypeError),
+        RecursionError,  # brackets in brackets
+    ) as error:
         raise errors.CheckpointError(
             f"network {folder.name}: {DESCRIPTION} is damaged ({error}); get it again"
         ) from error

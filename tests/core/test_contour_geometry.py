@@ -1,7 +1,11 @@
 """Contours and masks: the rule at outlines by hand, holes, and the exact way back."""
 
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
+from matplotlib import path
 
 from mtl_jax.core import contour_geometry, errors, geometry
 
@@ -43,7 +47,7 @@ def test_a_box_in_millimetres_by_hand():
 
 def test_centres_on_the_outline_belong_to_one_of_two_neighbours():
     # Both boxes go through the centres of column 4; rows 2 to 5, the last left out.
-    left, right = box((2, 5), (1, 4)), box((2, 5), (4, 7))
+    left, right = box((1.5, 5), (1, 4)), box((1.5, 5), (4, 7))
     assert filled(left)[0][2] == ".###....."
     assert filled(right)[0][2] == "....###.."
     assert filled(left)[0][5] == "." * 9
@@ -162,11 +166,98 @@ def test_thousands_of_contours_on_a_slice_take_no_minutes():
                 [(c + x, r + y, 0.0) for y, x in ((-h, -w), (-h, w), (h, w), (h, -w))]
             )
         )
-        for r, c, h, w in [(60, 110, 59, 109), *((r, c, 0.4, 0.4) for r, c in centres)]
+        for r, c, h, w in [
+            (60, 110, 59.5, 109.5),
+            *((r, c, 0.4, 0.4) for r, c in centres),
+        ]
     ]
     mask, notes = contour_geometry.to_mask(drawn, grid)
-    assert mask.sum() == 118 * 218 - 5000
+    assert mask.sum() == 119 * 219 - 5000
     assert notes == ()
+
+
+@pytest.mark.parametrize("xor", [True, False])
+def test_thousands_of_large_triangles_take_no_minutes(xor):
+    """Far beyond the image too; as masks of their own they would take gigabytes."""
+    grid = geometry.Grid((1, 512, 512), (3.0, 1.0, 1.0))
+    rng = np.random.default_rng(2)
+    triangles = [
+        contour_geometry.Contour(
+            np.column_stack([rng.uniform(-1500, 2000, (3, 2)), np.zeros(3)]), xor
+        )
+        for _ in range(1000 if xor else 200)
+    ]
+    began = time.process_time()
+    tracemalloc.start()
+    mask, _ = contour_geometry.to_mask(triangles, grid)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.05 < mask.mean() < 0.95
+    assert peak < 60e6
+    assert time.process_time() - began < 30
+
+
+def test_xor_triangles_are_the_parity_of_their_masks():
+    rng = np.random.default_rng(8)
+    grid = geometry.Grid((1, 30, 40), (3.0, 1.0, 1.0))
+    points = rng.uniform(-20, 60, (50, 3, 2))
+    triangles = [
+        contour_geometry.Contour(np.column_stack([one, np.zeros(3)]), True)
+        for one in points
+    ]
+    mask, _ = contour_geometry.to_mask(triangles, grid)
+    y, x = np.mgrid[:30, :40]
+    inside = [
+        path.Path(one).contains_points(np.column_stack([x.ravel(), y.ravel()]))
+        for one in points
+    ]
+    expected = (np.sum(inside, axis=0) % 2 == 1).reshape(30, 40)
+    np.testing.assert_array_equal(mask[0], expected)
+
+
+def traced(*corners):
+    """A contour as OpenCV returns it: through the centres of outermost voxels."""
+    return contour([(float(row), float(column)) for row, column in corners])
+
+
+def test_outlines_through_voxel_centres_as_opencv_traces_them():
+    # A disc: its outline goes through its outermost voxels, its hole's around it.
+    disc = traced((1, 3), (1, 5), (3, 7), (5, 5), (5, 3), (3, 1))
+    found, notes = filled(disc)
+    assert found == [
+        ".........",
+        "...###...",
+        "..#####..",
+        ".#######.",
+        "..#####..",
+        "...###...",
+        ".........",
+    ]
+    assert notes == ("contours through voxel centres, which count as inside: 1",)
+    hole = traced((2, 4), (3, 5), (4, 4), (3, 3))  # the voxels around the one at 3, 4
+    found, _ = filled(disc, hole)
+    assert found[3] == ".###.###."
+    assert found[2] == "..#####.."
+    # One point off the centres, and the common rule holds.
+    other = contour([(1, 3), (1, 5), (3, 7), (5, 5), (5, 3), (3, 1.1)])
+    assert filled(other)[0][1] != "...###..."
+
+
+def test_a_contour_that_overlaps_itself_is_told():
+    # A loop that goes around rows 2 and 3, columns 3 and 4 twice.
+    loop = [(0.5, 0.5), (0.5, 6.5), (3.5, 6.5), (3.5, 2.5), (1.5, 2.5), (1.5, 4.5)]
+    loop += [(5.5, 4.5), (5.5, 0.5)]
+    found, notes = filled(contour(loop))
+    assert found[1:6] == [
+        ".######..",
+        ".##..##..",
+        ".##..##..",
+        ".####....",
+        ".####....",
+    ]
+    assert notes == (
+        "contours that cross themselves, with holes where they overlap: 1",
+    )
 
 
 def test_holes_that_overlap_are_one_hole():
@@ -208,7 +299,7 @@ def test_what_lies_outside_the_image_is_cut_off_and_told():
     found, notes = filled(box((-1.5, 1.5), (-2.5, 3.5)))
     assert found[:3] == ["####.....", "####.....", "." * 9]
     assert notes == ("part that lies outside the CT: 55.6%",)
-    assert filled(box((-9, -2), (-5, -2)))[1] == (
+    assert filled(box((-9.5, -2), (-5, -2)))[1] == (
         "part that lies outside the CT: 100.0%",
     )
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import body_region, contour_geometry, errors, geometry, records, sites
+from mtl_jax.core import (
+    body_region,
+    contour_geometry,
+    errors,
+    geometry,
+    note_kinds,
+    records,
+    sites,
+)
 from mtl_jax.sources.dicom import reader, rtstruct
 
 # What a data set can store.
@@ -52,7 +60,7 @@ def read(raw: Raw) -> reader.Reading:
 
 
 def read_patient(raw: Raw) -> records.Patient:
-    """The patient alone."""
+    """The patient alone, with its notes."""
     return read(raw).patient
 
 
@@ -87,20 +95,23 @@ def _completed(reading: reader.Reading, raw: Raw) -> reader.Reading:
         if external is None:
             hu = ct - np.float32(raw.site.ct_offset_hu)
             external = body_region.largest(hu, body_region.DATA_HU)
-            notes.append("no ROI of type EXTERNAL: the body is taken from the CT")
+            sentence = "no ROI of type EXTERNAL: the body is taken from the CT"
+            notes.append(note_kinds.Note("body", sentence))
         possible = possible & external
-    patient = dataclasses.replace(patient, ct=ct, possible_dose_mask=possible)
+    patient = dataclasses.replace(
+        patient, ct=ct, possible_dose_mask=possible, notes=tuple(notes)
+    )
     patient = records.check_patient(patient, raw.site.names)
-    return dataclasses.replace(reading, patient=patient, notes=tuple(notes))
+    return dataclasses.replace(reading, patient=patient)
 
 
-def as_stored(ct: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def as_stored(ct: np.ndarray) -> tuple[np.ndarray, tuple[note_kinds.Note, ...]]:
     """CT values [Z, Y, X] float32 as a data set stores them: whole, 16 bits; notes."""
     rounded = np.rint(ct)
     stored = np.clip(rounded, _INT16.min, _INT16.max)
     clipped = np.count_nonzero(rounded != stored)
-    note = f"CT voxels beyond 16 bits, taken as the largest: {clipped}"
-    return stored, [note] if clipped else []
+    sentence = f"CT voxels beyond 16 bits, taken as the largest: {clipped}"
+    return stored, note_kinds.of("changed_values", [sentence] if clipped else [])
 
 
 def _external(

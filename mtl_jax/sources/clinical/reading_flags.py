@@ -5,6 +5,7 @@ Input: an argument parser. Output: its flags, and the reader options they descri
 
 import argparse
 
+from mtl_jax.core import errors, note_kinds
 from mtl_jax.sources.dicom import reader
 
 
@@ -36,6 +37,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="fill gaps of up to this many slices in a contour (default: %(default)s)",
     )
+    reasons = "; ".join(f"{name}: {what}" for name, what in note_kinds.REFUSING.items())
+    parser.add_argument(
+        "--accept",
+        type=_reasons,
+        default=(),
+        metavar="NAME[,...]",
+        help=f"take patients that would be refused for these reasons ({reasons})",
+    )
+
+
+def _reasons(text: str) -> tuple[str, ...]:
+    """The names in `text` between commas; a usage error if one is unknown."""
+    try:
+        return note_kinds.check_names(filter(None, text.split(",")))
+    except errors.ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def check(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
@@ -50,4 +67,5 @@ def options(flags: argparse.Namespace) -> reader.Options:
         allow_frame_mismatch=flags.allow_frame_mismatch,
         allow_missing=flags.allow_missing,
         fill_gaps=flags.fill_gaps,
+        accept=flags.accept,
     )

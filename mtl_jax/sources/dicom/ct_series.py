@@ -6,11 +6,11 @@ Only regular stacks of axial slices are accepted: nothing is guessed or resample
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import body_region, errors, geometry, note_kinds
 from mtl_jax.sources.dicom import headers, orientation, pixels
 
 AIR_HU = -1024.0
@@ -19,6 +19,14 @@ SIDEWAYS_MM = 0.05  # slices are stacked straight within this
 UNEVEN = 0.01  # part of the spacing by which gaps may differ
 # Air is near -1000 HU; with more than this at the first percentile there is none.
 WITHOUT_AIR_HU = -850.0
+# Between fat and muscle, with bone and a couch: the median of what is no air or lung.
+SOFT_HU = (-200.0, 200.0)
+# A slice that differs by more from the mean of its neighbours, and three times more
+# than these differ from each other, is scaled otherwise: anatomy, noise and streaks
+# move the median of the body by tens of HU, a lost intercept by 1000 and more.
+JUMP_HU = 200.0
+JUMP_OVER_STEP = 3.0
+JUMP_PIXELS = 128  # slices are thinned to about so many rows and columns for this
 
 Files = tuple[headers.File, ...]
 
@@ -31,7 +39,7 @@ class Series:
     hu: np.ndarray  # [Z, Y, X] float32
     files: Files  # the file of each slice, from the feet
     frame_uid: str  # FrameOfReferenceUID, '' without one
-    notes: tuple[str, ...]
+    notes: tuple[note_kinds.Note, ...]
 
 
 def choose(
@@ -58,10 +66,7 @@ def choose(
             "not an axial image (perhaps a scout); export the one drawn on the axial CT"
         )
     if not axial:
-        raise errors.SourceError(
-            "no axial CT images here: check that this is the patient's folder, and "
-            f"that it holds the CT. Notes: {'; '.join(folder.notes) or 'none'}"
-        )
+        raise _no_axial(folder, [file for files in scouts.values() for file in files])
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
         return any(file.text(keyword) in uids for file in files)
@@ -118,8 +123,33 @@ def _is_scout(file: headers.File) -> bool:
     return not orientation.plane(file).is_axial
 
 
-def read(files: Files) -> Series:
+def _no_axial(folder: headers.Folder, others: list[headers.File]) -> errors.SourceError:
+    """The error for a folder whose CT images, if any, are all `others`."""
+    found = "; ".join(folder.notes) or "no other file"
+    if others:
+        planes = sorted({_plane_name(file) for file in others})
+        found = (
+            f"{len(others)} CT images such as {others[0].name}, which are "
+            f"{' and '.join(planes)}; {found}"
+        )
+    return errors.SourceError(
+        "no axial CT images here: check that this is the patient's folder, and export "
+        f"the axial series. Found: {found}"
+    )
+
+
+def _plane_name(file: headers.File) -> str:
+    """What an image that is left out shows, in words."""
+    if "LOCALIZER" in file.text("ImageType").upper().split("\\"):
+        return "scouts"
+    axis = int(np.argmax(np.abs(orientation.plane(file).normal)))
+    return ("sagittal", "coronal", "axial")[axis]
+
+
+def read(files: Files, accept: Collection[str] = ()) -> Series:
     """The volume that `files`, all of one series, make up.
+
+    `accept`: names of reasons to refuse it (core/note_kinds) that do not.
 
     Raises:
         SourceError: they are no regular stack of axial slices in Hounsfield units.
@@ -136,7 +166,7 @@ def read(files: Files) -> Series:
                 "spacing or orientation; leave the images of one scan"
             )
     ordered = sorted(files, key=lambda f: (planes[f.name].position_mm[2], f.name))
-    slices, hu, padded, notes = _without_copies(ordered, planes)
+    slices, hu, padded, copies = _without_copies(ordered, planes)
     _check_uids(slices)
     positions = np.array([planes[file.name].position_mm for file in slices])
     step_mm = _check_stack(slices, positions)
@@ -146,9 +176,14 @@ def read(files: Files) -> Series:
             f"the CT series of {slices[0].name} has {len(frames)} frames of reference; "
             "leave the images of one scan"
         )
-    notes += _value_notes(hu, padded)
+    remarks = [
+        *note_kinds.of("files", copies),
+        *_value_notes(hu, padded),
+        *_unspecified_notes(hu, padded, slices),
+        *_jump_notes(hu, slices, accept),
+    ]
     hu, grid = orientation.canonical(hu, planes[slices[0].name], step_mm)
-    return Series(grid, hu, tuple(slices), frames.pop(), tuple(notes))
+    return Series(grid, hu, tuple(slices), frames.pop(), tuple(remarks))
 
 
 def _check_kind(file: headers.File) -> None:
@@ -159,11 +194,16 @@ def _check_kind(file: headers.File) -> None:
         )
     if file.numbers("NumberOfFrames") not in ((), (1.0,)):
         raise file.error("has several frames; export the series as single CT images")
-    if file.text("RescaleType").upper() not in ("", "HU"):
+    if file.text("RescaleType").upper() not in ("", "HU", _unspecified(file)):
         raise file.error(
             f"has RescaleType {file.quoted('RescaleType')}, not Hounsfield units (HU); "
             "export the CT itself, not an image made from it"
         )
+
+
+def _unspecified(file: headers.File) -> str:
+    """The RescaleType that says nothing of the values; only a CT image may have it."""
+    return "US" if file.text("SOPClassUID") == headers.CT else ""
 
 
 def _without_copies(
@@ -262,20 +302,79 @@ def _check_stack(slices: list[headers.File], positions: np.ndarray) -> float:
     return step
 
 
-def _value_notes(hu: np.ndarray, padded: np.ndarray) -> list[str]:
+def _value_notes(hu: np.ndarray, padded: np.ndarray) -> Iterator[note_kinds.Note]:
     """Notes on padding, and on values that may be no Hounsfield units."""
-    notes = []
     if share := padded.mean():
-        notes.append(
-            f"{share:.1%} of the CT is padding, or less than air: set to {AIR_HU:g} HU"
+        yield note_kinds.Note(
+            "changed_values",
+            f"{share:.1%} of the CT is padding, or less than air: set to {AIR_HU:g} HU",
         )
     measured = hu[~padded]
     low = 0.0
     if measured.size:
         low = float(np.percentile(measured, 1, overwrite_input=True))
     if low > WITHOUT_AIR_HU:
-        notes.append(
+        yield note_kinds.Note(
+            "ct_values",
             f"the lowest 1 % of the CT reaches {low:.0f} HU, though air is near -1000: "
-            "check that these are Hounsfield units"
+            "check that these are Hounsfield units",
         )
-    return notes
+
+
+def _unspecified_notes(
+    hu: np.ndarray, padded: np.ndarray, slices: list[headers.File]
+) -> Iterator[note_kinds.Note]:
+    """A note if the values are said to be unspecified, but air and water are in place.
+
+    Raises:
+        SourceError: they are not.
+    """
+    files = [file for file in slices if file.text("RescaleType").upper() == "US"]
+    if not files:
+        return
+    measured = hu[~padded]
+    dense = measured[measured > body_region.DATA_HU]
+    low = float(np.percentile(measured, 1)) if measured.size else 0.0
+    median = float(np.median(dense)) if dense.size else np.inf
+    if low > WITHOUT_AIR_HU or not SOFT_HU[0] <= median <= SOFT_HU[1]:
+        raise files[0].error(
+            "has RescaleType 'US' (unspecified), and the values of its series do not "
+            f"look like Hounsfield units (lowest 1 %: {low:.0f}, air is near -1000; "
+            f"median of the body: {median:.0f}, soft tissue is near 0); write it with "
+            "RescaleType HU"
+        )
+    yield note_kinds.Note(
+        "ct_values",
+        f"{files[0].name} and others have RescaleType 'US' (unspecified); taken for "
+        f"Hounsfield units, as air ({low:.0f}) and soft tissue ({median:.0f}) are "
+        "where they should be",
+    )
+
+
+def _jump_notes(
+    hu: np.ndarray, slices: list[headers.File], accept: Collection[str]
+) -> Iterator[note_kinds.Note]:
+    """Notes on slices of `hu` [slices, rows, columns] that are unlike both neighbours.
+
+    Raises:
+        SourceError: there is one, and that is not accepted.
+    """
+    step = max(1, max(hu.shape[1:]) // JUMP_PIXELS)
+    thin = hu[:, ::step, ::step]
+    for z in range(1, len(thin) - 1):
+        below, at, above = thin[z - 1 : z + 2]
+        body = np.minimum(below, above) > body_region.DATA_HU
+        if body.mean() < body_region.LEAST_OF_SLICE:  # air: an offset shows there too
+            body[:] = True
+        jump = float(np.median((at - (below + above) / 2)[body]))
+        between = float(np.median(np.abs(above - below)[body]))
+        if abs(jump) > max(JUMP_HU, JUMP_OVER_STEP * between):
+            side = "above" if jump > 0 else "below"
+            yield note_kinds.refuse(
+                "ct_jump",
+                f"{slices[z].name} lies {abs(jump):.0f} HU {side} the slices on both "
+                f"sides, {slices[z - 1].name} and {slices[z + 1].name}, which are "
+                "alike: its rescale is wrong, or it is of another scan; export the "
+                "series again",
+                accept,
+            )

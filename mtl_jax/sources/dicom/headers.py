@@ -14,8 +14,8 @@ from pathlib import Path
 import pydicom
 from pydicom import uid
 
-from mtl_jax.core import errors
-from mtl_jax.sources.dicom import deidentification, elements
+from mtl_jax.core import errors, note_kinds
+from mtl_jax.sources.dicom import deidentification, elements, identity
 
 CT = uid.CTImageStorage
 CT_KINDS = (CT, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
@@ -77,7 +77,7 @@ class Folder:
     structure_sets: tuple[File, ...]
     doses: tuple[File, ...]
     plans: tuple[File, ...]
-    notes: tuple[str, ...]
+    notes: tuple[note_kinds.Note, ...]
     identifiers: deidentification.Identifiers
 
 
@@ -216,6 +216,9 @@ def _sort(
         return _without_copies(matches, notes)
 
     structure_sets, doses, plans = take(STRUCTURE_SET), take(DOSE), take(*PLANS)
+    if without_grid := [file.name for file in doses if not file.text("Rows")]:
+        doses = tuple(file for file in doses if file.text("Rows"))
+        notes.append(_skipped("RTDOSE of DVHs alone, without a dose", without_grid))
     for kind, unused in by_kind.items():
         with elements.quietly():
             sop_class = uid.UID(kind)
@@ -224,20 +227,19 @@ def _sort(
         if description == sop_class or not sop_class.is_valid:
             description = "an unknown kind of DICOM"
         notes.append(_skipped(description, [file.name for file in unused]))
-    used = [*(f for group in series.values() for f in group), *structure_sets, *doses]
-    if len({f.text("PatientID") for f in used} - {""}) > 1:
-        raise errors.SourceError(
-            "the folder holds files of several patients (their PatientID differs), "
-            f"such as {_two_patients(used)}; give each patient a folder of its own"
-        )
     ct = {key: tuple(group) for key, group in series.items()}
-    return Folder(ct, structure_sets, doses, plans, tuple(notes), identifiers)
-
-
-def _two_patients(files: list[File]) -> str:
-    by_patient = {file.text("PatientID"): file.name for file in reversed(files)}
-    by_patient.pop("", None)
-    return " and ".join(sorted(by_patient.values())[:2])
+    used = [*(f for group in ct.values() for f in group), *structure_sets, *doses]
+    used += plans
+    if two := identity.contradiction(used):
+        field, one, other = two
+        raise errors.SourceError(
+            f"the folder holds files of several patients (their {field} differs), such "
+            f"as {' and '.join(sorted((one.name, other.name)))}; give each patient a "
+            "folder of its own, or export the files anew if they are of one"
+        )
+    all_notes = note_kinds.of("files", notes)
+    all_notes += note_kinds.of("unstated", identity.unstated(used, listed))
+    return Folder(ct, structure_sets, doses, plans, all_notes, identifiers)
 
 
 def _without_copies(files: list[File], notes: list[str]) -> tuple[File, ...]:

@@ -20,6 +20,7 @@ KEYWORDS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
+NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
 GREY = ("", "MONOCHROME1", "MONOCHROME2")
 DECODERS = "pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg"
 
@@ -33,6 +34,12 @@ def read(file: headers.File) -> tuple[np.ndarray, pydicom.Dataset]:
     dataset = elements.load(file.path, file.name, KEYWORDS, pixels=True)
     if "PixelData" not in dataset:
         raise file.error("has no pixels (PixelData); export it again")
+    for keyword in NEEDED:
+        if not elements.numbers(dataset, keyword, file.name):
+            raise file.error(
+                f"has no {keyword}, without which its pixels cannot be read; export it "
+                "again"
+            )
     colours = elements.text(dataset, "PhotometricInterpretation", file.name)
     samples = elements.numbers(dataset, "SamplesPerPixel", file.name)
     if samples not in ((), (1.0,)) or colours not in GREY:

@@ -12,8 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import contour_geometry, errors, records, sites
-from mtl_jax.sources.dicom import ct_series, headers, roi_names, rtdose, rtstruct
+from mtl_jax.core import contour_geometry, errors, note_kinds, records, sites
+from mtl_jax.sources.dicom import (
+    ct_series,
+    headers,
+    identity,
+    roi_names,
+    rtdose,
+    rtstruct,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +37,13 @@ class Options:
     allow_missing: bool = False
     # Fill gaps of up to this many slices between two contours of an ROI.
     fill_gaps: int = 0
+    # Names of reasons to refuse a patient that do not refuse it (core/note_kinds).
+    accept: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """As in versions that had no `accept`, if nothing is accepted."""
+        values = {name: value for name, value in vars(self).items() if value != ()}
+        return f"Options({', '.join(f'{k}={v!r}' for k, v in values.items())})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +52,14 @@ class Reading:
 
     patient: records.Patient
     structure_set: rtstruct.StructureSet
-    notes: tuple[str, ...]
     roi_names: dict[str, str]  # by structure, without identifiers
     outside_dose: dict[str, float]  # fraction of each structure outside the dose grid
     ct_files: tuple[headers.File, ...]  # of each slice, from the feet
+
+    @property
+    def notes(self) -> tuple[note_kinds.Note, ...]:
+        """The patient's notes."""
+        return self.patient.notes
 
 
 def read(
@@ -77,25 +95,26 @@ def read(
         frames=structure_set.frame_uids,
     )
     assigned = _assign(structure_set, site, mapping, options)
-    ct = ct_series.read(ct_files)
-    notes = [*files.notes, *structure_set.notes, *chosen, *ct.notes]
+    ct = ct_series.read(ct_files, options.accept)
+    skipped = note_kinds.of("files", (*structure_set.notes, *chosen))
+    notes = [*files.notes, *skipped, *ct.notes]
     notes += _image_notes(structure_set, ct)
     structures, mask_notes = _structures(structure_set, assigned, ct, site, options)
     notes += mask_notes + _absent(site, assigned)
-    dose_gy, covered, dose_notes = _dose(files, structure_set, ct, options)
+    dose_gy, covered, dose_notes = _dose(files, structure_set, ct, site, options)
     notes += dose_notes
     outside = {} if covered is None else _outside(structures, covered)
-    notes += [
-        f"{assigned[name].label}: {part:.1%} lies outside the dose grid"
-        for name, part in outside.items()
-        if part
-    ]
+    for name, part in outside.items():
+        if part:
+            sentence = f"{assigned[name].label}: {part:.1%} lies outside the dose grid"
+            notes.append(note_kinds.Note("outside", sentence, name))
     stored = ct.hu + np.float32(site.ct_offset_hu)
-    patient = records.Patient(patient_id, ct.grid, stored, structures, dose_gy, covered)
+    patient = records.Patient(
+        patient_id, ct.grid, stored, structures, dose_gy, covered, tuple(notes)
+    )
     return Reading(
         patient=records.check_patient(patient, site.names),
         structure_set=structure_set,
-        notes=tuple(notes),
         roi_names={name: roi.label for name, roi in assigned.items()},
         outside_dose=outside,
         ct_files=ct.files,
@@ -104,19 +123,16 @@ def read(
 
 def _combine(ct: headers.Folder, rt: headers.Folder) -> headers.Folder:
     """The CT of one folder with the contours, doses and plans of another."""
-    objects = (*rt.structure_sets, *rt.doses)
-    groups = (objects, [file for files in ct.ct.values() for file in files])
-    rt_ids, ct_ids = (
-        {file.text("PatientID") for file in group} - {""} for group in groups
-    )
-    if rt_ids and ct_ids and rt_ids != ct_ids:
+    objects = (*rt.structure_sets, *rt.doses, *rt.plans)
+    used = [file for files in ct.ct.values() for file in files] + [*objects]
+    if two := identity.contradiction(used):
         raise errors.SourceError(
             "the contours or the dose are of another patient than the CT (their "
-            "PatientID differs); give those that belong to this CT"
+            f"{two[0]} differs); give those that belong to this CT"
         )
-    return dataclasses.replace(
-        rt, ct=ct.ct, identifiers=ct.identifiers, notes=(*ct.notes, *rt.notes)
-    )
+    unstated = note_kinds.of("unstated", identity.unstated(used, headers.listed))
+    notes = tuple(dict.fromkeys((*ct.notes, *rt.notes, *unstated)))
+    return dataclasses.replace(rt, ct=ct.ct, identifiers=ct.identifiers, notes=notes)
 
 
 def read_structure_set(folder: Path) -> rtstruct.StructureSet:
@@ -193,13 +209,16 @@ def _structures(
     ct: ct_series.Series,
     site: sites.Site,
     options: Options,
-) -> tuple[dict[str, np.ndarray], list[str]]:
+) -> tuple[dict[str, np.ndarray], list[note_kinds.Note]]:
     """The masks of what was contoured, and notes."""
     structures, notes = {}, []
     for name, roi in assigned.items():
-        needed = name in site.contoured and not options.allow_missing
-        mask, roi_notes = _mask(structure_set, roi, ct, options, needed=needed)
-        notes += [f"{roi.label}: {note}" for note in roi_notes]
+        is_organ = name in site.contoured
+        mask, roi_notes = _mask(structure_set, roi, ct, options, is_organ=is_organ)
+        notes += [
+            note_kinds.Note(note.kind, f"{roi.label}: {note}", name)
+            for note in roi_notes
+        ]
         if mask is not None:
             structures[name] = mask
     if not structures:
@@ -216,14 +235,29 @@ def _mask(
     ct: ct_series.Series,
     options: Options,
     *,
-    needed: bool,
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    is_organ: bool,
+) -> tuple[np.ndarray | None, list[note_kinds.Note]]:
     """The mask of `roi` on the CT, None if there is none, and notes.
 
-    An ROI that is `needed` and cannot be drawn on this CT is a SourceError.
+    Raises:
+        SourceError: `is_organ`, one that networks contour, and something was drawn that
+            cannot be read, or is not in the CT; unless that is accepted.
     """
+    if not (roi.contours or roi.left_out or roi.unread):
+        return None, [note_kinds.Note("missing", "not contoured")]
+    left_out = [*note_kinds.of("contours", roi.left_out)]
+    left_out += note_kinds.of("unread_contours", roi.unread)
+
+    def check(problem: str, *, is_lost: bool = True) -> note_kinds.Note:
+        if not is_organ or (is_lost and options.allow_missing):
+            return note_kinds.Note("unread_contours", f"left out: {problem}")
+        sentence = f"{structure_set.file.name} has {roi.label}: {problem}"
+        accepted = note_kinds.refuse("unread_organ", sentence, options.accept)
+        return note_kinds.Note(accepted.kind, problem)
+
     if not roi.contours:
-        return None, (*roi.left_out, "not contoured")
+        problem = f"no closed contour can be read ({', '.join(left_out)}); export again"
+        return None, [*left_out, check(problem)]
     if not _in_frame(roi.frame_uid, ct, options):
         raise structure_set.file.error(
             f"has {roi.label} in another frame of reference than {ct.files[0].name}, "
@@ -233,48 +267,54 @@ def _mask(
     try:
         mask, mask_notes = contour_geometry.to_mask(roi.contours, ct.grid)
     except errors.GeometryError as error:
-        if needed:
-            raise structure_set.file.error(f"has {roi.label}: {error}") from None
-        return None, (*roi.left_out, f"left out: {error}")
+        return None, [*left_out, check(str(error))]
+    if not mask.any():
+        problem = "it holds no voxel of the CT: drawn beside it, or too small"
+        return None, [*left_out, *mask_notes, check(problem)]
+    if roi.unread and is_organ:
+        reasons = ", ".join(roi.unread)
+        problem = f"only a part of it can be read ({reasons}); export again"
+        left_out.append(check(problem, is_lost=False))
     gaps = len(contour_geometry.missing_slices(mask))
     if gaps and options.fill_gaps:
         mask = contour_geometry.fill_gaps(mask, ct.grid, options.fill_gaps)
     remaining = len(contour_geometry.missing_slices(mask))
-    filled = gaps - remaining
-    counts = {
-        f"slices without a contour between others, filled: {filled}": filled,
-        f"slices without a contour between others, left empty: {remaining}": remaining,
-    }
-    gap_notes = (note for note, count in counts.items() if count)
-    notes = (*roi.left_out, *mask_notes, *gap_notes)
-    if not mask.any():
-        return None, (*notes, "holds no voxel of the CT, and was left out")
-    return mask, notes
+    if filled := gaps - remaining:
+        sentence = f"slices without a contour between others, filled: {filled}"
+        mask_notes = (*mask_notes, note_kinds.Note("contours", sentence))
+    if remaining:
+        sentence = f"slices without a contour between others, left empty: {remaining}"
+        mask_notes = (*mask_notes, note_kinds.Note("gaps", sentence))
+    return mask, [*left_out, *mask_notes]
 
 
 def _image_notes(
     structure_set: rtstruct.StructureSet, ct: ct_series.Series
-) -> list[str]:
+) -> tuple[note_kinds.Note, ...]:
     present = {file.text("SOPInstanceUID") for file in ct.files}
     absent = structure_set.image_uids - present
     note = (
         f"the structure set names {len(absent)} images that are not in the CT series; "
         "contours were placed by their coordinates"
     )
-    return [note] if absent else []
+    return note_kinds.of("unstated", [note] if absent else [])
 
 
-def _absent(site: sites.Site, assigned: Mapping[str, rtstruct.Roi]) -> list[str]:
+def _absent(
+    site: sites.Site, assigned: Mapping[str, rtstruct.Roi]
+) -> list[note_kinds.Note]:
     missing = [name for name in site.names if name not in assigned]
-    return [f"no ROI is called {', '.join(missing)}"] if missing else []
+    sentence = f"no ROI is called {', '.join(missing)}"
+    return [note_kinds.Note("missing", sentence)] if missing else []
 
 
 def _dose(
     folder: headers.Folder,
     structure_set: rtstruct.StructureSet,
     ct: ct_series.Series,
+    site: sites.Site,
     options: Options,
-) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
+) -> tuple[np.ndarray | None, np.ndarray | None, list[note_kinds.Note]]:
     """The dose on the CT and where it is known, None without an RTDOSE, and notes."""
     study = ct.files[0].text("StudyInstanceUID")
 
@@ -284,11 +324,30 @@ def _dose(
         same_study = study != "" and file.text("StudyInstanceUID") == study
         return _in_frame(uid, ct, options) or (uid == "" and same_study)
 
-    files, chosen = rtdose.choose(folder, structure_set.file, in_frame)
+    files, chosen = rtdose.choose(folder, structure_set.file, in_frame, options.accept)
     if not files:
-        return None, None, chosen
+        return None, None, [*chosen]
+    for plan in rtdose.plans_of(folder, files):
+        uid = plan.text("FrameOfReferenceUID")
+        if uid and ct.frame_uid and not _in_frame(uid, ct, options):
+            raise plan.error(
+                "has another frame of reference than the CT; give the plan, contours "
+                "and dose of this CT, or allow the mismatch if they are"
+            )
     dose_gy, covered, notes = rtdose.total(files, ct.grid)
-    return dose_gy, covered, (*chosen, *notes)
+    highest_gy = float(dose_gy.max())
+    prescribed_gy = max(
+        [site.prescription_gy, *(s.target_gy or 0 for s in site.structures)]
+    )
+    if highest_gy > rtdose.FAR_BEYOND * prescribed_gy:
+        sentence = (
+            f"{headers.listed([file.name for file in files])} reaches {highest_gy:.4g} "
+            f"Gy, {highest_gy / prescribed_gy:.0f} times the prescription of site "
+            f"{site.name} ({prescribed_gy:g} Gy): it is in other units (cGy?), or of "
+            "another site; export it in Gy"
+        )
+        notes += (note_kinds.refuse("high_dose", sentence, options.accept),)
+    return dose_gy, covered, [*chosen, *notes]
 
 
 def _outside(

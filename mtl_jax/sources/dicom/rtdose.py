@@ -7,17 +7,20 @@ CT's, linearly between voxel centres and 0 outside of them.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry
+from mtl_jax.core import errors, geometry, note_kinds
 from mtl_jax.sources.dicom import elements, headers, orientation, pixels
 
 UNITS_GY = {"GY": 1.0, "CGY": 0.01}  # CGY is not in the standard, but met
 OFFSET_MM = 0.01
 # More than any course of external beams, but less than its dose in cGy.
 PLAUSIBLE_GY = 300.0
+# Hot spots have less than twice the prescription, also in stereotactic plans; a dose in
+# cGy has a hundred times of it.
+FAR_BEYOND = 3.0
 # A course gives more; less is in other units, of one beam or fraction, or no dose.
 LOW_GY = 1.0
 
@@ -31,25 +34,27 @@ class Dose:
     dose_gy: np.ndarray  # [Z, Y, X] float32, canonical order
     z_mm: np.ndarray  # [Z] growing
     plane: geometry.Grid  # y and x of `dose_gy`; its z is without meaning
-    notes: tuple[str, ...]
+    notes: tuple[note_kinds.Note, ...]
 
 
 def choose(
     folder: headers.Folder,
     structure_set: headers.File,
     in_frame: Callable[[headers.File], bool],
-) -> tuple[Files, tuple[str, ...]]:
+    accept: Collection[str] = (),
+) -> tuple[Files, tuple[note_kinds.Note, ...]]:
     """The files whose sum is the dose, none if there is no RTDOSE at all, and notes.
 
-    `in_frame` says whether a dose lies in the CT's coordinates.
+    `in_frame` says whether a dose lies in the CT's coordinates; `accept` has names of
+    reasons to refuse a patient that do not (core/note_kinds).
 
     Raises:
         SourceError: no dose can be used, or several could be meant.
     """
     if not folder.doses:
-        return (), ("no RTDOSE here: the patient has no dose",)
+        return (), note_kinds.of("no_dose", ["no RTDOSE here: the patient has no dose"])
     left_out: dict[headers.File, str] = {}
-    usable = []
+    usable, planned_elsewhere = [], []
     for file in folder.doses:
         reason = unusable(file)
         if not reason and not in_frame(file):
@@ -58,8 +63,21 @@ def choose(
             reason = "belongs to another structure set"
         if reason:
             left_out[file] = reason
+        elif _is_planned_elsewhere(folder, file):
+            planned_elsewhere.append(file)
         else:
             usable.append(file)
+    doubts = []
+    if planned_elsewhere and not usable:
+        sentence = (
+            f"{headers.listed([file.name for file in planned_elsewhere])} was planned, "
+            "as its plan says, on a structure set that is not here; add that one"
+        )
+        doubts.append(note_kinds.refuse("other_plan", sentence, accept))
+        usable = planned_elsewhere
+    else:
+        reason = "was planned on a structure set that is not here"
+        left_out |= dict.fromkeys(planned_elsewhere, reason)
     if not usable:
         reasons = "; ".join(f"{f.name} {reason}" for f, reason in left_out.items())
         raise errors.SourceError(f"no RTDOSE can be used: {reasons}")
@@ -71,7 +89,10 @@ def choose(
         for file in usable
         if file not in chosen
     ]
-    return chosen, tuple(notes)
+    without = [file.name for file in chosen if not plans_of(folder, [file])]
+    sentence = f"the plan (RTPLAN) of {headers.listed(without)} is not here"
+    unstated = note_kinds.of("unstated", [sentence] if without else [])
+    return chosen, (*doubts, *note_kinds.of("files", notes), *unstated)
 
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
@@ -88,12 +109,28 @@ def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
     return ""
 
 
+def plans_of(folder: headers.Folder, doses: Iterable[headers.File]) -> Files:
+    """The plans in `folder` that `doses` refer to."""
+    uids = set[str]().union(*(plan_uids(dose) for dose in doses))
+    return tuple(p for p in folder.plans if p.text("SOPInstanceUID") in uids)
+
+
 def plan_uids(dose: headers.File) -> set[str]:
     """The UIDs of the plans that `dose` refers to."""
     return {
         elements.text(item, "ReferencedSOPInstanceUID", dose.name)
         for item in dose.items("ReferencedRTPlanSequence")
     } - {""}
+
+
+def _is_planned_elsewhere(folder: headers.Folder, dose: headers.File) -> bool:
+    """Whether plans of `dose` name structure sets, none of which is here."""
+    named = {
+        elements.text(item, "ReferencedSOPInstanceUID", plan.name)
+        for plan in plans_of(folder, [dose])
+        for item in plan.items("ReferencedStructureSetSequence")
+    }
+    return bool(named - {""}) and not structure_set_of(folder, dose)
 
 
 def _is_of_another(
@@ -178,10 +215,10 @@ def _plan_beams(plan: headers.File) -> list[int]:
 
 def total(
     files: tuple[headers.File, ...], grid: geometry.Grid
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+) -> tuple[np.ndarray, np.ndarray, tuple[note_kinds.Note, ...]]:
     """The sum of `files` on `grid`, where all of them are known, and notes."""
     dose_gy, known = np.zeros(grid.shape, np.float32), np.ones(grid.shape, bool)
-    notes: list[str] = []
+    notes: list[note_kinds.Note] = []
     for file in files:
         dose = read(file)
         part, covered = onto(dose, grid)
@@ -190,10 +227,11 @@ def total(
         notes += dose.notes
         highest, resampled = float(dose.dose_gy.max()), float(part.max())
         if highest - resampled > 0.005 * highest:
-            notes.append(
+            sentence = (
                 f"{file.name} reaches {highest:.2f} Gy on its own grid, "
                 f"{resampled:.2f} Gy on the CT's"
             )
+            notes.append(note_kinds.Note("changed_values", sentence))
     if not known.any():
         raise errors.SourceError(
             f"the dose of {files[0].name} does not overlap the CT; they are of "
@@ -270,13 +308,19 @@ def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
         return start + offsets * round(float(first.normal[2]))
     if plain and abs(offsets[0] - start) <= OFFSET_MM:
         return offsets
+    if abs(offsets[0] - start) <= OFFSET_MM:
+        raise file.error(
+            f"has a GridFrameOffsetVector that begins with {offsets[0]:g}, the first "
+            "plane's z, which the standard allows only where columns grow to the left "
+            "and rows to the back (head first, supine); export it with offsets from 0"
+        )
     raise file.error(
         f"has a GridFrameOffsetVector that begins with {offsets[0]:g}; expected 0 or, "
         f"in axial orientation, the first plane's z of {start:g} mm"
     )
 
 
-def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
+def _notes(file: headers.File, highest_gy: float) -> tuple[note_kinds.Note, ...]:
     notes = []
     if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
         notes.append(
@@ -288,7 +332,7 @@ def _notes(file: headers.File, highest_gy: float) -> tuple[str, ...]:
         notes.append(f"{file.name} holds effective (biologically weighted) dose")
     if not file.text("DoseType"):
         notes.append(f"{file.name} has no DoseType, and was taken for physical dose")
-    return tuple(notes)
+    return note_kinds.of("dose_values", notes)
 
 
 def onto(dose: Dose, grid: geometry.Grid) -> tuple[np.ndarray, np.ndarray]:

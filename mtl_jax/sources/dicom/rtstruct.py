@@ -21,6 +21,10 @@ KEYWORDS = (
 )
 # Whether contours of this type are combined by exclusive or (PS3.3 C.8.8.6.1).
 CLOSED = {"CLOSED_PLANAR": False, "CLOSEDPLANAR_XOR": True}
+# Reasons to leave out contours, of those that may have been a part of the ROI.
+UNKNOWN = "contours left out, of unknown type"
+DAMAGED = "contours left out, with damaged coordinates"
+UNREAD = (UNKNOWN, DAMAGED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Roi:
     kind: str  # RTROIInterpretedType such as PTV, ORGAN, EXTERNAL; '' without one
     frame_uid: str  # of its coordinates, '' without one
     contours: tuple[contour_geometry.Contour, ...]
-    left_out: tuple[str, ...]  # contours that were not taken, by reason
+    left_out: tuple[str, ...]  # contours that enclose no area, by reason
+    unread: tuple[str, ...]  # contours that cannot be read, by reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +126,15 @@ def _roi(
 ) -> Roi:
     name = elements.text(item, "ROIName", file.name)
     frame = elements.text(item, "ReferencedFrameOfReferenceUID", file.name)
-    contours, reasons = [], collections.Counter[str]()
+    contours = []
+    left_out, unread = collections.Counter[str](), collections.Counter[str]()
     for contour_sequence in contour_sequences:
         for contour_item in elements.items(
             contour_sequence, "ContourSequence", file.name
         ):
             contour = _contour(file, contour_item)
             if isinstance(contour, str):
-                reasons[contour] += 1
+                (unread if contour in UNREAD else left_out)[contour] += 1
             else:
                 contours.append(contour)
     kinds = [elements.text(o, "RTROIInterpretedType", file.name) for o in observed]
@@ -138,7 +144,8 @@ def _roi(
         kind=next((kind for kind in kinds if kind), ""),
         frame_uid=frame or (min(frames) if len(frames) == 1 else ""),
         contours=tuple(contours),
-        left_out=tuple(f"{reason}: {n}" for reason, n in sorted(reasons.items())),
+        left_out=tuple(f"{reason}: {n}" for reason, n in sorted(left_out.items())),
+        unread=tuple(f"{reason}: {n}" for reason, n in sorted(unread.items())),
     )
 
 
@@ -150,12 +157,12 @@ def _contour(
     kind = kind.upper()
     if kind not in CLOSED:
         is_standard = kind in ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
-        return f"contours left out, {kind if is_standard else 'of unknown type'}"
+        return f"contours left out, {kind}" if is_standard else UNKNOWN
     points = _points(item)
     # Cut off by a writer, 64 KiB still are a polygon: the stated number tells.
     stated = elements.numbers(item, "NumberOfContourPoints", file.name)
     if points is None or (stated and stated[0] != len(points)):
-        return "contours left out, with damaged coordinates"
+        return DAMAGED
     # Some writers repeat the first point at the end.
     if len(points) > 1 and np.array_equal(points[0], points[-1]):
         points = points[:-1]

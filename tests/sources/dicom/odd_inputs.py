@@ -172,6 +172,23 @@ CASES = {
     "several frames": Case(
         r"ct2\.dcm has several frames", do.put("ct2.dcm", NumberOfFrames=2)
     ),
+    "unspecified values": Case(
+        r"^ct0\.dcm has RescaleType 'US' \(unspecified\), and .* do not look like",
+        do.put("ct*", RescaleType="US"),
+    ),
+    "a coronal CT": Case(
+        r"no axial CT .* Found: 6 CT images such as ct0\.dcm, which are coronal; no",
+        do.both(
+            do.put("ct*", ImageOrientationPatient=[1, 0, 0, 0, 0, -1]),
+            do.in_structure_set(
+                lambda made: setattr(made, "ReferencedFrameOfReferenceSequence", [])
+            ),
+        ),
+    ),
+    "no sign of the pixels": Case(
+        r"^ct2\.dcm has no PixelRepresentation, without which",
+        do.put("ct2.dcm", PixelRepresentation=None),
+    ),
     "enhanced CT": Case(
         r"is an enhanced \(multi-frame\) CT, which is not supported",
         do.put("ct*", SOPClassUID=uid.EnhancedCTImageStorage),
@@ -250,7 +267,7 @@ CASES = {
         ),
     ),
     "contours of another image": Case(
-        r"rs\.dcm has no contour .* in the CT", do.elsewhere
+        r"rs\.dcm has Rectum: it holds no voxel of the CT", do.elsewhere
     ),
     "two names for one structure": Case(
         r"^rs\.dcm cannot be mapped: 2 ROIs are Rectum \(.RECTUM., .rectum.\)",
@@ -310,7 +327,7 @@ CASES = {
         do.put("rd.dcm", **do.reals(5, 7.5, 10, 12.5, 15, 17.5, 20)),
     ),
     "positions as offsets, feet first": Case(
-        r"begins with -16",
+        r"begins with -16, the first plane's z, .* \(head first, supine\); export it",
         lambda files: (
             files.update(
                 {"rd.dcm": writing.dose("FFS")},

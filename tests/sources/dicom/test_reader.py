@@ -39,6 +39,7 @@ def test_every_position_gives_the_same_patient(tmp_path, position):
     # Of the bladder's six voxels three are in the last slice, one more in column 9.
     assert reading.outside_dose == {"Rectum": 0.0, "Bladder": pytest.approx(4 / 6)}
     assert reading.notes == (
+        "the plan (RTPLAN) of rd.dcm is not here",
         # At x 6, y 19, z -16, and at the CT's x 5, y 20, z -18.
         "rd.dcm reaches 36.25 Gy on its own grid, 35.25 Gy on the CT's",
         "Bladder: 66.7% lies outside the dose grid",
