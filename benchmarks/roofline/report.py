@@ -90,11 +90,18 @@ def title(row: dict[str, Any]) -> str:
     return f"{row['backend']}, {row['part']}, batch {row['batch_size']}"
 
 
+def share_of(row: dict[str, Any]) -> str:
+    """What the parts of a program have a share of."""
+    if row["summary"]["cycles"]:
+        return "cycles"
+    return "the kernels' least time" if row["summary"]["seconds_by_pass"] else "bytes"
+
+
 def part_lines(row: dict[str, Any]) -> list[str]:
     """The parts of the network, the largest share first."""
     lines = [
-        "| part | share | of it backward | passes | Gop | GB | of it padding "
-        "| million cycles |",
+        f"| part | share of {share_of(row)} | of it backward | passes | Gop | GB "
+        "| of it padding | million cycles |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     return lines + [
@@ -140,12 +147,11 @@ def draw_parts(result: dict[str, Any], path: Path) -> None:
         forward = [
             100 * each["share"] - b for each, b in zip(found, backward, strict=True)
         ]
-        axes.barh(names, forward, label="forward")
+        axes.barh(names, forward, label="forward, and what is neither")
         axes.barh(names, backward, left=forward, label="backward")
-        unit = "cycles" if row["summary"]["cycles"] else "the passes' least time"
-        axes.set_xlabel(f"% of {unit} (the compiler's figure)")
+        axes.set_xlabel(f"% of {share_of(row)} (the compiler's figure)")
         axes.set_title(f"{result['topology']}: {title(row)}")
-        axes.legend()
+        axes.legend(loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=120)
 

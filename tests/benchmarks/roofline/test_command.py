@@ -90,8 +90,8 @@ def test_the_roofline_of_a_small_network_on_this_machine(tmp_path):
         assert ("optimizer" in names) == (row["part"] == "train")
         for key in ("operations", "memory_bytes", "passes"):
             assert sum(each[key] for each in parts) == pytest.approx(found[key])
-        # XLA counts additions and functions too.
-        assert 0.5 * row["operations"] < found["operations"] <= row["operations"]
+        # XLA counts additions and functions too, and no taps outside of a map.
+        assert 0.5 < found["operations"] / row["operations"] < 1.1
         assert row["roofline"]["bound"] is None
     assert (tmp_path / "parts.png").stat().st_size > 0
     assert "the compiler's, nothing was run" in (tmp_path / "table.md").read_text()
