@@ -50,9 +50,14 @@ def _product_forward(formula: str, x: jax.Array, y: jax.Array):
 def _product_backward(formula: str, saved: tuple[jax.Array, jax.Array], dz: jax.Array):
     (x, y), dz = saved, dz.astype(saved[0].dtype)
     first, second, product = formula.replace("->", ",").split(",")
-    dx = _product_of_halves(f"{product},{second}->{first}", dz, y)
-    dy = _product_of_halves(f"{first},{product}->{second}", x, dz)
-    return dx.astype(x.dtype), dy.astype(y.dtype)
+
+    def multiply(formula: str, *pair: jax.Array) -> jax.Array:
+        wide = jnp.einsum(formula, *pair, preferred_element_type=accumulator(x.dtype))
+        return wide.astype(x.dtype)
+
+    dx = multiply(f"{product},{second}->{first}", dz, y)
+    dy = multiply(f"{first},{product}->{second}", x, dz)
+    return dx, dy
 
 
 _product_of_halves.defvjp(_product_forward, _product_backward)
