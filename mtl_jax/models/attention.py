@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax.nn import initializers
 
 from mtl_jax.models import layers, resnet
+from mtl_jax.models.fast import primitives
 
 GATE_REDUCTION = 4  # a gate's middle is this much narrower than its output
 
@@ -125,12 +126,7 @@ class CrossTaskBottleneck(nn.Module):
             query = tokens(project(own, self.width, f"query_{task}"))
             key = tokens(project(source, self.width, f"key_{task}"))
             value = tokens(project(source, self.width, f"value_{task}"))
-            scores = jnp.einsum(
-                "bqc,bkc->bqk",
-                query,
-                key,
-                preferred_element_type=self.numerics.output_dtype,
-            )
+            scores = primitives.einsum("bqc,bkc->bqk", query, key)
             weights = nn.softmax(scores / self.width**0.5, axis=-1)
             attended = jnp.einsum("bqk,bkc->bqc", weights.astype(value.dtype), value)
             attended = attended.reshape(*own.shape[:-1], self.width)

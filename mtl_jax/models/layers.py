@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from jax.nn import initializers
 
-from mtl_jax.models.fast import rewrites
+from mtl_jax.models.fast import phases, rewrites
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +83,20 @@ class Conv(nn.Module):
     kernel_init: KernelInit
     stride: int = 1
     use_bias: bool = False
+    by_phase: bool = False  # `x` and the result are phases; 3x3, stride 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        channels = x.shape[-1] // (phases.PHASES if self.by_phase else 1)
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        dtype = self.numerics.dtype
-        y = convolve(
-            x.astype(dtype), kernel.astype(dtype), self.stride, self.numerics.rewrites
-        )
+        forms, dtype = self.numerics.rewrites, self.numerics.dtype
+        if self.by_phase:
+            kernel, forms = phases.kernel_of_phases(kernel), rewrites.PLAIN
+        y = convolve(x.astype(dtype), kernel.astype(dtype), self.stride, forms)
         if self.use_bias:
             bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
+            bias = jnp.tile(bias, y.shape[-1] // self.features)
             y += bias.astype(dtype).reshape(1, 1, 1, -1)
         return y
 
@@ -107,6 +110,7 @@ class JoiningConv(nn.Module):
     features: int
     numerics: Numerics
     kernel_init: KernelInit
+    by_phase: bool = False  # the result is phases, [B, h, w, 4 features]
 
     @nn.compact
     def __call__(self, x: jax.Array, *skip: jax.Array) -> jax.Array:
@@ -114,6 +118,8 @@ class JoiningConv(nn.Module):
         joined = channels + sum(features.shape[-1] for features in skip)
         shape = (3, 3, joined, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        if self.by_phase:
+            return self.as_phases(kernel, x, *skip)
         kernel, x, *skips = (
             array.astype(self.numerics.dtype) for array in (kernel, x, *skip)
         )
@@ -124,6 +130,18 @@ class JoiningConv(nn.Module):
         y = rewrites.upsampled_conv3x3(x, kernel[:, :, :channels])
         for features in skips:
             y += convolve(features, kernel[:, :, channels:], 1, forms)
+        return y
+
+    def as_phases(self, kernel: jax.Array, x: jax.Array, *skip: jax.Array) -> jax.Array:
+        """The convolution as phases; neither map is enlarged nor joined."""
+        dtype, channels = self.numerics.dtype, x.shape[-1]
+        # Taps are added before they are rounded.
+        enlarging = phases.kernel_of_enlarged(kernel[:, :, :channels])
+        y = rewrites.conv(x.astype(dtype), enlarging.astype(dtype), 1)
+        for features in skip:
+            beside = phases.kernel_of_phases(kernel[:, :, channels:])
+            features = phases.from_pixels(features.astype(dtype))
+            y += rewrites.conv(features, beside.astype(dtype), 1)
         return y
 
 
@@ -146,17 +164,72 @@ def upsample(x: jax.Array) -> jax.Array:
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def batch_norm(numerics: Numerics, *, train: bool, name: str) -> nn.BatchNorm:
-    """Batch normalisation with torch's constants (its momentum 0.1 is 0.9 here)."""
+MOMENTUM, EPSILON = 0.9, 1e-5  # torch's (its momentum 0.1 is 0.9 here)
+
+
+def batch_norm(
+    numerics: Numerics, *, train: bool, name: str, by_phase: bool = False
+) -> nn.Module:
+    """Batch normalisation with torch's constants, of pixels or of phases."""
+    if by_phase:
+        return BatchNormOfPhases(numerics, use_running_average=not train, name=name)
     return nn.BatchNorm(
         use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
+        momentum=MOMENTUM,
+        epsilon=EPSILON,
         dtype=numerics.dtype,
         axis_name=numerics.axis_name,
         use_fast_variance=numerics.fast_variance,
         name=name,
     )
+
+
+class BatchNormOfPhases(nn.Module):
+    """`flax.linen.BatchNorm` of phases [B, H, W, 4 C], with the same variables [C].
+
+    The statistics of a channel are those of its four phases together.
+    """
+
+    numerics: Numerics
+    use_running_average: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1] // phases.PHASES
+        mean, var = (
+            self.variable("batch_stats", name, start, channels, jnp.float32)
+            for name, start in (("mean", jnp.zeros), ("var", jnp.ones))
+        )
+        scale = self.param("scale", initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", initializers.zeros, (channels,), jnp.float32)
+        if self.use_running_average:
+            used_mean, used_var = mean.value, var.value
+        else:
+            used_mean, used_var = self.statistics(x.astype(self.numerics.output_dtype))
+            if not self.is_initializing():
+                mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * used_mean
+                var.value = MOMENTUM * var.value + (1 - MOMENTUM) * used_var
+        factor = jax.lax.rsqrt(used_var + EPSILON) * scale
+        y = (x - _on_phases(used_mean)) * _on_phases(factor) + _on_phases(bias)
+        return y.astype(self.numerics.dtype)
+
+    def statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and variance [C] of all pixels of the global batch."""
+
+        def mean_of(x: jax.Array) -> jax.Array:
+            mean = x.mean((0, 1, 2)).reshape(phases.PHASES, -1).mean(0)
+            axis_name = self.numerics.axis_name
+            return jax.lax.pmean(mean, axis_name) if axis_name else mean
+
+        mean = mean_of(x)
+        if self.numerics.fast_variance:
+            return mean, jnp.maximum(0, mean_of(jnp.square(x)) - jnp.square(mean))
+        return mean, mean_of(jnp.square(x - _on_phases(mean)))
+
+
+def _on_phases(channels: jax.Array) -> jax.Array:
+    """Values [C] as [1, 1, 1, 4 C], the same for every phase."""
+    return jnp.tile(channels, phases.PHASES).reshape(1, 1, 1, -1)
 
 
 def max_pool(x: jax.Array, size: int, forms: rewrites.Rewrites) -> jax.Array:

@@ -69,13 +69,17 @@ class Step:
         """One update. `state` is donated; its window sums what is logged."""
         task_weights = weighting.weights(state.dwa, temperature=self.dwa_temperature)
         grads, batch_stats, logged = self.gradients(state, batch, task_weights)
-        updates, opt_state = self.transform.update(grads, state.opt_state, state.params)
+        # The name is that of a part of the network in benchmarks.roofline.
+        with jax.named_scope("optimizer"):
+            updates, opt_state = self.transform.update(
+                grads, state.opt_state, state.params
+            )
+            params = optax.apply_updates(state.params, updates)
         tasks = self.objective.tasks
         unweighted = jnp.stack([logged[f"loss/{task}"] for task in tasks])
         logged |= {
             f"weight/{task}": w for task, w in zip(tasks, task_weights, strict=True)
         }
-        params = optax.apply_updates(state.params, updates)
         opens = state.step % self.log_every == 0
         return states.TrainState(
             step=state.step + 1,

@@ -3,28 +3,64 @@
 Input and output: feature maps [B, H, W, C]. Pixels outside of a map are 0.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 
 def matmul(x: jax.Array, matrix: jax.Array) -> jax.Array:
     """[..., C] times [C, F] to [..., F], accumulated in float32 or better."""
-    product = jax.lax.dot(
-        x.reshape(-1, x.shape[-1]), matrix, preferred_element_type=_accumulator(x.dtype)
-    )
+    product = einsum("pc,cf->pf", x.reshape(-1, x.shape[-1]), matrix)
     return product.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def sum_outer_products(x: jax.Array, y: jax.Array) -> jax.Array:
     """Sum over all pixels: [B, H, W, C] and [B, H, W, F] to [C, F]."""
-    pixels = ((0, 1, 2), (0, 1, 2))
-    return jax.lax.dot_general(
-        x, y, (pixels, ((), ())), preferred_element_type=_accumulator(x.dtype)
-    )
+    return einsum("bhwc,bhwf->cf", x, y)
 
 
-def _accumulator(dtype: jnp.dtype) -> jnp.dtype:
+def einsum(formula: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The product of `x` and `y`, both of one type, in float32 or better.
+
+    Each axis is in two of the three arrays. The product of halves is float32, and so
+    would be its gradient: the backward products would have a float32 operand, at half
+    the rate or less. They get the gradient rounded to a half, as every other layer
+    does, and are again accumulated in float32.
+    """
+    if accumulator(x.dtype) == x.dtype:
+        return jnp.einsum(formula, x, y, preferred_element_type=x.dtype)
+    return _product_of_halves(formula, x, y)
+
+
+def accumulator(dtype: jnp.dtype) -> jnp.dtype:
+    """The type of sums of products of `dtype`: float32 or better."""
     return jnp.promote_types(dtype, jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product_of_halves(formula: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.einsum(formula, x, y, preferred_element_type=accumulator(x.dtype))
+
+
+def _product_forward(formula: str, x: jax.Array, y: jax.Array):
+    return _product_of_halves(formula, x, y), (x, y)
+
+
+def _product_backward(formula: str, saved: tuple[jax.Array, jax.Array], dz: jax.Array):
+    (x, y), dz = saved, dz.astype(saved[0].dtype)
+    first, second, product = formula.replace("->", ",").split(",")
+
+    def multiply(formula: str, *pair: jax.Array) -> jax.Array:
+        wide = jnp.einsum(formula, *pair, preferred_element_type=accumulator(x.dtype))
+        return wide.astype(x.dtype)
+
+    dx = multiply(f"{product},{second}->{first}", dz, y)
+    dy = multiply(f"{first},{product}->{second}", x, dz)
+    return dx, dy
+
+
+_product_of_halves.defvjp(_product_forward, _product_backward)
 
 
 def stack_columns(x: jax.Array, stride: int) -> jax.Array:

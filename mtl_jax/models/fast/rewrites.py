@@ -31,14 +31,24 @@ class Rewrites:
     upsampled: bool  # 3x3 after upsampling: nine products before upsampling
     few_outputs: bool  # 3x3 to a few channels: nine products, then shifted sums
     pooling: bool  # maxima of pairs: the gradient selects and does not scatter
+    phases: bool  # last decoder block and heads: squares of 2 x 2 pixels as channels
 
 
 PLAIN = Rewrites(*[False] * len(dataclasses.fields(Rewrites)))
-CPU = Rewrites(*[True] * len(dataclasses.fields(Rewrites)))
-# Fewer operations by XLA's count for a CPU; not timed on a TPU.
-TPU = dataclasses.replace(PLAIN, pointwise=True, upsampled=True)
-# GPUs use the plain forms: XLA of jax 0.10 aborts the process when it compiles a
-# strided 1x1 convolution as a product (openxla/xla issue 47381).
+CPU = Rewrites(
+    pointwise=True,
+    spatial=True,
+    upsampled=True,
+    few_outputs=True,
+    pooling=True,
+    phases=False,
+)
+# The form with the fewest cycles, as the compiler for TPUs estimates them; the forms
+# for CPUs save operations, but add bytes and cycles. Not timed on a TPU.
+TPU = dataclasses.replace(PLAIN, phases=True)
+# GPUs use the plain forms, which move the fewest bytes; and XLA of jax 0.10 aborts the
+# process when it compiles a strided 1x1 convolution as a product (openxla/xla issue
+# 47381).
 BY_PLATFORM = {"cpu": CPU, "tpu": TPU}
 
 

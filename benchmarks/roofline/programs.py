@@ -24,8 +24,8 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 from benchmarks import collectives
+from benchmarks.roofline import chips, gpus, hlo, parts
 from benchmarks.throughput import jax_workloads, workload
-from benchmarks.tpu_compile import chips
 from mtl_jax.core import errors
 from mtl_jax.train import parallel
 
@@ -40,7 +40,7 @@ TOO_LARGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The devices of a topology; a v4 chip is two devices."""
+    """The devices of a topology; a v4 chip is two devices, all others are one."""
 
     topology: str
     devices: Sequence[Any]
@@ -66,12 +66,17 @@ class TargetRun(jax_workloads.RunWithoutData):
 
 
 def find_target(topology: str) -> Target:
-    """The target called `topology`, such as v5e:4x4.
+    """The target called `topology`: such as v5e:4x4, h200 or cpu (this one).
 
     Raises:
         ConfigError: the chip or the topology is unknown.
     """
     chip = chips.of(topology)
+    if chip.platform == "cpu":
+        return Target(topology, jax.devices("cpu")[:1], chip, 1, chip.memory)
+    if chip.platform == "cuda":
+        devices = gpus.devices(topology)
+        return Target(topology, devices, chip, len(devices), chip.memory)
     sizes = re.findall(r"\d+", topology.partition(":")[2])
     # A host usually has 2 x 2 chips; the topology of one chip needs a host with one.
     single = math.prod(map(int, sizes)) == 1
@@ -118,7 +123,7 @@ def read_sizes(message: str) -> tuple[float, float] | tuple[None, None]:
 def make_run(target: Target, config: ml_collections.ConfigDict) -> Iterator[TargetRun]:
     """The run of `config` on the devices of `target`, in a temporary folder."""
     no_data: Any = None
-    with tempfile.TemporaryDirectory(prefix="tpu-compile-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roofline-") as folder:
         yield TargetRun(config, no_data, Path(folder), devices=target.devices)
 
 
@@ -148,7 +153,7 @@ def compile_part(
         message = " ".join(str(error).split())[:400]
         needed = read_sizes(message)[0]
         return row | {"fits": False, "asked": needed, "said": message}
-    seconds, analysis = time.perf_counter() - start, describe(compiled)
+    seconds, analysis = time.perf_counter() - start, describe(compiled, target.chip)
     needed = analysis["memory"]["sum"]
     if needed > target.available:
         message = "arguments, results, temporaries and code together"
@@ -205,11 +210,15 @@ def _on_devices(run: TargetRun, state: Any, rows: Any) -> tuple[Any, Any]:
     )
 
 
-def describe(compiled: Any) -> dict[str, Any]:
-    """Memory, operations, bytes and collectives of a program on one device."""
+def describe(compiled: Any, chip: chips.Chip) -> dict[str, Any]:
+    """Memory, operations, bytes and collectives of a program on one device.
+
+    Without a GPU, XLA counts nothing for one: operations are then those of products.
+    """
     sizes, costs = compiled.memory_analysis(), compiled.cost_analysis()
     text = compiled.as_text()
-    costs = costs[0] if isinstance(costs, list) else costs
+    counted = (costs[0] if isinstance(costs, list) else costs) or {}
+    summary = parts.summary(hlo.passes(text), chip)
     memory = {
         "arguments": sizes.argument_size_in_bytes,
         "results": sizes.output_size_in_bytes - sizes.alias_size_in_bytes,
@@ -219,8 +228,10 @@ def describe(compiled: Any) -> dict[str, Any]:
     return {
         "memory": memory | {"sum": sum(memory.values())},
         "aliased": sizes.alias_size_in_bytes,
-        "operations": costs["flops"],
-        "bytes": costs["bytes accessed"],
+        "operations": counted.get("flops") or summary["operations"],
+        # What operations read and write, in a core's own memory or not.
+        "bytes": counted.get("bytes accessed"),
+        "summary": summary,
         "collectives": collectives.count(text),
         "with_kernels": collectives.with_rank(text, 4),
     }

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.roofline import chips, command, programs
 from benchmarks.throughput import workload
-from benchmarks.tpu_compile import chips, command, programs
 from configs import demo
 from mtl_jax.models.fast import rewrites
 from mtl_jax.run import wiring
@@ -70,12 +70,15 @@ def test_the_steps_are_lowered_for_the_runs_devices(run, config, backend, part):
 def test_memory_of_a_program_worked_by_hand():
     double = jax.jit(lambda x, y: (x + y, x * y), donate_argnums=0)
     square = np.zeros((64, 64), np.float32)
-    analysis = programs.describe(double.lower(square, square).compile())
+    compiled = double.lower(square, square).compile()
+    analysis = programs.describe(compiled, chips.of("cpu"))
     assert analysis["memory"]["arguments"] == 2 * square.nbytes
     assert analysis["aliased"] == square.nbytes
     # Two results, of which one lies where the first argument was; XLA adds a table.
     assert 0 <= analysis["memory"]["results"] - square.nbytes <= 64
     assert analysis["operations"] == 2 * square.size
+    # One fusion of two arguments and two results; or two, after a copy of an argument.
+    assert analysis["summary"]["memory_bytes"] / square.nbytes in (4, 8)
     assert analysis["collectives"] == {}
 
 

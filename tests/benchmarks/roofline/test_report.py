@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.tpu_compile import report
+from benchmarks.roofline import report
 from configs import openkbp
 
 GIB = 2**30
@@ -17,7 +17,27 @@ def result() -> dict:
         "memory": {key: size * GIB for key, size in MEMORY.items()},
         "with_kernels": 1, "operations": 5e9, "bytes": 1e9, "seconds": 61.2,
         "collectives": {"all-reduce": {"count": 7, "bytes": 2_000_000}},
-        "roofline": {"bound": "memory", "images_per_second_per_chip": 123.4},
+        "roofline": {
+            "bound": "memory", "images_per_second_per_chip": 123.4,
+            "seconds": {"arithmetic": 0.001, "memory": 0.01},
+        },
+        "summary": {
+            "passes": 2, "operations": 4e9, "float32_operations": 1e9, "cycles": 3e6,
+            "memory_bytes": 0.5e9, "padded_bytes": 1e9,
+            "by_part": [
+                {
+                    "part": "encoder/layer1", "passes": 2, "operations": 4e9,
+                    "memory_bytes": 0.5e9, "padded_bytes": 1e9, "cycles": 3_000_000,
+                    "share": 1.0, "backward": 0.25, "waste": 0.5,
+                }
+            ],
+            "largest_without_product": [
+                {
+                    "name": "fusion.1", "kind": "fusion", "scope": "encoder/add",
+                    "memory_bytes": 1e6, "padded_bytes": 4e6, "cycles": 12_345,
+                }
+            ],
+        },
     }  # fmt: skip
     return {
         "command": "it", "cores": 2, "chips": 4, "chip_bytes": 32 * GIB,
@@ -37,10 +57,25 @@ def test_a_chip_of_two_devices_has_twice_what_a_device_has(result):
     text = report.table(result)
     assert "4 chips of 2 devices each, 32.00 GiB of HBM a chip" in text
     assert "a program can use 30.00;" in text
-    row = "| jit, train | 32 | 2.00 | 4.00 | 1.00 | 7.00 | 10 | 2.0 | 123 | memory | "
+    row = "| jit, train | 32 | 2.00 | 4.00 | 1.00 | 7.00 | 10 | 2.0 | 50% | 3.00 | 123 "
+    row += "| memory | "
     assert row + "61 s |" in text
     assert "| jit, train | 7 all-reduce | 1 | 2.000 |" in text
     assert "3 batch normalisations" in text and "would be 8 in training" in text
+
+
+def test_the_parts_and_the_largest_passes_of_a_program(result):
+    text = report.table(result)
+    assert "Least time by arithmetic 1.00 ms, memory 10.00 ms." in text
+    assert "2 passes, 25% of the operations of products with a float32" in text
+    assert "| encoder/layer1 | 100.0% | 25% | 2 | 4.0 | 1.00 | 50% | 3.00 |" in text
+    assert "| `encoder/add` | fusion | 4.0 | 75% | 0.01 |" in text
+
+
+def test_the_parts_are_drawn(result, tmp_path):
+    path = tmp_path / "new" / "parts.png"
+    report.draw_parts(result | {"topology": "v5e:1x1"}, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_program_that_does_not_fit_says_by_how_much_and_what_may_help(result):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.tpu_compile import batch_search
+from benchmarks.roofline import batch_search
 
 MOST = 6
 

@@ -1,5 +1,6 @@
-"""The result as Markdown, with suggestions for programs that do not fit in memory."""
+"""The result as Markdown and as a plot, with suggestions for programs too large."""
 
+from pathlib import Path
 from typing import Any
 
 import ml_collections
@@ -19,14 +20,20 @@ def table(result: dict[str, Any]) -> str:
         f"`{result['command']}`: {hardware}, {gib(result['chip_bytes'])} GiB of HBM a "
         f"chip, of which a program can use {gib(cores * result['available'])}; "
         f"jax {result['versions'].get('jax')}, libtpu "
-        f"{result['versions'].get('libtpu')}. Memory, operations and bytes are "
-        "per chip. Images per second are an upper bound, estimated from peak rates.",
+        f"{result['versions'].get('libtpu')}. All figures are the compiler's, nothing "
+        "was run. Memory, operations and bytes are per chip; bytes are those of HBM, "
+        "with padding. Images per second are an upper bound, from peak rates.",
         "",
         "| program | batch | GiB: arguments | temporaries | code | sum | Gop a step "
-        "| GB a step | estimate: images/s a chip | bound by | compiled in |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|",
+        "| GB a step | of it padding | million cycles | estimate: images/s a chip "
+        "| bound by | compiled in |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     lines += [program_line(row, result) for row in result["programs"]]
+    for row in result["programs"]:
+        if row["fits"]:
+            lines += ["", *bound_lines(row), "", *part_lines(row)]
+            lines += ["", *pass_lines(row)]
     lines += ["", *collective_lines(result)]
     if largest := result.get("largest"):
         lines += ["", largest_line(largest)]
@@ -46,16 +53,107 @@ def program_line(row: dict[str, Any], result: dict[str, Any]) -> str:
     cores = result["cores"]
     name = f"| {row['backend']}, {row['part']} | {row['batch_size']} "
     if not row["fits"]:
-        return name + "| does not fit | | | | | | | | |"
+        return name + "| does not fit" + " |" * 11
     memory = {key: gib(cores * size) for key, size in row["memory"].items()}
-    estimate = row["roofline"]
+    estimate, found = row["roofline"], row["summary"]
+    padded = found["padded_bytes"]
+    waste = 1 - found["memory_bytes"] / padded if padded else 0.0
+    images = estimate["images_per_second_per_chip"]
     return name + (
         f"| {memory['arguments']} | {memory['temporaries']} | {memory['code']} "
         f"| {memory['sum']} | {cores * row['operations'] / 1e9:.0f} "
-        f"| {cores * row['bytes'] / 1e9:.1f} "
-        f"| {estimate['images_per_second_per_chip']:.0f} | {estimate['bound']} "
+        f"| {cores * padded / 1e9:.1f} | {waste:.0%} | {million(found['cycles'])} "
+        f"| {'-' if images is None else f'{images:.0f}'} | {estimate['bound'] or '-'} "
         f"| {row['seconds']:.0f} s |"
     )
+
+
+def million(count: int | None) -> str:
+    """A count in millions; "-" without one."""
+    return "-" if count is None else f"{count / 1e6:.2f}"
+
+
+def bound_lines(row: dict[str, Any]) -> list[str]:
+    """The least time of a step by each bound, and how many passes it has."""
+    bounds = row["roofline"]["seconds"]
+    times = [f"{name} {1e3 * value:.2f} ms" for name, value in bounds.items()]
+    found = row["summary"]
+    float32 = found["float32_operations"] / (found["operations"] or 1)
+    return [
+        f"**{title(row)}**: {found['passes']} passes, {float32:.0%} of the operations "
+        f"of products with a float32 operand. Least time by {', '.join(times)}."
+    ]
+
+
+def title(row: dict[str, Any]) -> str:
+    """The name of a program."""
+    return f"{row['backend']}, {row['part']}, batch {row['batch_size']}"
+
+
+def share_of(row: dict[str, Any]) -> str:
+    """What the parts of a program have a share of."""
+    if row["summary"]["cycles"]:
+        return "cycles"
+    return "the kernels' least time" if row["summary"]["seconds_by_pass"] else "bytes"
+
+
+def part_lines(row: dict[str, Any]) -> list[str]:
+    """The parts of the network, the largest share first."""
+    lines = [
+        f"| part | share of {share_of(row)} | of it backward | passes | Gop | GB "
+        "| of it padding | million cycles |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    return lines + [
+        f"| {each['part']} | {each['share']:.1%} | {each['backward']:.0%} "
+        f"| {each['passes']} | {each['operations'] / 1e9:.1f} "
+        f"| {each['padded_bytes'] / 1e9:.2f} | {each['waste']:.0%} "
+        f"| {million(each['cycles'])} |"
+        for each in row["summary"]["by_part"]
+    ]
+
+
+def pass_lines(row: dict[str, Any]) -> list[str]:
+    """The largest passes without a product: what could be fused or left out."""
+    lines = [
+        "| largest passes without a product | kind | MB | of it padding "
+        "| million cycles |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for each in row["summary"]["largest_without_product"]:
+        padded = each["padded_bytes"]
+        waste = 1 - each["memory_bytes"] / padded if padded else 0.0
+        lines.append(
+            f"| `{each['scope'] or each['name']}` | {each['kind']} "
+            f"| {padded / 1e6:.1f} | {waste:.0%} | {million(each['cycles'])} |"
+        )
+    return lines
+
+
+def draw_parts(result: dict[str, Any], path: Path) -> None:
+    """Draw the share of each part, forward and backward, of each program that fits."""
+    from matplotlib import figure  # the rest of the command does not need it
+
+    rows = [row for row in result["programs"] if row["fits"]]
+    if not rows:
+        return
+    drawing = figure.Figure(figsize=(7 * len(rows), 7), layout="constrained")
+    for axes, row in zip(
+        drawing.subplots(1, len(rows), squeeze=False)[0], rows, strict=True
+    ):
+        found = row["summary"]["by_part"][::-1]
+        names = [each["part"] for each in found]
+        backward = [100 * each["share"] * each["backward"] for each in found]
+        forward = [
+            100 * each["share"] - b for each, b in zip(found, backward, strict=True)
+        ]
+        axes.barh(names, forward, label="forward, and what is neither")
+        axes.barh(names, backward, left=forward, label="backward")
+        axes.set_xlabel(f"% of {share_of(row)} (the compiler's figure)")
+        axes.set_title(f"{result['topology']}: {title(row)}")
+        axes.legend(loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, dpi=120)
 
 
 def collective_lines(result: dict[str, Any]) -> list[str]:
@@ -97,14 +195,13 @@ def largest_line(largest: dict[str, Any]) -> str:
 
 def failure_lines(row: dict[str, Any], result: dict[str, Any]) -> list[str]:
     """The memory that a program needs and has, and the suggestions."""
-    name, cores = f"{row['backend']}, {row['part']}", result["cores"]
+    cores = result["cores"]
     if row["asked"] is None:
         reason = row["said"]
     else:
         needed, available = cores * row["asked"], cores * result["available"]
         reason = f"needs {gib(needed)} of {gib(available)} GiB a chip"
-    title = f"{name}, batch {row['batch_size']}"
-    lines = [f"{title}: does not fit: {reason}. What may help:"]
+    lines = [f"{title(row)}: does not fit: {reason}. What may help:"]
     return lines + [f"- {line}" for line in row["suggestions"]]
 
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from benchmarks.tpu_compile import __main__ as entry
-from benchmarks.tpu_compile import command
+from benchmarks.roofline import __main__ as entry
+from benchmarks.roofline import command
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NEEDS_LIBTPU = pytest.mark.skipif(
@@ -28,9 +28,20 @@ SMALL = (
 
 def test_without_libtpu_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["tpu_compile", "--topology=v5e:1x1"])
+    monkeypatch.setattr(sys, "argv", ["roofline", "--topology=v5e:1x1"])
     assert entry.main() == 1
     assert "libtpu, the compiler for TPUs, is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "missing"), [("--topology=h200", "NVIDIA's GPUs"), ("--topology=cpu", "")]
+)
+def test_each_device_has_a_compiler_of_its_own(monkeypatch, flag, missing):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert missing in entry.missing_compiler([flag])
+    assert bool(entry.missing_compiler([flag])) == bool(missing)
+    assert not entry.missing_compiler([flag, "--help"])
+    assert "libtpu" in entry.missing_compiler(["--topology", "v6e:1x1"])
 
 
 def test_other_flags_belong_to_the_configuration():
@@ -48,13 +59,15 @@ def test_an_unknown_backend_ends_with_status_2(capsys):
     assert "did you mean 'pmap'" in capsys.readouterr().err
 
 
-def compile_for(out: pathlib.Path, *flags: str) -> subprocess.CompletedProcess:
+def compile_for(
+    out: pathlib.Path, *flags: str, network: tuple[str, ...] = SMALL
+) -> subprocess.CompletedProcess:
     return subprocess.run(
         [
             sys.executable,
             "-m",
-            "benchmarks.tpu_compile",
-            *SMALL,
+            "benchmarks.roofline",
+            *network,
             *flags,
             f"--out={out}",
         ],
@@ -62,6 +75,26 @@ def compile_for(out: pathlib.Path, *flags: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
     )
+
+
+def test_the_roofline_of_a_small_network_on_this_machine(tmp_path):
+    flags = ("--topology=cpu", "--backends=jit", "--config.train.batch_size=2")
+    done = compile_for(tmp_path, *flags, "--config.evaluate.batch_size=2")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [row["part"] for row in result["programs"]] == ["train", "inference"]
+    for row in result["programs"]:
+        found, parts = row["summary"], row["summary"]["by_part"]
+        names = {each["part"] for each in parts}
+        assert {"encoder/layer1", "decoder_dose/block5", "head_dose"} <= names
+        assert ("optimizer" in names) == (row["part"] == "train")
+        for key in ("operations", "memory_bytes", "passes"):
+            assert sum(each[key] for each in parts) == pytest.approx(found[key])
+        # XLA counts additions and functions too, and no taps outside of a map.
+        assert 0.5 < found["operations"] / row["operations"] < 1.1
+        assert row["roofline"]["bound"] is None
+    assert (tmp_path / "parts.png").stat().st_size > 0
+    assert "the compiler's, nothing was run" in (tmp_path / "table.md").read_text()
 
 
 @NEEDS_LIBTPU

@@ -1,12 +1,15 @@
 """The roofline, worked by hand."""
 
+import dataclasses
+
 import pytest
 
-from benchmarks.tpu_compile import chips
+from benchmarks.roofline import chips
 from mtl_jax.core import errors
 
 CHIP = chips.Chip(operations=100.0, memory=0.0, memory_rate=10.0, link_rate=2.0)
-STEP = {"batch_size": 16, "operations": 200.0, "bytes": 30.0, "collectives": {}}
+SUMMARY = {"padded_bytes": 30.0, "cycles": 12, "seconds_by_pass": 7.0}
+STEP = {"batch_size": 16, "operations": 200.0, "collectives": {}, "summary": SUMMARY}
 
 
 def test_the_slowest_of_three_bounds_a_step():
@@ -14,6 +17,29 @@ def test_the_slowest_of_three_bounds_a_step():
     assert estimate["seconds"] == {"arithmetic": 2.0, "memory": 3.0, "links": 0.0}
     assert estimate["bound"] == "memory"
     assert estimate["images_per_second_per_chip"] == 4 / 3
+
+
+def test_cycles_and_kernels_bound_a_step_where_there_are_any():
+    clocked = dataclasses.replace(CHIP, clock=2.0)
+    estimate = chips.roofline(clocked, STEP, chips=1, cores=1)
+    assert estimate["seconds"]["cycles"] == 6.0 and estimate["bound"] == "cycles"
+    launched = dataclasses.replace(CHIP, launch=1.0)
+    estimate = chips.roofline(launched, STEP, chips=1, cores=1)
+    assert estimate["seconds"]["kernels"] == 7.0 and estimate["bound"] == "kernels"
+
+
+def test_a_machine_without_known_peaks_has_no_bound():
+    estimate = chips.roofline(chips.of("cpu"), STEP, chips=1, cores=1)
+    assert estimate["bound"] is estimate["images_per_second_per_chip"] is None
+
+
+def test_clocks_and_peaks_agree():
+    units = {"v4": (8, 128), "v5e": (4, 128), "v5p": (8, 128), "v6e": (4, 256)}
+    for name, (count, side) in units.items():
+        chip = chips.of(name)
+        assert chip.operations / (2 * count * side**2) == pytest.approx(
+            chip.clock, rel=0.005
+        )
 
 
 def test_two_devices_of_a_chip_share_what_it_has():

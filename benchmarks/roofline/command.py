@@ -13,8 +13,8 @@ from typing import Any
 import ml_collections
 
 from benchmarks import flag_types
+from benchmarks.roofline import batch_search, chips, programs, report
 from benchmarks.throughput import machine
-from benchmarks.tpu_compile import batch_search, chips, programs, report
 from mtl_jax.core import config as configs
 from mtl_jax.core import files
 from mtl_jax.run import command
@@ -27,13 +27,14 @@ COMPILATIONS = 6  # at most, in the search for the largest batch
 def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The flags of this command, and the remaining ones, of the configuration."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tpu_compile",
-        description="Compile the steps of a run for TPUs, on a machine without them.",
+        prog="python -m benchmarks.roofline",
+        description="Compile the steps of a run for TPUs, GPUs or this CPU, and say "
+        "what they cost. No device is needed.",
         epilog="--config=FILE[:ROLE] and --config.KEY=VALUE work as in mtl_jax.main.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--topology", required=True, help="v5e:1x1, v5e:4x4, v4:2x2x1, v5p:2x2x2, ...")
+    add("--topology", required=True, help="v5e:1x1, v5e:4x4, ..., h200, a100, cpu")
     add(
         "--backends",
         type=flag_types.names(*parallel.BACKENDS),
@@ -41,7 +42,7 @@ def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]
     )
     add("--parts", type=flag_types.names(*PARTS), default=list(PARTS))
     add("--bisect", action="store_true", help="find the largest batch that fits")
-    add("--out", type=Path, default=Path("runs/tpu_compile"), help="output folder")
+    add("--out", type=Path, default=Path("runs/roofline"), help="output folder")
     return parser.parse_known_args(arguments)
 
 
@@ -72,6 +73,7 @@ def compile_all(flags: argparse.Namespace, arguments: Sequence[str]) -> int:
     if flags.bisect:
         result["largest"] = bisect(target, config, flags, result)
         write(result, flags.out)
+    report.draw_parts(result, flags.out / "parts.png")
     print(report.table(result))
     return 0 if all(row["fits"] for row in result["programs"]) else 1
 
@@ -82,7 +84,7 @@ def start_result(
     arguments: Sequence[str],
 ) -> dict[str, Any]:
     """The result before any compilation."""
-    words = ["python", "-m", "benchmarks.tpu_compile", *arguments[1:]]
+    words = ["python", "-m", "benchmarks.roofline", *arguments[1:]]
     return {
         "command": shlex.join(words),
         "topology": target.topology,
