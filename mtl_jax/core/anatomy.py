@@ -14,7 +14,13 @@ MOST_STRUCTURES = 15
 
 # Reported for every site, unless a file says otherwise (core/reported_metrics).
 CONTOUR_METRICS = ("dice", "hd100", "hd95", "surface_dice_2mm", "hd100_slices")
-DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy")
+GAMMA_METRICS = (
+    "gamma_2pct_2mm_global",
+    "gamma_2pct_2mm_local",
+    "gamma_3pct_3mm_global",
+    "gamma_3pct_3mm_local",
+)
+DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy", *GAMMA_METRICS)
 
 
 @dataclasses.dataclass(frozen=True)

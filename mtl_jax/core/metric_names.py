@@ -26,18 +26,29 @@ class Form:
     """One metric, or a family of metrics that differ by a number."""
 
     scope: Scope
-    pattern: str  # of the name; {} stands for the number
+    pattern: str  # of the name; {} stands for a number
     unit: str  # of the metric's value: Gy, %, mm, px, 1
     title: str = ""  # in tables; "": the name itself
-    higher_is_better: bool = False  # then a perfect prediction has 1, else 0
+    higher_is_better: bool = False  # then a perfect prediction has 1 (100 %), else 0
     most: float = float("inf")  # the largest number that makes sense
     zero: bool = True  # whether the number may be 0
-    examples: tuple[str, ...] = ()  # numbers, to suggest a name
+    examples: tuple[str, ...] = ()  # numbers, apart by blanks, to suggest a name
+    slow: bool = False  # computed of the dose as configured, not of its variants
 
     @property
     def names(self) -> list[str]:
         """Names to choose from, without a dialect; with numbers, the common ones."""
-        return [self.pattern.format(number) for number in self.examples or ("",)]
+        return [self.pattern.format(*n.split()) for n in self.examples or ("",)]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the name has."""
+        return self.pattern.count("{}")
+
+    @property
+    def perfect(self) -> float:
+        """The value of a perfect prediction, of a metric that has no reference."""
+        return (100.0 if self.unit == "%" else 1.0) if self.higher_is_better else 0.0
 
 
 # By kind, in the order in which messages list them.
@@ -45,6 +56,26 @@ FORMS = {
     "dose_error": Form("patient", "dose_error", "Gy"),
     "dose_mae_body": Form("patient", "dose_mae_body", "Gy"),
     "dose_mae_isodose": Form("patient", "dose_mae_{}gy", "Gy", examples=("5",)),
+    "gamma_global": Form(
+        "patient",
+        "gamma_{}pct_{}mm_global",
+        "%",
+        "Gamma, {} % / {} mm, global",
+        higher_is_better=True,
+        zero=False,
+        examples=("2 2", "3 3"),
+        slow=True,
+    ),
+    "gamma_local": Form(
+        "patient",
+        "gamma_{}pct_{}mm_local",
+        "%",
+        "Gamma, {} % / {} mm, local",
+        higher_is_better=True,
+        zero=False,
+        examples=("2 2", "3 3"),
+        slow=True,
+    ),
     "D_mean": Form("dvh", "D_mean", "Gy"),
     "D_max": Form("dvh", "D_max", "Gy"),
     "D_min": Form("dvh", "D_min", "Gy"),
@@ -78,8 +109,13 @@ class Metric:
     name: str
     kind: str  # the key of FORMS
     form: Form
-    amount: float  # the number in the name; 0 where it has none
+    amounts: tuple[float, ...] = ()  # the numbers in the name
     dialect: str = ""  # of DVH metrics
+
+    @property
+    def amount(self) -> float:
+        """The first number in the name; 0 where it has none."""
+        return self.amounts[0] if self.amounts else 0.0
 
     @property
     def unit(self) -> str:
@@ -89,7 +125,7 @@ class Metric:
     @property
     def title(self) -> str:
         """The metric as tables call it."""
-        return self.form.title.format(f"{self.amount:g}") or self.name
+        return self.form.title.format(*(f"{a:g}" for a in self.amounts)) or self.name
 
 
 @functools.cache
@@ -103,13 +139,14 @@ def parse(name: str, scope: Scope) -> Metric:
     dialect, _, bare = name.rpartition(":")
     if (dialect in DIALECTS) if scope == "dvh" else not dialect:
         for kind, form in FORMS.items():
-            match = re.fullmatch(form.pattern.format(r"(\d+(?:\.\d+)?)"), bare)
+            numbers = [r"(\d+(?:\.\d+)?)"] * form.numbers
+            match = re.fullmatch(form.pattern.format(*numbers), bare)
             if form.scope != scope or match is None:
                 continue
-            amount = float(match[1]) if match.groups() else 0.0
-            if amount > form.most or (amount == 0 and not form.zero):
+            amounts = tuple(float(number) for number in match.groups())
+            if any(a > form.most or (a == 0 and not form.zero) for a in amounts):
                 break
-            return Metric(name, kind, form, amount, dialect)
+            return Metric(name, kind, form, amounts, dialect)
     raise errors.ConfigError(
         f"unknown metric {name!r}{errors.nearest(name, known(scope))}; "
         f"there are {patterns(scope)}"
@@ -121,9 +158,29 @@ def is_of_contours(structure: str, name: str) -> bool:
     return bool(structure) and ":" not in name
 
 
+def is_score(structure: str, name: str) -> bool:
+    """Whether a row of `name` is summarised by its value, not by its error.
+
+    These are the metrics that have no value of their own for the reference.
+    """
+    if is_of_contours(structure, name):
+        return True
+    found = "" if structure else kind(name, "patient")
+    return bool(found) and FORMS[found].higher_is_better
+
+
+@functools.cache
+def kind(name: str, scope: Scope) -> str:
+    """The kind of the metric called `name`; "" for one of another version."""
+    try:
+        return parse(name, scope).kind
+    except errors.ConfigError:
+        return ""
+
+
 def patterns(scope: Scope) -> str:
     """What names look like, with X for a number."""
-    listed = [f.pattern.format("X") for f in FORMS.values() if f.scope == scope]
+    listed = [f.pattern.replace("{}", "X") for f in FORMS.values() if f.scope == scope]
     if scope == "dvh":
         listed[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
     return ", ".join(listed)

@@ -69,19 +69,24 @@ def default(site: sites.Site) -> Template:
 def render(template: Template, site: sites.Site) -> str:
     """The template as a TOML file to edit, which `read` accepts."""
 
-    def quoted(names: tuple[str, ...]) -> str:
-        return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+    def quoted(names: tuple[str, ...], key: str) -> str:
+        texts = [f'"{name}"' for name in names]
+        line = f"{key} = [{', '.join(texts)}]"
+        if len(line) <= 88:
+            return line
+        wrapped = textwrap.wrap(", ".join(texts), 84, break_on_hyphens=False)
+        return "\n".join([f"{key} = [", *(f"  {part}" for part in wrapped), "]"])
 
     lines = [
         f"# Metrics that are reported for the site {site.name}.",
         "# Parts left out keep the site's metrics; an empty list, [], reports none.",
         "",
         *_comment("patient"),
-        f"patient = {quoted(template.patient)}",
+        quoted(template.patient, "patient"),
     ]
     for part in ("dvh", "contours", "dose_table"):
         lines += ["", *_comment(part), f"[{part}]"]
-        lines += [f"{k} = {quoted(v)}" for k, v in getattr(template, part).items()]
+        lines += [quoted(v, k) for k, v in getattr(template, part).items()]
     return "\n".join(lines) + "\n"
 
 

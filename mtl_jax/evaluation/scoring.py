@@ -42,9 +42,9 @@ class Row:
 
     @property
     def value(self) -> float:
-        """The value to summarise: a contour metric itself, or the error of a dose."""
-        of_contours = metric_names.is_of_contours(self.structure, self.metric)
-        return self.prediction if of_contours else self.error
+        """What is summarised: a score itself (Dice, gamma), or the error of a dose."""
+        is_score = metric_names.is_score(self.structure, self.metric)
+        return self.prediction if is_score else self.error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,17 @@ class Rules:
             contours={name: ("dice",) for name in self.site.names},
             dose_table={},
         )
+        return dataclasses.replace(self, template=template)
+
+    @property
+    def of_variants(self) -> "Rules":
+        """These rules without the slow metrics, which only the configured dose gets."""
+        patient = tuple(
+            name
+            for name in self.template.patient
+            if not metric_names.parse(name, "patient").form.slow
+        )
+        template = dataclasses.replace(self.template, patient=patient)
         return dataclasses.replace(self, template=template)
 
     def doses(
@@ -189,10 +200,11 @@ def score_arrays(
     values: list[tuple[str, reported_metrics.Value]] = []
     if dose_gy is not None and patient.dose_gy is not None:
         for variant, variant_gy in rules.doses(patient, dose_gy).items():
+            template = rules.of_variants.template if variant else rules.template
             values += [
                 (variant, value)
                 for value in dose_metrics.score(
-                    patient.dose_gy, variant_gy, patient, rules.site, rules.template
+                    patient.dose_gy, variant_gy, patient, rules.site, template
                 )
             ]
     for variant, masks in contours.items():
@@ -247,7 +259,7 @@ def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
 def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     """Mean, standard deviation and n over the patients of each metric and structure.
 
-    Doses are summarised by their absolute error, contours by the metric's value. The
+    Doses are summarised by their absolute error, contours and gamma by the value. The
     summary also has the mean Dice and the dose error (for OpenKBP the official scores,
     with all DVH cells pooled), and the same for each other variant.
     """

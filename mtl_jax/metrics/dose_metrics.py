@@ -23,7 +23,7 @@ from mtl_jax.core import (
     reported_metrics,
     sites,
 )
-from mtl_jax.metrics import dvh, openkbp
+from mtl_jax.metrics import dvh, gamma_index, openkbp
 
 
 def score(
@@ -80,6 +80,13 @@ class Doses:
         """The absolute error of each voxel, float64, computed once."""
         return openkbp.absolute_error(self.reference_gy, self.predicted_gy)
 
+    @functools.cached_property
+    def of_gamma(self) -> gamma_index.Doses:
+        """What all gamma indices share."""
+        return gamma_index.Doses(
+            self.reference_gy, self.predicted_gy, self.patient.grid.spacing_mm
+        )
+
 
 class Result(NamedTuple):
     """The value of a metric, and a note; a value of NaN needs one."""
@@ -96,7 +103,7 @@ def _mean_inside(doses: Doses, region: np.ndarray, if_none: str) -> Result:
     return Result(float(inside.sum()) / inside.size)
 
 
-def _dose_error(doses: Doses, _: float) -> Result:
+def _dose_error(doses: Doses, _: metric_names.Metric) -> Result:
     total, mask = float(doses.absolute_gy.sum()), doses.patient.possible_dose_mask
     if mask is None:
         note = "possible-dose mask not known: per voxel of the grid"
@@ -107,31 +114,41 @@ def _dose_error(doses: Doses, _: float) -> Result:
     return Result(total / count)
 
 
-def _in_body(doses: Doses, _: float) -> Result:
+def _in_body(doses: Doses, _: metric_names.Metric) -> Result:
     hu = doses.patient.ct - doses.site.ct_offset_hu
     region = body_region.largest(hu, body_region.METRICS_HU)
     return _mean_inside(doses, region, "no body in the CT")
 
 
-def _in_isodose(doses: Doses, gy: float) -> Result:
-    region = doses.reference_gy >= gy
-    return _mean_inside(doses, region, f"no reference dose of {gy:g} Gy")
+def _in_isodose(doses: Doses, metric: metric_names.Metric) -> Result:
+    region = doses.reference_gy >= metric.amount
+    return _mean_inside(doses, region, f"no reference dose of {metric.amount:g} Gy")
 
 
-# By kind: the doses and the number in the metric's name give its value.
-RULES: dict[str, Callable[[Doses, float], Result]] = {
+def _gamma(doses: Doses, metric: metric_names.Metric) -> Result:
+    local = metric.kind == "gamma_local"
+    criterion = gamma_index.Criterion(*metric.amounts, local)
+    rate = gamma_index.pass_rate(doses.of_gamma, criterion)
+    return Result(rate, "no reference dose" if math.isnan(rate) else "")
+
+
+# By kind: the doses and the parsed name give the metric's value.
+RULES: dict[str, Callable[[Doses, metric_names.Metric], Result]] = {
     "dose_error": _dose_error,
     "dose_mae_body": _in_body,
     "dose_mae_isodose": _in_isodose,
+    "gamma_global": _gamma,
+    "gamma_local": _gamma,
 }
 
 
 def _of_patient(name: str, doses: Doses) -> reported_metrics.Value:
-    """A metric of the whole patient: it is an error, so the reference has 0."""
+    """A metric of the whole patient: the reference has the value of a perfect one."""
     metric = metric_names.parse(name, "patient")
-    value, note = RULES[metric.kind](doses, metric.amount)
-    perfect = math.nan if math.isnan(value) else 0.0
-    return reported_metrics.Value("", name, metric.unit, perfect, value, value, note)
+    value, note = RULES[metric.kind](doses, metric)
+    perfect = math.nan if math.isnan(value) else metric.form.perfect
+    error = abs(value - perfect)
+    return reported_metrics.Value("", name, metric.unit, perfect, value, error, note)
 
 
 def _of_structure(

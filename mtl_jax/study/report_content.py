@@ -192,7 +192,7 @@ def _patient_scores(
             rows.append([label, *texts])
     return content.Table(
         f"Patient {patient}",
-        "Doses: the absolute error. Contours: the metric's value.",
+        "Doses: the absolute error. Contours and gamma: the metric's value.",
         ["", *(study_results.label(role) for role in split_results.rows)],
         rows,
     )
@@ -209,7 +209,8 @@ def _patient_metrics(
         "dose_mae_5gy": "dose error inside 5 Gy, Gy",
     }
     for metric in rules.template.patient:
-        yield "", metric, labels.get(metric, metric)
+        known = metric_names.parse(metric, "patient")
+        yield "", metric, labels.get(metric, f"{known.title}, {known.unit}")
     for structure in split_results.structures:
         for metric in rules.template.contours.get(structure, ()):
             if metric in ("dice", "hd95"):

@@ -95,10 +95,29 @@ def test_errors_over_the_patient_by_hand(patient: records.Patient):
     assert found["", "dose_error"].error == pytest.approx((144 * 3 + 9) / 864)
     assert found["", "dose_mae_body"].error == pytest.approx(144 * 3 / 864)
     assert found["", "dose_mae_5gy"].error == pytest.approx(3.0)
-    for name in TEMPLATE.patient:
+    for name in ("dose_error", "dose_mae_body", "dose_mae_5gy"):
         value = found["", name]
         assert (value.unit, value.note, value.reference) == ("Gy", "", 0.0)
         assert value.prediction == value.error
+
+
+def test_gamma_is_a_percentage_that_is_summarised_itself(patient: records.Patient):
+    reference = np.full(GRID.shape, 50.0, np.float32)
+    predicted = reference.copy()
+    predicted[0] += 20.0  # no equal dose within 3 mm, one slice on: 2.5 mm; 5 / 6 pass
+    found = score(dataclasses.replace(patient, dose_gy=reference), predicted)
+    for name in ("gamma_3pct_3mm_global", "gamma_3pct_3mm_local"):
+        value = found["", name]
+        assert (value.unit, value.note, value.reference) == ("%", "", 100.0)
+        assert value.prediction == pytest.approx(100.0)
+        assert value.error == pytest.approx(0.0)
+    for name in ("gamma_2pct_2mm_global", "gamma_2pct_2mm_local"):
+        value = found["", name]
+        assert value.prediction == pytest.approx(100 * 5 / 6)
+        assert value.error == pytest.approx(100 / 6)
+    cold = dataclasses.replace(patient, dose_gy=np.zeros(GRID.shape, np.float32))
+    value = score(cold, predicted)["", "gamma_3pct_3mm_global"]
+    assert math.isnan(value.error) and value.note == "no reference dose"
 
 
 def test_what_a_patient_lacks_has_a_note(patient: records.Patient):

@@ -14,6 +14,7 @@ from mtl_jax.study.tables import (
     contour_tables,
     dose_tables,
     measures,
+    patient_tables,
     score_tables,
     significance,
 )
@@ -49,6 +50,7 @@ def build(
         *_dose(study, seed),
         *_contours(study, seed),
         *_scores(study, seed),
+        *patient_tables.tables(study),
     ]
 
 
