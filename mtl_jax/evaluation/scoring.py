@@ -18,7 +18,15 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from mtl_jax.core import files, metric_names, records, reported_metrics, sites
+from mtl_jax.core import (
+    clinical_goals,
+    files,
+    metric_names,
+    records,
+    reported_metrics,
+    sites,
+)
+from mtl_jax.evaluation import goals
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.metrics import contour_metrics, dose_metrics, openkbp
 
@@ -160,13 +168,16 @@ class Rules:
 def _with_headlines(
     template: reported_metrics.Template, site: sites.Site
 ) -> reported_metrics.Template:
-    """`template` with the metrics that scores and rankings need."""
+    """`template` with the metrics that scores, rankings and goals need."""
     dvh = template.dvh
     if openkbp.applies(site):
         dvh = {
             name: _joined(dvh.get(name, ()), openkbp.dvh_names(site.structure(name)))
             for name in site.names
         }
+    for goal in clinical_goals.of_site(site.name):
+        known = dvh.get(goal.structure, ())
+        dvh = dvh | {goal.structure: _joined(known, (goal.metric,))}
     return dataclasses.replace(
         template,
         patient=_joined(template.patient, ("dose_error",)),
@@ -261,7 +272,8 @@ def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
 
     Doses are summarised by their absolute error, contours and gamma by the value. The
     summary also has the mean Dice and the dose error (for OpenKBP the official scores,
-    with all DVH cells pooled), and the same for each other variant.
+    with all DVH cells pooled), the same for each other variant, and how often plan and
+    prediction meet the site's clinical goals.
     """
     of_variant: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -291,6 +303,7 @@ def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
         summary[name] = openkbp.dose_score(values["dose_error"])
         if cells := openkbp.dvh_errors(rows, site):
             summary["openkbp_dvh_score"] = openkbp.dvh_score(cells)
+    summary |= goals.summarise(rows, clinical_goals.of_site(site.name))
     dices = [m["mean"] for name, m in metrics.items() if name.startswith("dice/")]
     if dices:
         summary["mean_dice"] = float(np.mean(dices))

@@ -8,10 +8,11 @@ SCORES = (
     ("openkbp_dose_score", "dose score, Gy"),
     ("openkbp_dvh_score", "DVH score, Gy"),
     ("dose_error", "dose error, Gy"),
+    ("goals_agree", "clinical goals judged as of the plan, %"),
     ("mean_dice", "mean Dice"),
     ("missed", "structures missed"),
 )
-LARGER_IS_BETTER = ("mean_dice",)
+LARGER_IS_BETTER = ("mean_dice", "goals_agree")
 OF_PATIENT = ("gamma_global", "gamma_local")
 CONTOURS = {"dice": "Dice", "hd95": "HD95, mm"}
 

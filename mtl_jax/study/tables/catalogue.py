@@ -13,6 +13,7 @@ from mtl_jax.study import published
 from mtl_jax.study.tables import (
     contour_tables,
     dose_tables,
+    goal_tables,
     measures,
     patient_tables,
     score_tables,
@@ -51,6 +52,7 @@ def build(
         *_contours(study, seed),
         *_scores(study, seed),
         *patient_tables.tables(study),
+        *goal_tables.tables(study),
     ]
 
 
