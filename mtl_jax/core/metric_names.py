@@ -56,6 +56,54 @@ FORMS = {
     "dose_error": Form("patient", "dose_error", "Gy"),
     "dose_mae_body": Form("patient", "dose_mae_body", "Gy"),
     "dose_mae_isodose": Form("patient", "dose_mae_{}gy", "Gy", examples=("5",)),
+    "dose_mae_band": Form(
+        "patient",
+        "dose_mae_{}to{}pct",
+        "Gy",
+        "{} to {} % of the prescription",
+        examples=("10 30", "30 50", "50 70", "70 90"),
+        slow=True,
+    ),
+    "dose_mae_top_band": Form(
+        "patient",
+        "dose_mae_from{}pct",
+        "Gy",
+        "from {} % of the prescription",
+        examples=("90",),
+        slow=True,
+    ),
+    "dose_mae_inside": Form(
+        "patient",
+        "dose_mae_{}to{}mm_inside",
+        "Gy",
+        "{} to {} mm inside the targets",
+        examples=("0 5",),
+        slow=True,
+    ),
+    "dose_mae_far_inside": Form(
+        "patient",
+        "dose_mae_from{}mm_inside",
+        "Gy",
+        "from {} mm inside the targets",
+        examples=("5",),
+        slow=True,
+    ),
+    "dose_mae_outside": Form(
+        "patient",
+        "dose_mae_{}to{}mm_outside",
+        "Gy",
+        "{} to {} mm outside the targets",
+        examples=("0 5", "5 10", "10 20", "20 40"),
+        slow=True,
+    ),
+    "dose_mae_far_outside": Form(
+        "patient",
+        "dose_mae_from{}mm_outside",
+        "Gy",
+        "from {} mm outside the targets",
+        examples=("40",),
+        slow=True,
+    ),
     "gamma_global": Form(
         "patient",
         "gamma_{}pct_{}mm_global",
@@ -125,7 +173,8 @@ class Metric:
     @property
     def title(self) -> str:
         """The metric as tables call it."""
-        return self.form.title.format(*(f"{a:g}" for a in self.amounts)) or self.name
+        title = self.form.title.format(*(f"{a:g}" for a in self.amounts))
+        return title or self.name
 
 
 @functools.cache

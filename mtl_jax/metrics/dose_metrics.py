@@ -18,6 +18,7 @@ import numpy as np
 from mtl_jax.core import (
     body_region,
     errors,
+    geometry,
     metric_names,
     records,
     reported_metrics,
@@ -81,6 +82,31 @@ class Doses:
         return openkbp.absolute_error(self.reference_gy, self.predicted_gy)
 
     @functools.cached_property
+    def possible(self) -> np.ndarray:
+        """[Z, Y, X] bool: where dose is possible; everywhere if that is not known."""
+        mask = self.patient.possible_dose_mask
+        return np.ones(self.reference_gy.shape, bool) if mask is None else mask
+
+    @functools.cached_property
+    def from_targets_mm(self) -> np.ndarray | None:
+        """[Z, Y, X] signed distance to the surface of all targets; None without any.
+
+        It is NaN where no dose is possible.
+        """
+        targets = np.zeros(self.reference_gy.shape, bool)
+        for structure in self.site.structures:
+            if structure.target_gy is not None:
+                targets |= self.patient.structures.get(structure.name, False)
+        box = geometry.bounding_box(targets, self.possible)
+        if not targets.any() or targets[box].all():
+            return None
+        distance_mm = np.full(targets.shape, np.nan)
+        spacing_mm = self.patient.grid.spacing_mm
+        distance_mm[box] = geometry.signed_distance_mm(targets[box], spacing_mm)
+        distance_mm[~self.possible] = np.nan
+        return distance_mm
+
+    @functools.cached_property
     def of_gamma(self) -> gamma_index.Doses:
         """What all gamma indices share."""
         return gamma_index.Doses(
@@ -125,6 +151,26 @@ def _in_isodose(doses: Doses, metric: metric_names.Metric) -> Result:
     return _mean_inside(doses, region, f"no reference dose of {metric.amount:g} Gy")
 
 
+def _in_band(doses: Doses, metric: metric_names.Metric) -> Result:
+    """Between two isodoses of the reference, in percent of the site's prescription."""
+    low, high = (*metric.amounts, math.inf)[:2]
+    percent = doses.reference_gy * np.float32(100 / doses.site.prescription_gy)
+    region = (percent >= low) & (percent < high)
+    return _mean_inside(doses, region, "no reference dose in this band")
+
+
+def _from_targets(doses: Doses, metric: metric_names.Metric) -> Result:
+    """Between two distances from the targets' surface, where dose is possible."""
+    if doses.from_targets_mm is None:
+        return Result(math.nan, "no target")
+    low, high = (*metric.amounts, math.inf)[:2]
+    sign = -1 if metric.kind.endswith("inside") else 1
+    distance_mm = sign * doses.from_targets_mm
+    # No voxel's centre is at 0: the nearest are a voxel's side away.
+    region = (distance_mm > low) & (distance_mm <= high)
+    return _mean_inside(doses, region, "no voxel at this distance")
+
+
 def _gamma(doses: Doses, metric: metric_names.Metric) -> Result:
     local = metric.kind == "gamma_local"
     criterion = gamma_index.Criterion(*metric.amounts, local)
@@ -137,6 +183,12 @@ RULES: dict[str, Callable[[Doses, metric_names.Metric], Result]] = {
     "dose_error": _dose_error,
     "dose_mae_body": _in_body,
     "dose_mae_isodose": _in_isodose,
+    "dose_mae_band": _in_band,
+    "dose_mae_top_band": _in_band,
+    "dose_mae_inside": _from_targets,
+    "dose_mae_far_inside": _from_targets,
+    "dose_mae_outside": _from_targets,
+    "dose_mae_far_outside": _from_targets,
     "gamma_global": _gamma,
     "gamma_local": _gamma,
 }

@@ -31,6 +31,25 @@ GROUPS = (
         "reference dose count; the dose difference is a percentage of the highest "
         "reference dose (global) or of the voxel's own (local).",
     ),
+    Group(
+        "dose-bands",
+        "Dose error by isodose band (not in the paper)",
+        ("dose_mae_band", "dose_mae_top_band"),
+        "Mean absolute error where the reference dose lies between two percentages of "
+        "the site's prescription, mean over the n patients; lower is better.",
+    ),
+    Group(
+        "dose-distances",
+        "Dose error by distance from the targets (not in the paper)",
+        (
+            "dose_mae_far_inside",
+            "dose_mae_inside",
+            "dose_mae_outside",
+            "dose_mae_far_outside",
+        ),
+        "Mean absolute error by the distance of voxels from the surface of all targets "
+        "together, where dose is possible, mean over the n patients; lower is better.",
+    ),
 )
 
 
