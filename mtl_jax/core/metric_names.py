@@ -2,9 +2,11 @@
 
 Input: a name from a template or a file. Output: a Metric, or a ConfigError. `FORMS` is
 the table of all names; the rule that computes a form stands under the same key in
-`metrics/dose_metrics`, `metrics/dvh` or `metrics/contour_metrics`.
+`metrics/dose_metrics`, `metrics/dvh`, `metrics/target_coverage` or
+`metrics/contour_metrics`.
 
-A DVH metric carries its dialect: `openkbp:D_0.1cc`, `exact:D_95`, `exact:V_20Gy`.
+A DVH metric carries its dialect: `openkbp:D_0.1cc`, `exact:D_95`, `exact:V_20Gy`. One
+relative to a target's prescription has `target:` there: `target:D_95`, `target:HI`.
 metrics/dvh explains the dialects; docs/reference/metrics.md defines all metrics.
 """
 
@@ -19,6 +21,7 @@ from mtl_jax.core import errors
 Scope = Literal["patient", "dvh", "contours"]
 
 DIALECTS = ("openkbp", "exact")
+TARGET = "target"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Form:
     most: float = float("inf")  # the largest number that makes sense
     zero: bool = True  # whether the number may be 0
     examples: tuple[str, ...] = ()  # numbers, apart by blanks, to suggest a name
+    of_target: bool = False  # among DVH metrics: `target:` replaces the dialect
     slow: bool = False  # computed of the dose as configured, not of its variants
 
     @property
@@ -132,6 +136,11 @@ FORMS = {
     ),
     "D_cc": Form("dvh", "D_{}cc", "Gy", zero=False, examples=("0.1", "1", "2")),
     "V_Gy": Form("dvh", "V_{}Gy", "%", examples=("20", "30")),
+    "coverage": Form(
+        "dvh", "D_{}", "%", most=100, examples=("95", "98"), of_target=True
+    ),
+    "homogeneity": Form("dvh", "HI", "1", of_target=True),
+    "conformity": Form("dvh", "CI", "1", of_target=True),
     "dice": Form("contours", "dice", "1", "Dice", higher_is_better=True),
     "hd100": Form("contours", "hd100", "mm", "Hausdorff distance"),
     "hd95": Form("contours", "hd95", "mm", "95 % Hausdorff distance"),
@@ -186,8 +195,10 @@ def parse(name: str, scope: Scope) -> Metric:
     ('V_Gy', 20.0, '%', 'exact')
     """
     dialect, _, bare = name.rpartition(":")
-    if (dialect in DIALECTS) if scope == "dvh" else not dialect:
+    if dialect in _dialects(scope):
         for kind, form in FORMS.items():
+            if form.of_target != (dialect == TARGET):
+                continue
             numbers = [r"(\d+(?:\.\d+)?)"] * form.numbers
             match = re.fullmatch(form.pattern.format(*numbers), bare)
             if form.scope != scope or match is None:
@@ -200,6 +211,10 @@ def parse(name: str, scope: Scope) -> Metric:
         f"unknown metric {name!r}{errors.nearest(name, known(scope))}; "
         f"there are {patterns(scope)}"
     )
+
+
+def _dialects(scope: Scope) -> tuple[str, ...]:
+    return (*DIALECTS, TARGET) if scope == "dvh" else ("",)
 
 
 def is_of_contours(structure: str, name: str) -> bool:
@@ -230,17 +245,26 @@ def kind(name: str, scope: Scope) -> str:
 def patterns(scope: Scope) -> str:
     """What names look like, with X for a number."""
     listed = [f.pattern.replace("{}", "X") for f in FORMS.values() if f.scope == scope]
-    if scope == "dvh":
-        listed[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
-    return ", ".join(listed)
+    if scope != "dvh":
+        return ", ".join(listed)
+    of_dialect = [f for f in FORMS.values() if f.scope == scope and not f.of_target]
+    listed = [form.pattern.replace("{}", "X") for form in of_dialect]
+    listed[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
+    targets = [f.pattern.replace("{}", "X") for f in FORMS.values() if f.of_target]
+    return ", ".join([*listed, *(f"{TARGET}:{pattern}" for pattern in targets)])
 
 
 def known(scope: Scope) -> list[str]:
     """Names to choose from: every form, those with a number for common numbers."""
-    names = [n for form in FORMS.values() if form.scope == scope for n in form.names]
+    forms = [form for form in FORMS.values() if form.scope == scope]
+    names = [n for form in forms if not form.of_target for n in form.names]
     if scope != "dvh":
         return names
-    return [f"{dialect}:{name}" for dialect in DIALECTS for name in names]
+    targets = [n for form in forms if form.of_target for n in form.names]
+    return [
+        *(f"{dialect}:{name}" for dialect in DIALECTS for name in names),
+        *(f"{TARGET}:{name}" for name in targets),
+    ]
 
 
 def listing(scope: Scope) -> str:
@@ -248,5 +272,5 @@ def listing(scope: Scope) -> str:
     return ", ".join(
         f"{form.names[0]} ({form.unit})" if form.unit != "1" else form.names[0]
         for form in FORMS.values()
-        if form.scope == scope
+        if form.scope == scope and not form.of_target
     )

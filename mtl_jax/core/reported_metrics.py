@@ -46,8 +46,9 @@ _COMMENTS = {
     "dvh": "Metrics of the dose inside a structure: the dialect, openkbp: or exact:, "
     "then one of {}. D_95 is the minimum dose to the hottest 95 % of the volume, "
     "D_0.1cc that to the hottest 0.1 cubic centimetres, V_20Gy the percentage of the "
-    "volume that gets at least 20 Gy. OpenKBP's DVH score always uses the site's own "
-    "openkbp: metrics.",
+    "volume that gets at least 20 Gy. Targets also have target:D_95 (percent of the "
+    "prescription), target:HI (homogeneity) and target:CI (conformity). OpenKBP's DVH "
+    "score always uses the site's own openkbp: metrics.",
     "contours": "Metrics of a structure's predicted contours: {}.",
     "dose_table": "Rows of the dose table, in this order. Each must also be in [dvh].",
 }

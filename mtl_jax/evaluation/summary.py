@@ -13,6 +13,7 @@ SCORES = (
     ("missed", "structures missed"),
 )
 LARGER_IS_BETTER = ("mean_dice", "goals_agree")
+TARGETS = {"target:D_95": "D_95, error in % of the prescription"}
 OF_PATIENT = ("gamma_global", "gamma_local")
 CONTOURS = {"dice": "Dice", "hd95": "HD95, mm"}
 
@@ -30,7 +31,7 @@ def displayed(site: sites.Site) -> dict[str, str]:
         name: f"{name.rpartition(':')[2]}, error in {unit}"
         for name, unit in units.items()
     }
-    return patient | labels | CONTOURS
+    return patient | labels | TARGETS | CONTOURS
 
 
 def text(summary: dict[str, Any], site: sites.Site) -> str:

@@ -4,7 +4,7 @@ Input: the reference and the predicted dose [Z, Y, X] in Gy on the CT's own grid
 the patient, whose structures are used for both doses. Output: the values that a
 template lists, in its order. A metric of the whole patient is a row of
 `core/metric_names.FORMS` and a rule in `RULES` under the same key; DVH metrics have
-theirs in `metrics/dvh`.
+theirs in `metrics/dvh`, those relative to a prescription in `metrics/target_coverage`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from mtl_jax.core import (
     reported_metrics,
     sites,
 )
-from mtl_jax.metrics import dvh, gamma_index, openkbp
+from mtl_jax.metrics import dvh, gamma_index, openkbp, target_coverage
 
 
 def score(
@@ -48,7 +48,7 @@ def score(
     doses = Doses(reference_gy, predicted_gy, patient, site)
     values = [_of_patient(name, doses) for name in template.patient]
     for structure, names in template.dvh.items():
-        values += _of_structure(structure, names, reference_gy, predicted_gy, patient)
+        values += _of_structure(structure, names, doses)
     return values
 
 
@@ -204,37 +204,69 @@ def _of_patient(name: str, doses: Doses) -> reported_metrics.Value:
 
 
 def _of_structure(
-    structure: str,
-    names: tuple[str, ...],
-    reference_gy: np.ndarray,
-    predicted_gy: np.ndarray,
-    patient: records.Patient,
+    structure: str, names: tuple[str, ...], doses: Doses
 ) -> list[reported_metrics.Value]:
     """DVH metrics of both doses in the patient's own structure."""
-    units = [metric_names.parse(name, "dvh").unit for name in names]
-    mask = patient.structures.get(structure)
+    metrics = [metric_names.parse(name, "dvh") for name in names]
+    units = [metric.unit for metric in metrics]
+    mask = doses.patient.structures.get(structure)
     if not names or mask is None:
         return _without(structure, names, units, "not contoured")
-    reference, predicted = dvh.inside(mask, reference_gy, predicted_gy)
+    reference, predicted = dvh.inside(mask, doses.reference_gy, doses.predicted_gy)
     if not reference.size:
         return _without(structure, names, units, "empty in reference")
-    voxel = patient.grid.voxel_mm3
-    values = []
-    for name, unit, before, after in zip(
-        names,
-        units,
-        dvh.metrics(names, reference, voxel),
-        dvh.metrics(names, predicted, voxel),
+    voxel = doses.patient.grid.voxel_mm3
+    plain = [m.name for m in metrics if not m.form.of_target]
+    both = zip(
+        dvh.metrics(plain, reference, voxel),
+        dvh.metrics(plain, predicted, voxel),
         strict=True,
-    ):
-        small = dvh.lacks_volume(name, reference.size, voxel)
-        note = "structure smaller than that: its minimum dose" if small else ""
+    )
+    found = dict(zip(plain, both, strict=True))
+    values = []
+    for metric in metrics:
+        if metric.form.of_target:
+            before, after, note = _of_target(structure, mask, metric, doses)
+        else:
+            before, after = found[metric.name]
+            small = dvh.lacks_volume(metric.name, reference.size, voxel)
+            note = "structure smaller than that: its minimum dose" if small else ""
         values.append(
             reported_metrics.Value(
-                structure, name, unit, before, after, abs(after - before), note
+                structure,
+                metric.name,
+                metric.unit,
+                before,
+                after,
+                abs(after - before),
+                note,
             )
         )
     return values
+
+
+def _of_target(
+    structure: str, mask: np.ndarray, metric: metric_names.Metric, doses: Doses
+) -> tuple[float, float, str]:
+    """A metric relative to the prescription, of both doses; and a note."""
+    prescription_gy = doses.site.structure(structure).target_gy
+    if prescription_gy is None:
+        return math.nan, math.nan, "not a target"
+    prescribed = np.zeros(mask.shape, bool)
+    for other in doses.site.structures:
+        if other.target_gy is not None and other.target_gy >= prescription_gy:
+            prescribed |= doses.patient.structures.get(other.name, False)
+    before, after = (
+        target_coverage.value(
+            target_coverage.Target(
+                dose_gy, mask, prescribed, prescription_gy, doses.patient.grid.voxel_mm3
+            ),
+            metric,
+        )
+        for dose_gy in (doses.reference_gy, doses.predicted_gy)
+    )
+    note = "no dose in the target" if math.isnan(before + after) else ""
+    return before, after, note
 
 
 def _without(

@@ -24,6 +24,8 @@ from mtl_jax.study import plan, split_checks, study_files, study_results
 MOST_PATIENTS = 24
 # Dose errors this many standard deviations above the mean are findings.
 OUTLIER_DEVIATIONS = 2.0
+# A role that is told the targets is judged by its worst error of this one.
+WORST_TARGET = "target:D_95"
 
 
 def build(
@@ -40,6 +42,7 @@ def build(
         site=split_results.site,
         summary=_summary(split_results),
         findings=[
+            *_worst_targets(split_results),
             *_failures(split_results),
             *_yardsticks(split_results),
             *_outliers(split_results),
@@ -65,6 +68,32 @@ def _summary(split_results: study_results.SplitResults) -> str:
     if seeds == 1:
         return f"{text}."
     return f"{text}; {seeds} seeds; findings and figures show the first."
+
+
+def _worst_targets(
+    split_results: study_results.SplitResults,
+) -> Iterator[content.Finding]:
+    """The worst coverage of a target by each role that is told the targets."""
+    for role, seeds in split_results.rows.items():
+        if not roles.get(role).input.shows_targets:
+            continue
+        rows = [
+            row
+            for row in seeds[0]
+            if row.metric == WORST_TARGET
+            and not row.variant
+            and not math.isnan(row.error)
+        ]
+        if rows:
+            worst = max(rows, key=lambda row: row.error)
+            name = worst.metric.rpartition(":")[2]
+            yield content.Finding(
+                "target",
+                f"{study_results.label(role)}: {worst.structure} {name} "
+                f"{worst.prediction:.1f} % of the prescription, "
+                f"{worst.reference:.1f} % in the plan",
+                worst.patient,
+            )
 
 
 def _failures(split_results: study_results.SplitResults) -> Iterator[content.Finding]:

@@ -18,6 +18,7 @@ from mtl_jax.study.tables import (
     patient_tables,
     score_tables,
     significance,
+    target_tables,
 )
 
 
@@ -51,6 +52,7 @@ def build(
         *_dose(study, seed),
         *_contours(study, seed),
         *_scores(study, seed),
+        *target_tables.tables(study),
         *patient_tables.tables(study),
         *goal_tables.tables(study),
     ]
