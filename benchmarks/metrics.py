@@ -24,7 +24,7 @@ import SimpleITK as sitk
 import tqdm
 from scipy import ndimage
 
-from mtl_jax.core import records, reported_metrics, sites
+from mtl_jax.core import anatomy, records, reported_metrics, sites
 from mtl_jax.metrics import contour_metrics, dose_metrics, surface
 from mtl_jax.sources.openkbp import provided_data
 from mtl_jax.sources.phantom import head_and_neck
@@ -225,6 +225,15 @@ def distances_by_scipy(case: Case) -> list[float]:
     return values
 
 
+def gammas(case: Case) -> list[float]:
+    """The pass rates that are reported."""
+    template = dataclasses.replace(OFFICIAL, patient=anatomy.GAMMA_METRICS, dvh={})
+    values = dose_metrics.score(
+        case.reference_gy, case.predicted_gy, case.patient, SITE, template
+    )
+    return [value.prediction for value in values]
+
+
 def everything(case: Case) -> list[float]:
     """All metrics that the site reports: dose, DVH in both dialects, contours."""
     template = reported_metrics.default(SITE)
@@ -278,6 +287,7 @@ def measure(case: Case, rounds: int) -> list[tuple[str, list[float], str]]:
         (simpleitk, distances_by_simpleitk, case, ""),
         ("Dice, HD100, HD95: SciPy's transforms", distances_by_scipy, case, simpleitk),
         ("Dice, HD100, HD95: metrics.surface", our_distances, case, simpleitk),
+        ("gamma, 2 % / 2 mm and 3 % / 3 mm, global and local", gammas, case, ""),
         ("all that is reported", everything, case, ""),
     ]
     seconds: dict[str, list[float]] = {name: [] for name, *_ in methods}

@@ -14,7 +14,29 @@ MOST_STRUCTURES = 15
 
 # Reported for every site, unless a file says otherwise (core/reported_metrics).
 CONTOUR_METRICS = ("dice", "hd100", "hd95", "surface_dice_2mm", "hd100_slices")
-DOSE_METRICS = ("dose_error", "dose_mae_body", "dose_mae_5gy")
+GAMMA_METRICS = (
+    "gamma_2pct_2mm_global",
+    "gamma_2pct_2mm_local",
+    "gamma_3pct_3mm_global",
+    "gamma_3pct_3mm_local",
+)
+BAND_METRICS = (
+    "dose_mae_10to30pct",
+    "dose_mae_30to50pct",
+    "dose_mae_50to70pct",
+    "dose_mae_70to90pct",
+    "dose_mae_from90pct",
+    "dose_mae_from5mm_inside",
+    "dose_mae_0to5mm_inside",
+    "dose_mae_0to5mm_outside",
+    "dose_mae_5to10mm_outside",
+    "dose_mae_10to20mm_outside",
+    "dose_mae_20to40mm_outside",
+    "dose_mae_from40mm_outside",
+)
+DOSE_METRICS = (
+    "dose_error", "dose_mae_body", "dose_mae_5gy", *GAMMA_METRICS, *BAND_METRICS
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -153,6 +153,26 @@ def fit_in_plane(grid: Grid, size: tuple[int, int], spacing_mm: float | None) ->
     )
 
 
+def signed_distance_mm(mask: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """[Z, Y, X] float64: distance to the surface of `mask`, negative inside.
+
+    Outside it is the distance to the nearest voxel inside, inside minus the distance to
+    the nearest voxel outside, from centre to centre. `mask` must have both.
+
+    >>> mask = np.array([[[False, True, True, True, False]]])
+    >>> signed_distance_mm(mask, (1.0, 1.0, 2.0))[0, 0].tolist()
+    [2.0, -2.0, -4.0, -2.0, 2.0]
+    """
+    distance_mm = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
+    assert isinstance(distance_mm, np.ndarray)
+    # The nearest voxel outside is at most one voxel from the box around the mask.
+    box = tuple(
+        slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(mask)
+    )
+    distance_mm[box] -= ndimage.distance_transform_edt(mask[box], sampling=spacing_mm)
+    return distance_mm
+
+
 def bounding_box(*masks: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box [Z, Y, X] around all masks; empty if all masks are empty.
 

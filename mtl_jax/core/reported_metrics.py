@@ -46,8 +46,9 @@ _COMMENTS = {
     "dvh": "Metrics of the dose inside a structure: the dialect, openkbp: or exact:, "
     "then one of {}. D_95 is the minimum dose to the hottest 95 % of the volume, "
     "D_0.1cc that to the hottest 0.1 cubic centimetres, V_20Gy the percentage of the "
-    "volume that gets at least 20 Gy. OpenKBP's DVH score always uses the site's own "
-    "openkbp: metrics.",
+    "volume that gets at least 20 Gy. Targets also have target:D_95 (percent of the "
+    "prescription), target:HI (homogeneity) and target:CI (conformity). OpenKBP's DVH "
+    "score always uses the site's own openkbp: metrics.",
     "contours": "Metrics of a structure's predicted contours: {}.",
     "dose_table": "Rows of the dose table, in this order. Each must also be in [dvh].",
 }
@@ -69,19 +70,24 @@ def default(site: sites.Site) -> Template:
 def render(template: Template, site: sites.Site) -> str:
     """The template as a TOML file to edit, which `read` accepts."""
 
-    def quoted(names: tuple[str, ...]) -> str:
-        return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+    def quoted(names: tuple[str, ...], key: str) -> str:
+        texts = [f'"{name}"' for name in names]
+        line = f"{key} = [{', '.join(texts)}]"
+        if len(line) <= 88:
+            return line
+        wrapped = textwrap.wrap(", ".join(texts), 84, break_on_hyphens=False)
+        return "\n".join([f"{key} = [", *(f"  {part}" for part in wrapped), "]"])
 
     lines = [
         f"# Metrics that are reported for the site {site.name}.",
         "# Parts left out keep the site's metrics; an empty list, [], reports none.",
         "",
         *_comment("patient"),
-        f"patient = {quoted(template.patient)}",
+        quoted(template.patient, "patient"),
     ]
     for part in ("dvh", "contours", "dose_table"):
         lines += ["", *_comment(part), f"[{part}]"]
-        lines += [f"{k} = {quoted(v)}" for k, v in getattr(template, part).items()]
+        lines += [quoted(v, k) for k, v in getattr(template, part).items()]
     return "\n".join(lines) + "\n"
 
 

@@ -18,6 +18,8 @@ CONTOUR_METRICS, DOSE_METRICS = anatomy.CONTOUR_METRICS, anatomy.DOSE_METRICS
 # The metrics of the challenge's DVH score, for its OARs and its targets.
 OPENKBP_OAR_DVH = ("openkbp:D_0.1cc", "openkbp:D_mean")
 OPENKBP_TARGET_DVH = ("openkbp:D_99", "openkbp:D_95", "openkbp:D_1")
+# Relative to a target's prescription: metrics/target_coverage.
+COVERAGE = ("target:D_95", "target:HI", "target:CI")
 # The organs of the paper's tables also have them in the other dialect.
 _PAPER_DVH = (*OPENKBP_OAR_DVH, "exact:D_0.1cc", "exact:D_mean")
 
@@ -52,21 +54,21 @@ OPENKBP = Site(
             "PTV_5600",
             (255, 190, 160),
             target_gy=56.0,
-            dvh=OPENKBP_TARGET_DVH,
+            dvh=(*OPENKBP_TARGET_DVH, *COVERAGE),
         ),
         Structure(
             "PTV63",
             "PTV_6300",
             (245, 130, 90),
             target_gy=63.0,
-            dvh=OPENKBP_TARGET_DVH,
+            dvh=(*OPENKBP_TARGET_DVH, *COVERAGE),
         ),
         Structure(
             "PTV70",
             "PTV_7000",
             (213, 60, 40),
             target_gy=70.0,
-            dvh=OPENKBP_TARGET_DVH,
+            dvh=(*OPENKBP_TARGET_DVH, *COVERAGE),
         ),
     ),
     contoured=("Brainstem", "SpinalCord", "LeftParotid", "RightParotid"),
@@ -101,7 +103,7 @@ PROSTATE = Site(
             (213, 60, 40),
             aliases=("ProstateGland", "Prostata"),
             target_gy=60.0,
-            dvh=_TARGET_DVH,
+            dvh=(*_TARGET_DVH, *COVERAGE),
             volume_cc=(10.0, 250.0),
         ),
         Structure(
@@ -144,7 +146,7 @@ PROSTATE = Site(
             "PTV_6000",
             (245, 130, 90),
             target_gy=60.0,
-            dvh=("exact:D_99", "exact:D_95", "exact:D_1", "exact:D_mean"),
+            dvh=("exact:D_99", "exact:D_95", "exact:D_1", "exact:D_mean", *COVERAGE),
             volume_cc=(25.0, 500.0),
         ),
     ),

@@ -18,7 +18,15 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from mtl_jax.core import files, metric_names, records, reported_metrics, sites
+from mtl_jax.core import (
+    clinical_goals,
+    files,
+    metric_names,
+    records,
+    reported_metrics,
+    sites,
+)
+from mtl_jax.evaluation import goals
 from mtl_jax.inference import postprocess, volumes
 from mtl_jax.metrics import contour_metrics, dose_metrics, openkbp
 
@@ -42,9 +50,9 @@ class Row:
 
     @property
     def value(self) -> float:
-        """The value to summarise: a contour metric itself, or the error of a dose."""
-        of_contours = metric_names.is_of_contours(self.structure, self.metric)
-        return self.prediction if of_contours else self.error
+        """What is summarised: a score itself (Dice, gamma), or the error of a dose."""
+        is_score = metric_names.is_score(self.structure, self.metric)
+        return self.prediction if is_score else self.error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +106,17 @@ class Rules:
         )
         return dataclasses.replace(self, template=template)
 
+    @property
+    def of_variants(self) -> "Rules":
+        """These rules without the slow metrics, which only the configured dose gets."""
+        patient = tuple(
+            name
+            for name in self.template.patient
+            if not metric_names.parse(name, "patient").form.slow
+        )
+        template = dataclasses.replace(self.template, patient=patient)
+        return dataclasses.replace(self, template=template)
+
     def doses(
         self, patient: records.Patient, dose_gy: np.ndarray
     ) -> dict[str, np.ndarray]:
@@ -149,13 +168,16 @@ class Rules:
 def _with_headlines(
     template: reported_metrics.Template, site: sites.Site
 ) -> reported_metrics.Template:
-    """`template` with the metrics that scores and rankings need."""
+    """`template` with the metrics that scores, rankings and goals need."""
     dvh = template.dvh
     if openkbp.applies(site):
         dvh = {
             name: _joined(dvh.get(name, ()), openkbp.dvh_names(site.structure(name)))
             for name in site.names
         }
+    for goal in clinical_goals.of_site(site.name):
+        known = dvh.get(goal.structure, ())
+        dvh = dvh | {goal.structure: _joined(known, (goal.metric,))}
     return dataclasses.replace(
         template,
         patient=_joined(template.patient, ("dose_error",)),
@@ -189,10 +211,11 @@ def score_arrays(
     values: list[tuple[str, reported_metrics.Value]] = []
     if dose_gy is not None and patient.dose_gy is not None:
         for variant, variant_gy in rules.doses(patient, dose_gy).items():
+            template = rules.of_variants.template if variant else rules.template
             values += [
                 (variant, value)
                 for value in dose_metrics.score(
-                    patient.dose_gy, variant_gy, patient, rules.site, rules.template
+                    patient.dose_gy, variant_gy, patient, rules.site, template
                 )
             ]
     for variant, masks in contours.items():
@@ -247,9 +270,10 @@ def scores(rows: Sequence[Row]) -> dict[str, PatientScore]:
 def summarise(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
     """Mean, standard deviation and n over the patients of each metric and structure.
 
-    Doses are summarised by their absolute error, contours by the metric's value. The
+    Doses are summarised by their absolute error, contours and gamma by the value. The
     summary also has the mean Dice and the dose error (for OpenKBP the official scores,
-    with all DVH cells pooled), and the same for each other variant.
+    with all DVH cells pooled), the same for each other variant, and how often plan and
+    prediction meet the site's clinical goals.
     """
     of_variant: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -279,6 +303,7 @@ def _summary(rows: Sequence[Row], site: sites.Site) -> dict[str, Any]:
         summary[name] = openkbp.dose_score(values["dose_error"])
         if cells := openkbp.dvh_errors(rows, site):
             summary["openkbp_dvh_score"] = openkbp.dvh_score(cells)
+    summary |= goals.summarise(rows, clinical_goals.of_site(site.name))
     dices = [m["mean"] for name, m in metrics.items() if name.startswith("dice/")]
     if dices:
         summary["mean_dice"] = float(np.mean(dices))

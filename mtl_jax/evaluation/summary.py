@@ -8,22 +8,30 @@ SCORES = (
     ("openkbp_dose_score", "dose score, Gy"),
     ("openkbp_dvh_score", "DVH score, Gy"),
     ("dose_error", "dose error, Gy"),
+    ("goals_agree", "clinical goals judged as of the plan, %"),
     ("mean_dice", "mean Dice"),
     ("missed", "structures missed"),
 )
-LARGER_IS_BETTER = ("mean_dice",)
+LARGER_IS_BETTER = ("mean_dice", "goals_agree")
+TARGETS = {"target:D_95": "D_95, error in % of the prescription"}
+OF_PATIENT = ("gamma_global", "gamma_local")
 CONTOURS = {"dice": "Dice", "hd95": "HD95, mm"}
 
 
 def displayed(site: sites.Site) -> dict[str, str]:
     """Labels of the metrics that get a line, by metric."""
+    patient = {
+        name: f"{metric.title}, {metric.unit}"
+        for name in site.dose_metrics
+        if (metric := metric_names.parse(name, "patient")).kind in OF_PATIENT
+    }
     metrics = dict.fromkeys(metric for _, metric in site.dose_table)
     units = {name: metric_names.parse(name, "dvh").unit for name in metrics}
     labels = {
         name: f"{name.rpartition(':')[2]}, error in {unit}"
         for name, unit in units.items()
     }
-    return labels | CONTOURS
+    return patient | labels | TARGETS | CONTOURS
 
 
 def text(summary: dict[str, Any], site: sites.Site) -> str:
@@ -43,7 +51,7 @@ def text(summary: dict[str, Any], site: sites.Site) -> str:
                 others = ["" if v is None else f"{v['mean']:.3f}" for v in beside]
                 structure = name.partition("/")[2]
                 mean, n = f"{result['mean']:.3f}", str(result["n"])
-                rows.append([f"{structure} {label}", mean, n, *others])
+                rows.append([f"{structure} {label}".strip(), mean, n, *others])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [
         "  ".join(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import tqdm
-from scipy import ndimage
 
 from mtl_jax.core import files, geometry, locks, sites
 from mtl_jax.datasets import prepared
@@ -41,16 +40,7 @@ def compute(
     far = round(FAR_MM / UNIT_MM)
     if targets.all() or not targets.any():
         return np.full(masks.shape, -far if targets.all() else far, np.int16)
-    distance_mm = ndimage.distance_transform_edt(~targets, sampling=spacing_mm)
-    assert isinstance(distance_mm, np.ndarray)
-    # The nearest voxel outside is at most one voxel from the box around the targets.
-    box = tuple(
-        slice(max(side.start - 1, 0), side.stop + 1)
-        for side in geometry.bounding_box(targets)
-    )
-    distance_mm[box] -= ndimage.distance_transform_edt(
-        targets[box], sampling=spacing_mm
-    )
+    distance_mm = geometry.signed_distance_mm(targets, spacing_mm)
     return np.clip(np.rint(distance_mm / UNIT_MM), -far, far).astype(np.int16)
 
 

@@ -199,7 +199,12 @@ def _dvh_metrics(
     grid: geometry.Grid,
 ) -> dict[str, Any]:
     """The site's metrics of a structure; {} without a dose or voxels."""
-    names = model.rules.template.dvh.get(name, ())
+    # Coverage needs the targets of a plan, which a prediction does not have.
+    names = [
+        metric
+        for metric in model.rules.template.dvh.get(name, ())
+        if not metric_names.parse(metric, "dvh").form.of_target
+    ]
     if dose_gy is None or not names or not mask.any():
         return {}
     (inside,) = dvh.inside(mask, dose_gy)

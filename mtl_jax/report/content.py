@@ -43,7 +43,7 @@ class Fact:
 class Finding:
     """A result that a reader should look at before the averages."""
 
-    kind: Literal["failure", "warning", "note"]
+    kind: Literal["target", "failure", "warning", "note"]
     text: str
     patient: str = ""  # links to the patient's page
 

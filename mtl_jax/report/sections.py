@@ -6,7 +6,12 @@ from mtl_jax.report import content, markup
 
 # Findings of one kind that are visible at once; the others are folded.
 VISIBLE = 12
-KINDS = {"failure": "Failure", "warning": "Warning", "note": "Note"}
+KINDS = {
+    "target": "Worst target",
+    "failure": "Failure",
+    "warning": "Warning",
+    "note": "Note",
+}
 RESULTS = {
     True: ("pass", "Passed"),
     False: ("fail", "Failed"),

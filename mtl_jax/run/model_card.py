@@ -340,8 +340,8 @@ def _results(evaluation: Summary, site: sites.Site) -> str:
             f"{', '.join(also)}"
         )
     caption = (
-        "Mean ± standard deviation over patients; for doses, of the absolute error. "
-        "Yardsticks do not use the image.",
+        "Mean ± standard deviation over patients; for doses, of the absolute error, "
+        "except for the pass rates of gamma. Yardsticks do not use the image.",
         f"Scored as configured: {', '.join(steps)}." if steps else "",
         *_variants(evaluation),
         f"All metrics by patient: evaluation/{evaluation['split']}.csv.",
@@ -377,7 +377,7 @@ def _table(
                 ]
                 rows.append(
                     (
-                        render.Cell(f"{structure} {label}"),
+                        render.Cell(f"{structure} {label}".strip()),
                         _mean(metric_summary),
                         render.Cell(metric_summary["n"], form="d"),
                         *map(_mean, of_yardsticks),

@@ -24,6 +24,8 @@ from mtl_jax.study import plan, split_checks, study_files, study_results
 MOST_PATIENTS = 24
 # Dose errors this many standard deviations above the mean are findings.
 OUTLIER_DEVIATIONS = 2.0
+# A role that is told the targets is judged by its worst error of this one.
+WORST_TARGET = "target:D_95"
 
 
 def build(
@@ -40,6 +42,7 @@ def build(
         site=split_results.site,
         summary=_summary(split_results),
         findings=[
+            *_worst_targets(split_results),
             *_failures(split_results),
             *_yardsticks(split_results),
             *_outliers(split_results),
@@ -65,6 +68,32 @@ def _summary(split_results: study_results.SplitResults) -> str:
     if seeds == 1:
         return f"{text}."
     return f"{text}; {seeds} seeds; findings and figures show the first."
+
+
+def _worst_targets(
+    split_results: study_results.SplitResults,
+) -> Iterator[content.Finding]:
+    """The worst coverage of a target by each role that is told the targets."""
+    for role, seeds in split_results.rows.items():
+        if not roles.get(role).input.shows_targets:
+            continue
+        rows = [
+            row
+            for row in seeds[0]
+            if row.metric == WORST_TARGET
+            and not row.variant
+            and not math.isnan(row.error)
+        ]
+        if rows:
+            worst = max(rows, key=lambda row: row.error)
+            name = worst.metric.rpartition(":")[2]
+            yield content.Finding(
+                "target",
+                f"{study_results.label(role)}: {worst.structure} {name} "
+                f"{worst.prediction:.1f} % of the prescription, "
+                f"{worst.reference:.1f} % in the plan",
+                worst.patient,
+            )
 
 
 def _failures(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
@@ -192,7 +221,7 @@ def _patient_scores(
             rows.append([label, *texts])
     return content.Table(
         f"Patient {patient}",
-        "Doses: the absolute error. Contours: the metric's value.",
+        "Doses: the absolute error. Contours and gamma: the metric's value.",
         ["", *(study_results.label(role) for role in split_results.rows)],
         rows,
     )
@@ -209,7 +238,8 @@ def _patient_metrics(
         "dose_mae_5gy": "dose error inside 5 Gy, Gy",
     }
     for metric in rules.template.patient:
-        yield "", metric, labels.get(metric, metric)
+        known = metric_names.parse(metric, "patient")
+        yield "", metric, labels.get(metric, f"{known.title}, {known.unit}")
     for structure in split_results.structures:
         for metric in rules.template.contours.get(structure, ()):
             if metric in ("dice", "hd95"):

@@ -13,8 +13,14 @@ from tqdm import tqdm
 
 from mtl_jax.core import errors, records, roles, sites
 from mtl_jax.export import openkbp_csv
-from mtl_jax.figures import differences, dvh_plot, role_comparison, training_curves
-from mtl_jax.metrics import dvh, openkbp
+from mtl_jax.figures import (
+    calibration_plot,
+    differences,
+    dvh_plot,
+    role_comparison,
+    training_curves,
+)
+from mtl_jax.metrics import calibration, dvh, openkbp
 from mtl_jax.report import content
 from mtl_jax.study import study_results
 from mtl_jax.study.tables import pair_tables
@@ -32,7 +38,7 @@ def draw_figures(
     compared: Sequence[pair_tables.Compared],
     folder: Path,
 ) -> list[content.Picture]:
-    """Draw the differences between roles, the paper's figures and training curves."""
+    """Draw differences of roles, the paper's figures, calibration, training curves."""
     figures = []
     if compared:
         path = folder / "differences.png"
@@ -66,6 +72,7 @@ def draw_figures(
                 path, cases, site=split_results.site, names=names, title=title
             )
         figures.append(content.Picture(title, "", alt, path))
+    figures += _draw_calibration(split_results, folder / "calibration.png")
     path = folder / "training.png"
     training_curves.draw_comparison(
         path,
@@ -79,6 +86,46 @@ def draw_figures(
     title = "Losses, task weights (DWA) and gammas"
     alt = "Curves over the training steps, for each role"
     return [*figures, content.Picture(title, "", alt, path)]
+
+
+def _draw_calibration(
+    split_results: study_results.SplitResults, path: Path
+) -> list[content.Picture]:
+    """Draw how well probabilities of contours are calibrated; [] without contours."""
+    by_role: dict[str, dict[str, calibration.Reliability]] = {
+        role: {}
+        for role in split_results.first_jobs
+        if "contours" in roles.get(role).tasks
+    }
+    if not by_role:
+        return []
+    for patient_id in tqdm(split_results.patient_ids, desc="calibration", unit="pt"):
+        patient = split_results.patient(patient_id)
+        for role, reliabilities in by_role.items():
+            probabilities = split_results.probabilities(role, patient)
+            calibration.add(reliabilities, probabilities, patient.structures)
+    calibration_plot.draw(
+        path,
+        {
+            study_results.label(role): {n: r.points for n, r in of_role.items()}
+            for role, of_role in by_role.items()
+        },
+        site=split_results.site,
+    )
+    of_roles = (
+        f"{study_results.label(role)} "
+        + ", ".join(f"{name} {r.error:.3f}" for name, r in of_role.items())
+        for role, of_role in by_role.items()
+    )
+    caption = (
+        "Voxels of all patients with a probability of at least "
+        f"{calibration.LEAST:g}, in ten bins. On the diagonal, a voxel is inside as "
+        "often as predicted; below it, the network is too sure. Expected calibration "
+        f"error: {'; '.join(of_roles)}."
+    )
+    title = "Calibration of the contours' probabilities"
+    alt = "Share of voxels inside each structure over the predicted probability"
+    return [content.Picture(title, caption, alt, path)]
 
 
 def _cases(

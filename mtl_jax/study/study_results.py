@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
+import numpy as np
 
 from mtl_jax.core import records, reported_metrics, roles, sites
 from mtl_jax.datasets import prepared
@@ -92,6 +93,17 @@ class SplitResults:
     ) -> dict[str, records.PredictedVolumes]:
         """Each role's prediction for a patient, by the role's label in tables."""
         return {label(role): self.prediction(role, patient) for role in self.first_jobs}
+
+    def probabilities(
+        self, role: str, patient: records.Patient
+    ) -> dict[str, np.ndarray]:
+        """A role's contour probabilities [Z, Y, X] by structure, as predicted."""
+        folder = self.first_jobs[role].workdir
+        path = results.prediction_path(folder, self.name, patient.patient_id)
+        prediction = volumes.read(path)
+        if prediction.contours is None:
+            return {}
+        return dict(zip(prediction.structures, prediction.contours, strict=True))
 
     def scores(self, role: str) -> dict[str, scoring.PatientScore]:
         """Each patient's headline numbers with the first seed."""

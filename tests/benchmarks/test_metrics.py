@@ -33,7 +33,7 @@ def test_a_short_run(patient, monkeypatch, capsys):
     metrics.main()
     printed = capsys.readouterr().out
     assert "Patient pt_1 (12, 24, 24), voxels of Brainstem 448" in printed
-    assert printed.count("\n| ") == 11  # the head and ten measurements
+    assert printed.count("\n| ") == 12  # the head and eleven measurements
 
 
 def test_different_numbers_are_an_error():

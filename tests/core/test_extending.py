@@ -13,7 +13,7 @@ from mtl_jax.core import config as configs
 from mtl_jax.core import errors, geometry, metric_names, records, roles, sites
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
-from mtl_jax.metrics import contour_metrics, dose_metrics, dvh
+from mtl_jax.metrics import contour_metrics, dose_metrics, dvh, target_coverage
 from mtl_jax.pipeline import image_channels, mask_bits
 from mtl_jax.run import wiring
 
@@ -98,6 +98,7 @@ def test_a_metric_of_each_scope_is_two_rows(add_metric, write_as):
 
 def test_every_name_has_a_rule_and_every_rule_a_name():
     rules = {**dose_metrics.RULES, **dvh.RULES, **contour_metrics.RULES}
+    rules |= target_coverage.RULES
     assert set(rules) == set(metric_names.FORMS)
 
 

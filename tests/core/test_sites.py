@@ -51,7 +51,10 @@ def test_a_site_holds_together(site):
         if one.volume_cc:
             assert 0 < one.volume_cc[0] < one.volume_cc[1]
         for metric in one.dvh:
-            assert metric_names.parse(metric, "dvh").dialect in metric_names.DIALECTS
+            assert metric_names.parse(metric, "dvh").dialect in (
+                *metric_names.DIALECTS,
+                metric_names.TARGET,
+            )
     for name, metric in site.dose_table:
         assert metric in site.structure(name).dvh
 

@@ -95,10 +95,78 @@ def test_errors_over_the_patient_by_hand(patient: records.Patient):
     assert found["", "dose_error"].error == pytest.approx((144 * 3 + 9) / 864)
     assert found["", "dose_mae_body"].error == pytest.approx(144 * 3 / 864)
     assert found["", "dose_mae_5gy"].error == pytest.approx(3.0)
-    for name in TEMPLATE.patient:
+    for name in ("dose_error", "dose_mae_body", "dose_mae_5gy"):
         value = found["", name]
         assert (value.unit, value.note, value.reference) == ("Gy", "", 0.0)
         assert value.prediction == value.error
+
+
+def test_gamma_is_a_percentage_that_is_summarised_itself(patient: records.Patient):
+    reference = np.full(GRID.shape, 50.0, np.float32)
+    predicted = reference.copy()
+    predicted[0] += 20.0  # no equal dose within 3 mm, one slice on: 2.5 mm; 5 / 6 pass
+    found = score(dataclasses.replace(patient, dose_gy=reference), predicted)
+    for name in ("gamma_3pct_3mm_global", "gamma_3pct_3mm_local"):
+        value = found["", name]
+        assert (value.unit, value.note, value.reference) == ("%", "", 100.0)
+        assert value.prediction == pytest.approx(100.0)
+        assert value.error == pytest.approx(0.0)
+    for name in ("gamma_2pct_2mm_global", "gamma_2pct_2mm_local"):
+        value = found["", name]
+        assert value.prediction == pytest.approx(100 * 5 / 6)
+        assert value.error == pytest.approx(100 / 6)
+    cold = dataclasses.replace(patient, dose_gy=np.zeros(GRID.shape, np.float32))
+    value = score(cold, predicted)["", "gamma_3pct_3mm_global"]
+    assert math.isnan(value.error) and value.note == "no reference dose"
+
+
+def test_errors_by_isodose_band_by_hand(patient: records.Patient):
+    """The prescription is 70 Gy; the error of a slice is its number."""
+    reference = np.zeros(GRID.shape, np.float32)
+    percents = (5, 10, 29, 30, 89, 90)
+    for z, percent in enumerate(percents):
+        reference[z] = 0.7 * percent + 1e-4
+    predicted = reference + np.arange(6, dtype=np.float32)[:, None, None]
+    found = score(dataclasses.replace(patient, dose_gy=reference), predicted)
+    for name, slices in (
+        ("10to30pct", (1, 2)), ("30to50pct", (3,)), ("70to90pct", (4,)),
+        ("from90pct", (5,)),
+    ):  # fmt: skip
+        error = found["", f"dose_mae_{name}"].error
+        assert error == pytest.approx(np.mean(slices), abs=1e-5)
+    empty = found["", "dose_mae_50to70pct"]
+    assert math.isnan(empty.error)
+    assert empty.note == "no reference dose in this band"
+
+
+def test_errors_by_distance_from_the_targets_by_hand(patient: records.Patient):
+    """One slice deep: voxels of 4 mm, a target 2 voxels wide along x."""
+    reference = np.full(GRID.shape, 50.0, np.float32)
+    predicted = reference.copy()
+    predicted[:, :, 8:10] += 1  # in the target
+    predicted[:, :, 7] += 2  # 4 mm from it
+    predicted[:, :, 6] += 3  # 8 mm
+    predicted[:, :, 0] += 9  # no dose is possible there
+    possible = box(slice(0, 6), slice(0, 20), slice(2, 20))
+    target = box(slice(0, 6), slice(0, 20), slice(8, 10))
+    case = dataclasses.replace(
+        patient,
+        dose_gy=reference,
+        structures={"PTV70": target},
+        possible_dose_mask=possible,
+    )
+    found = score(case, predicted)
+    assert found["", "dose_mae_0to5mm_inside"].error == pytest.approx(1)
+    assert math.isnan(found["", "dose_mae_from5mm_inside"].error)
+    # On the other side of the target there is no error.
+    assert found["", "dose_mae_0to5mm_outside"].error == pytest.approx((2 + 0) / 2)
+    assert found["", "dose_mae_5to10mm_outside"].error == pytest.approx((3 + 0) / 2)
+    assert found["", "dose_mae_10to20mm_outside"].error == 0
+    far = found["", "dose_mae_from40mm_outside"]  # the farthest are 40 mm away
+    assert math.isnan(far.error) and far.note == "no voxel at this distance"
+    without = dataclasses.replace(case, structures={})
+    value = score(without, predicted)["", "dose_mae_0to5mm_outside"]
+    assert math.isnan(value.error) and value.note == "no target"
 
 
 def test_what_a_patient_lacks_has_a_note(patient: records.Patient):

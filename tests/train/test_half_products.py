@@ -15,7 +15,7 @@ from mtl_jax.losses import objective
 from mtl_jax.models import parameters
 from mtl_jax.models.fast import primitives, rewrites
 from mtl_jax.train import state as states
-from tests.train.conftest import LOSS
+from tests.train import conftest
 
 SIDE = 16
 # Products with a float32 operand, as (operation, result), and why each has one.
@@ -42,7 +42,9 @@ def training_step(tiny, role: roles.Role, chosen: rewrites.Rewrites, dtype) -> s
     network = tiny.network(
         name=role.network, tasks=role.tasks, dtype=dtype, rewrites=chosen
     )
-    step = tiny.step(network=network, objective=objective.Objective(role.tasks, LOSS))
+    step = tiny.step(
+        network=network, objective=objective.Objective(role.tasks, conftest.LOSS)
+    )
     state = jax.eval_shape(
         lambda variables: states.create(
             variables, step.transform, tasks=len(role.tasks), metrics=step.metrics

@@ -13,10 +13,13 @@ from mtl_jax.study import published
 from mtl_jax.study.tables import (
     contour_tables,
     dose_tables,
+    goal_tables,
     measures,
     pair_tables,
+    patient_tables,
     score_tables,
     significance,
+    target_tables,
 )
 
 
@@ -36,6 +39,9 @@ def build(
         *_contours(study, seed),
         *_scores(study, seed),
         *pairs,
+        *target_tables.tables(study),
+        *patient_tables.tables(study),
+        *goal_tables.tables(study),
     ]
 
 

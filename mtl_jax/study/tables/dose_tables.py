@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtl_jax.core import roles
+from mtl_jax.core import metric_names, roles
 from mtl_jax.report import render
 from mtl_jax.study import published
 from mtl_jax.study.tables import cells, measures, significance
@@ -93,7 +93,10 @@ def keys_of_others(study: measures.Study) -> list[measures.Key]:
 
 
 def _is_dvh(key: measures.Key) -> bool:
-    return bool(key.structure) and ":" in key.metric and not key.variant
+    found = metric_names.kind(key.metric, "dvh") if key.structure else ""
+    of_target = bool(found) and metric_names.FORMS[found].of_target
+    is_dvh = bool(key.structure) and ":" in key.metric
+    return is_dvh and not of_target and not key.variant
 
 
 def table(

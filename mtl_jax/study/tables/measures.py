@@ -92,9 +92,9 @@ class Method:
         return next((seed[key][0].unit for seed in self.seeds if key in seed), "")
 
     def measure(
-        self, key: Key, of: Literal["error", "prediction"] = "error"
+        self, key: Key, of: Literal["error", "prediction", "reference"] = "error"
     ) -> Measure:
-        """The errors of `key`, or its predicted values (Dice, distances)."""
+        """The errors of `key`, or its predicted or reference values."""
         notes = [row.note for seed in self.seeds for row in seed.get(key, ())]
         by_seed = [
             {row.patient: getattr(row, of) for row in seed.get(key, ())}
