@@ -8,7 +8,7 @@ from configs import prostate
 from mtl_jax.core import clinical_goals, errors, sites
 from mtl_jax.core import config as configs
 from mtl_jax.evaluation import goals, scoring
-from mtl_jax.study.tables import catalogue
+from mtl_jax.study.tables import goal_tables, measures
 
 GOALS = clinical_goals.of_site("openkbp")
 
@@ -79,10 +79,11 @@ def test_the_table_by_hand():
     other = [row("pt_1", *CORD, 45.0, 44.0), row("pt_2", *CORD, 30.0, 40.0)]
     (table,) = (
         table
-        for table in catalogue.build(
-            {"multi": [ROWS, other]}, {}, site=sites.OPENKBP, cohort="Three", seed=1
+        for table in goal_tables.tables(
+            measures.Study.of(
+                {"multi": [ROWS, other]}, {}, site=sites.OPENKBP, cohort="Three"
+            )
         )
-        if table.name == "goals"
     )
     cord, _, every = table.rows
     # First seed 1 of 2 met and agreed, second seed 2 of 2.

@@ -79,7 +79,9 @@ def test_contours_from_the_folder_or_from_a_file(read, scan, tmp_path):
 def test_contours_of_somebody_else_are_refused(read, scan, tmp_path, elements, message):
     folder = scan()
     other = move(scan("Other", seed=2), "RS*", tmp_path / "elsewhere")
-    edit(other, PatientID="QX771")
+    (ours,) = (pydicom.dcmread(path) for path in folder.glob("RS*"))
+    same = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+    edit(other, **{name: ours[name].value for name in same if name in ours})
     edit(other, **elements)
     with pytest.raises(errors.SourceError, match=message):
         read(folder, "seq_human", contours=other)

@@ -118,7 +118,8 @@ def test_a_ct_unlike_the_training_data_is_warned_of(
 ):
     home = checkpoints.write(tmp_path / "run", "multi", "prostate")
     path = home / "checkpoints" / "1" / "run" / "metadata"
-    run = json.loads(path.read_text()) | {"training_data": {"patients": 1}}
+    trained_on = {"patients": 1, "structures": {}}
+    run = json.loads(path.read_text()) | {"training_data": trained_on}
     del run["description_digest"]
     path.write_text(json.dumps(run))
     asked = []
@@ -129,10 +130,11 @@ def test_a_ct_unlike_the_training_data_is_warned_of(
 
     monkeypatch.setattr(training_data, "differences", differences)
     status, _, err = call(home, clinic / "a")
-    assert status == 0
+    assert status == 0, err
     assert "warning: p" in err and "(1 of 1): it is a head" in err
-    ((description, hu, grid, body_part),) = asked
-    assert (description, body_part) == ({"patients": 1}, "PELVIS")
+    # The first was asked of a small image of air, to check the description.
+    _, (description, hu, grid, body_part) = asked
+    assert (description, body_part) == (trained_on, "PELVIS")
     np.testing.assert_array_equal(hu, make_dummy_data.pelvis(0).ct_hu)
     assert isinstance(grid, geometry.Grid)
     (said,) = (tmp_path / "out").rglob("statistics.json")

@@ -26,6 +26,8 @@ def test_volumes_and_doses_by_hand(network):
             "exact:D_30": 37.5,
             "exact:D_50": 27.5,
             "exact:V_30Gy": 45.0,
+            "exact:V_50Gy": 5.0,
+            **dict.fromkeys([f"exact:V_{gy}Gy" for gy in (60, 65, 70, 75)], 0.0),
             "exact:D_mean": 27.5,
         }
     )

@@ -141,7 +141,7 @@ def test_a_wrong_flag_is_one_clear_line(command, tmp_path, flag, value, message)
 def test_the_metrics_file_can_be_printed_and_edited(command, tmp_path):
     status, out, _ = call(command, tmp_path, print_metrics=True)
     assert status == 0
-    assert 'patient = ["dose_error"' in out
+    assert "patient = [" in out and '"dose_error"' in out
     path = tmp_path / "mine.toml"
     path.write_text(out.replace("openkbp:D_mean", "openkbp:D_meen", 1))
     status, _, err = command.call(
