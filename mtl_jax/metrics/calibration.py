@@ -1,7 +1,7 @@
 """Calibration of contour probabilities: is a voxel inside as often as predicted?
 
-Input: probabilities and the reference's masks, patient by patient. Output: a Reliability
-for each structure, whose points a reliability diagram shows.
+Input: probabilities and the reference's masks, patient by patient. Output: a
+Reliability for each structure, whose points a reliability diagram shows.
 """
 
 import dataclasses
