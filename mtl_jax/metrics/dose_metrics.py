@@ -172,8 +172,9 @@ def _from_targets(doses: Doses, metric: metric_names.Metric) -> Result:
 
 
 def _gamma(doses: Doses, metric: metric_names.Metric) -> Result:
+    percent, distance_mm = metric.amounts
     local = metric.kind == "gamma_local"
-    criterion = gamma_index.Criterion(*metric.amounts, local)
+    criterion = gamma_index.Criterion(percent, distance_mm, local)
     rate = gamma_index.pass_rate(doses.of_gamma, criterion)
     return Result(rate, "no reference dose" if math.isnan(rate) else "")
 

@@ -161,7 +161,7 @@ class _Around(NamedTuple):
     def corners(self, voxels: np.ndarray, first: tuple[int, ...]) -> np.ndarray:
         """[8, N] doses at the corners of the cell `first` cells from `voxels` [N]."""
         cube = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
-        moves = (cube + first) @ np.asarray(self.strides)
+        moves = np.asarray((cube + first) @ np.asarray(self.strides), np.intp)
         return self.values[self.centres[voxels] + moves[:, None]]
 
 

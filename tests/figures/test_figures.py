@@ -8,6 +8,7 @@ from matplotlib import image
 
 from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.figures import (
+    calibration_plot,
     colours,
     dvh_plot,
     panel_grid,
@@ -262,6 +263,21 @@ def test_histograms_have_a_panel_a_role(tmp_path, monkeypatch):
     with pytest.raises(errors.RecordError, match="pt_1: no histogram to draw"):
         dvh_plot.draw(tmp_path / "no.png", reference={}, predictions={},
                            site=SITE, title="pt_1")  # fmt: skip
+
+
+def test_reliability_over_the_diagonal(tmp_path, monkeypatch):
+    captured = capture_figures(monkeypatch)
+    points = (np.array([0.1, 0.9]), np.array([0.0, 0.8]))
+    by_role = {"Multi": {"SpinalCord": points}, "DL-Baseline": {"PTV70": points}}
+    calibration_plot.draw(tmp_path / "c.png", by_role, site=SITE)
+    (fig,) = captured
+    diagonal, curve = fig.axes[0].lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert curve.get_xydata().tolist() == [[0.1, 0.0], [0.9, 0.8]]
+    legend = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert legend == ["SpinalCord", "PTV70"]
+    with pytest.raises(errors.RecordError, match="no contour probabilities"):
+        calibration_plot.draw(tmp_path / "no.png", {}, site=SITE)
 
 
 def test_runs_over_each_other(tmp_path, monkeypatch):

@@ -40,7 +40,9 @@ def test_a_study_leaves_tables_figures_and_a_report(study):
     folder = home / "study" / "test"
     tables = {path.stem for path in (folder / "tables").iterdir()}
     assert {"table3", "table5", "openkbp", "table3-tests-seq_auto"} <= tables
-    for name in ("figure4-dose", "figure5-contours", "training"):
+    figures = {"targets", "goals", "gamma", "dose-bands", "dose-distances"}
+    assert figures <= tables
+    for name in ("figure4-dose", "figure5-contours", "calibration", "training"):
         assert (folder / "figures" / f"{name}.png").stat().st_size > 10_000
     assert len(list((folder / "dvh").iterdir())) == 1
     assert {path.stem for path in (folder / "submissions").iterdir()} == {*ROLES[1:]}
