@@ -130,8 +130,8 @@ class Preprocess:
         # Any mask is in the table; "clip" spares the copy that "raise" makes of `out`.
         table = self.bits.unpacked
         np.take(table, example["masks"], axis=0, out=contours, mode="clip")
-        if self.all_structures:
-            table, out = self.bits.unpacked_site, batch["structures"][row]
+        if (structures := batch.get("structures")) is not None:
+            table, out = self.bits.unpacked_site, structures[row]
             np.take(table, example["masks"], axis=0, out=out, mode="clip")
         for group, part in zip(self.groups, self._parts, strict=True):
             group.write(example, image[..., part])
