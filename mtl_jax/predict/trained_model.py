@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 
 from mtl_jax import __version__
-from mtl_jax.core import errors, geometry, records, roles, sites
+from mtl_jax.core import body_region, errors, geometry, records, roles, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.export import author as authors
@@ -118,10 +118,25 @@ class Prediction:
         """With the clean-up that `rules` ask for: this is exported."""
         dose_gy, masks = self.dose_gy, self.masks
         if dose_gy is not None:
-            dose_gy = rules.doses(patient, dose_gy)[""]
+            dose_gy = rules.doses(_in_body(patient, rules.site), dose_gy)[""]
         if rules.largest_component:
             masks = postprocess.largest_of(masks)
         return records.PredictedVolumes(dose_gy, masks)
+
+
+def _in_body(patient: records.Patient, site: sites.Site) -> records.Patient:
+    """`patient`, with its body as the place of a possible dose if that is not known.
+
+    Networks learn the dose where it is possible. What they predict in the air around
+    the body means nothing.
+    """
+    if patient.possible_dose_mask is not None:
+        return patient
+    hu = patient.ct - np.float32(site.ct_offset_hu)
+    body = body_region.largest(hu, body_region.DATA_HU)
+    if not body.any():
+        return patient
+    return dataclasses.replace(patient, possible_dose_mask=body)
 
 
 def describe(path: Path) -> TrainedModel:

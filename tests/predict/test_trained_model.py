@@ -1,5 +1,6 @@
 """What a checkpoint says of its network, and a network from it alone."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from mtl_jax.core import errors, sites
+from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.predict import trained_model
 from mtl_jax.run import workdir
 from mtl_jax.train import checkpoint
@@ -175,3 +176,23 @@ def test_of_damaged_arrays_one_error_is_told(home):
     )
     assert "cannot be read" in done.stdout
     assert "closed" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_dose_in_the_air_around_the_body(network):
+    rules = network("multi", "prostate").model.rules
+    hu = np.full((2, 6, 6), -1000, np.float32)
+    hu[:, 1:5, 1:5] = 0
+    hu[:, 2, 2] = -1000  # gas inside the body
+    grid = geometry.Grid(hu.shape, (3.0, 3.0, 3.0))
+    patient = records.Patient("p", grid, hu, {}, None, None)
+    raw = trained_model.Prediction({}, np.full(hu.shape, 7.0), {})
+    expected = np.zeros(hu.shape)
+    expected[:, 1:5, 1:5] = 7.0
+    found = raw.cleaned_up(patient, rules).dose_gy
+    np.testing.assert_array_equal(found, expected)
+    # A place that is known counts instead.
+    known = np.zeros(hu.shape, bool)
+    known[0] = True
+    patient = dataclasses.replace(patient, possible_dose_mask=known)
+    found = raw.cleaned_up(patient, rules).dose_gy
+    np.testing.assert_array_equal(found, 7.0 * known)
