@@ -9,7 +9,7 @@ Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start ag
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import ml_collections
@@ -73,10 +73,14 @@ def run() -> int:
     seeds = plan.parse_seeds(SEEDS.value) if SEEDS.value else (config.seed,)
     jobs = plan.jobs(config, ROLES.value, seeds, home)
     elsewhere = gather.find(jobs, [Path(folder) for folder in GATHER.value])
-    for job in jobs:
+    found = [
+        dataclasses.replace(job, workdir=elsewhere.get(job.workdir, job.workdir))
+        for job in jobs
+    ]
+    for job in found:
         starting_weights.check(job.config, job.workdir)
     if DRY_RUN.value:
-        _print_state(jobs, elsewhere)
+        _print_progress(found)
         return 0
     data = command.prepare(config)
     dataset = split_checks.inspect(data).require()
@@ -86,16 +90,13 @@ def run() -> int:
     return 0
 
 
-def _print_state(jobs: Sequence[plan.Job], elsewhere: Mapping[Path, Path]) -> None:
+def _print_progress(jobs: Sequence[plan.Job]) -> None:
     """Print how far each run is, and how much is left."""
-    found = [
-        dataclasses.replace(job, workdir=elsewhere.get(job.workdir, job.workdir))
-        for job in jobs
-    ]
-    for job in found:
-        print(f"{job.workdir}: {plan.state(job)}")
-    done = sum(plan.is_finished(job) for job in found)
-    seconds = sum(plan.seconds_spent(job) for job in found)
+    progress = [plan.Progress.of(job) for job in jobs]
+    for each in progress:
+        print(f"{each.job.workdir}: {each.text}")
+    done = sum(each.finished for each in progress)
+    seconds = sum(each.training_seconds + each.evaluation_seconds for each in progress)
     print(
         f"{done} of {len(jobs)} runs are finished; "
         f"{plan.duration(seconds)} spent on all of them"

@@ -8,7 +8,6 @@ contours.
 """
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -23,8 +22,6 @@ from mtl_jax.metrics import paired_tests
 from mtl_jax.report import render
 from mtl_jax.run import command, input_contours, predictions, wiring
 from mtl_jax.study.tables import measures, score_tables
-
-logger = logging.getLogger("mtl_jax")
 
 SPLIT = flags.DEFINE_enum("split", "test", records.SPLITS, "The patients to predict.")
 AS_DRAWN = "as they are"

@@ -163,59 +163,66 @@ def _finish(
     model_card.write(run)  # with the results
 
 
-def state(job: Job) -> str:
-    """How far `job` is trained and evaluated, and how long that took."""
-    logged = _logged(job)
-    steps = logged[-1]["step"] if logged else 0
-    planned = job.config.train.steps
-    text = f"{steps} of {planned} steps trained"
-    if not planned:
-        text = f"{steps} steps of {job.config.train.epochs} epochs trained"
-    if logged:
-        text += f" in {duration(_training_seconds(logged))}"
-    if evaluations := _evaluations(job):
-        seconds = _evaluation_seconds(evaluations)
-        text += f"; {', '.join(evaluations)} evaluated in {duration(seconds)}"
-    elif job.is_fold:
-        text += "; only predicts contours"
-    else:
-        text += "; not evaluated"
-    return text
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a job is trained and evaluated, read from its working directory."""
 
+    job: Job
+    logged: list[dict[str, Any]]  # rows of metrics.jsonl with a training loss
+    evaluations: dict[str, Any]  # the summary of each evaluated split
 
-def is_finished(job: Job) -> bool:
-    """Whether `job` is evaluated, or is a trained run that only predicts contours."""
-    if not job.is_fold:
-        return len(_evaluations(job)) == len(job.config.evaluate.splits)
-    logged = _logged(job)
-    return bool(logged) and logged[-1]["step"] == job.config.train.steps
+    @classmethod
+    def of(cls, job: Job) -> "Progress":
+        """The progress of `job`."""
+        rows = writers.read_json_lines(job.workdir / "metrics.jsonl")
+        folder = job.workdir / "evaluation"
+        paths = {name: folder / f"{name}.json" for name in job.config.evaluate.splits}
+        return cls(
+            job,
+            [row for row in rows if "loss/total" in row],
+            {n: workdir.read_json(path) for n, path in paths.items() if path.exists()},
+        )
 
+    @property
+    def steps(self) -> int:
+        """How many steps are trained."""
+        return self.logged[-1]["step"] if self.logged else 0
 
-def seconds_spent(job: Job) -> float:
-    """How long `job` has been trained and evaluated."""
-    return _training_seconds(_logged(job)) + _evaluation_seconds(_evaluations(job))
+    @property
+    def finished(self) -> bool:
+        """Whether all splits are evaluated; of a fold, whether it is trained."""
+        if self.job.is_fold:
+            return bool(self.logged) and self.steps == self.job.config.train.steps
+        return len(self.evaluations) == len(self.job.config.evaluate.splits)
 
+    @property
+    def training_seconds(self) -> float:
+        """How long it was trained."""
+        return sum(row["seconds"] for row in self.logged)
 
-def _logged(job: Job) -> list[dict[str, Any]]:
-    rows = writers.read_json_lines(job.workdir / "metrics.jsonl")
-    return [row for row in rows if "loss/total" in row]
+    @property
+    def evaluation_seconds(self) -> float:
+        """How long it was evaluated."""
+        return sum(each.get("seconds", 0) for each in self.evaluations.values())
 
-
-def _training_seconds(logged: Sequence[Mapping[str, Any]]) -> float:
-    return sum(row["seconds"] for row in logged)
-
-
-def _evaluations(job: Job) -> dict[str, Any]:
-    """The summary of each evaluated split."""
-    folder = job.workdir / "evaluation"
-    paths = {split: folder / f"{split}.json" for split in job.config.evaluate.splits}
-    return {
-        name: workdir.read_json(path) for name, path in paths.items() if path.exists()
-    }
-
-
-def _evaluation_seconds(evaluations: Mapping[str, Any]) -> float:
-    return sum(summary.get("seconds", 0) for summary in evaluations.values())
+    @property
+    def text(self) -> str:
+        """All of this in words."""
+        planned = self.job.config.train.steps
+        text = f"{self.steps} of {planned} steps trained"
+        if not planned:
+            epochs = self.job.config.train.epochs
+            text = f"{self.steps} steps of {epochs} epochs trained"
+        if self.logged:
+            text += f" in {duration(self.training_seconds)}"
+        if self.evaluations:
+            splits, took = ", ".join(self.evaluations), self.evaluation_seconds
+            text += f"; {splits} evaluated in {duration(took)}"
+        elif self.job.is_fold:
+            text += "; only predicts contours"
+        else:
+            text += "; not evaluated"
+        return text
 
 
 def duration(seconds: float) -> str:

@@ -258,8 +258,9 @@ def _provenance(split_results: study_results.SplitResults) -> Iterator[content.F
         first_start = workdir.read_json(job.workdir / "provenance.json")["starts"][0]
         seeds = [j.config.seed for j in split_results.jobs if j.role.name == role]
         network = roles.get(role).network
+        progress = plan.Progress.of(job).text
         text = (
-            f"{network}, width {job.config.model.width}; {plan.state(job)}; seeds "
+            f"{network}, width {job.config.model.width}; {progress}; seeds "
             f"{', '.join(map(str, seeds))}; {first_start['devices']}; initial "
             f"weights: {first_start['pretrained']}; model card: "
             f"{job.workdir.name}/{model_card.NAME}"
