@@ -244,27 +244,31 @@ def kind(name: str, scope: Scope) -> str:
 
 def patterns(scope: Scope) -> str:
     """What names look like, with X for a number."""
-    listed = [f.pattern.replace("{}", "X") for f in FORMS.values() if f.scope == scope]
-    if scope != "dvh":
-        return ", ".join(listed)
-    of_dialect = [f for f in FORMS.values() if f.scope == scope and not f.of_target]
-    listed = [form.pattern.replace("{}", "X") for form in of_dialect]
-    listed[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
-    targets = [f.pattern.replace("{}", "X") for f in FORMS.values() if f.of_target]
-    return ", ".join([*listed, *(f"{TARGET}:{pattern}" for pattern in targets)])
+    plain, of_targets = (
+        [form.pattern.replace("{}", "X") for form in forms] for forms in _forms(scope)
+    )
+    if scope == "dvh":
+        plain[-1] += f", each after {' or '.join(f'{d}:' for d in DIALECTS)}"
+    return ", ".join([*plain, *(f"{TARGET}:{pattern}" for pattern in of_targets)])
 
 
 def known(scope: Scope) -> list[str]:
     """Names to choose from: every form, those with a number for common numbers."""
+    plain, of_targets = (
+        [name for form in forms for name in form.names] for forms in _forms(scope)
+    )
+    if scope == "dvh":
+        plain = [f"{dialect}:{name}" for dialect in DIALECTS for name in plain]
+    return [*plain, *(f"{TARGET}:{name}" for name in of_targets)]
+
+
+def _forms(scope: Scope) -> tuple[list[Form], list[Form]]:
+    """The forms of a scope, and those of them that follow `target:`."""
     forms = [form for form in FORMS.values() if form.scope == scope]
-    names = [n for form in forms if not form.of_target for n in form.names]
-    if scope != "dvh":
-        return names
-    targets = [n for form in forms if form.of_target for n in form.names]
-    return [
-        *(f"{dialect}:{name}" for dialect in DIALECTS for name in names),
-        *(f"{TARGET}:{name}" for name in targets),
-    ]
+    return (
+        [form for form in forms if not form.of_target],
+        [form for form in forms if form.of_target],
+    )
 
 
 def listing(scope: Scope) -> str:

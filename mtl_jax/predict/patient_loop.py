@@ -95,8 +95,7 @@ def run(
         f"{len(done)} of {len(patients)} patients in "
         f"{errors.printable(str(request.out))}; key file: "
         f"{errors.printable(pseudonyms.key_file(request.out).name)}"
-        + f"; CHECK {failures}: no contour, or a very low dose"
-        * bool(failures)
+        + (f"; CHECK {failures}: no contour, or a very low dose" if failures else "")
     )
     return 1 if failed else 0
 
