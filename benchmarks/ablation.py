@@ -9,20 +9,24 @@ where the first was stopped.
 """
 
 import argparse
+import ast
 import dataclasses
 import json
-import os
-import shlex
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_collections
 from tqdm import tqdm
 
+from configs import openkbp_best
 from mtl_jax.core import files
+from mtl_jax.datasets import prepared
+from mtl_jax.evaluation import scoring
+from mtl_jax.run import command, predictions, stopping, wiring, workdir
+from mtl_jax.train import compilation
 
 # Every run differs from the recipe in these.
 REDUCED = {
@@ -34,10 +38,10 @@ REDUCED = {
     "model.bottleneck_width": 64,
     "optimizer.warmup_steps": 100,
     "dwa.interval_steps": 100,
-    "train.steps": 1000,
-    "train.validate_every": 1000,
-    "train.checkpoint_every": 1000,
-    "train.images_every": 1000,
+    "train.steps": 600,
+    "train.validate_every": 600,
+    "train.checkpoint_every": 600,
+    "train.images_every": 600,
     "evaluate.splits": ("validation",),
     "evaluate.best_patients": 0,
 }
@@ -48,6 +52,7 @@ FIGURES = {
     "mean_dice": "mean Dice",
 }
 SEEDS = (0, 1, 2)  # of the recipe as it is; changes have the first
+RECIPE = "recipe, seed {}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +116,12 @@ class Run:
     keys: Mapping[str, Any]
 
     @property
-    def name(self) -> str:
-        """The name of its folder."""
-        return "-".join((self.role, *self.words.replace(",", "").split()))
+    def folder(self) -> str:
+        """The name of its folder: the recipe's if only the evaluation differs."""
+        words = self.words
+        if all(key.startswith("evaluate.") for key in self.keys):
+            words = RECIPE.format(SEEDS[0])
+        return "-".join((self.role, *words.replace(",", "").split()))
 
 
 def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -136,38 +144,44 @@ def list_runs(roles: Sequence[str]) -> Iterator[Run]:
     """The recipe with each seed, then each change, role by role."""
     for role in roles:
         for seed in SEEDS:
-            yield Run(role, f"recipe, seed {seed}", {"seed": seed})
+            yield Run(role, RECIPE.format(seed), {"seed": seed})
         for change in CHANGES:
             if role in change.roles:
                 yield Run(role, change.words, change.keys)
 
 
-def train(run: Run, flags: argparse.Namespace) -> dict[str, Any]:
-    """Train and evaluate `run`, unless that is done; returns its validation scores."""
-    workdir = flags.out / run.name
-    keys = {**REDUCED, **run.keys}
-    words = [f"--config.{key}={value}" for key, value in keys.items()]
-    words += [f"--config.{each}" for each in flags.set]
-    for name in ("manual_dir", "data_dir"):
-        if folder := getattr(flags, name):
-            words.append(f"--{name}={folder}")
-    command = [sys.executable, "-m", "mtl_jax.main", f"--workdir={workdir}"]
-    command += [f"--config=configs/openkbp_best.py:{run.role}", *words]
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / "log.txt").open("w") as log:
-        done = subprocess.run(command, stdout=log, stderr=log, check=False, env=_env())
-    if done.returncode:
-        sys.exit(f"{shlex.join(command)} failed: see {workdir / 'log.txt'}")
-    found = json.loads((workdir / "evaluation" / "validation.json").read_text())
-    return {
-        "role": run.role,
-        "words": run.words,
-        "keys": dict(run.keys),
-    } | {figure: found.get(figure) for figure in FIGURES}
+def train(
+    run: Run, flags: argparse.Namespace, data: prepared.Prepared
+) -> dict[str, Any]:
+    """Train `run` in its folder, unless that is done; returns its validation scores."""
+    home = flags.out / run.folder
+    config = wiring.check(configure(run, flags.set))
+    workdir.create_or_check(home, config, data.fingerprint)
+    trained = wiring.Run(config, data, home)
+    with stopping.defer_signals() as stop_requested:
+        if not trained.train(stop_requested):
+            sys.exit("stopped; run the same command again to continue")
+    summary = scoring.summarise(list(score(trained)), trained.site)
+    figures = {figure: summary.get(figure) for figure in FIGURES}
+    return {"role": run.role, "words": run.words, "keys": dict(run.keys)} | figures
 
 
-def _env() -> dict[str, str]:
-    return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | os.environ
+def configure(run: Run, words: Sequence[str] = ()) -> ml_collections.ConfigDict:
+    """The recipe at the reduced size, with the keys of `run` and of `words`."""
+    config = openkbp_best.get_config(run.role)
+    config.update_from_flattened_dict({**REDUCED, **run.keys})
+    pairs = (word.partition("=") for word in words)
+    further = {key: ast.literal_eval(value) for key, _, value in pairs}
+    config.update_from_flattened_dict(further)
+    return config
+
+
+def score(trained: wiring.Run) -> Iterator[scoring.Row]:
+    """The official scores and Dice of each validation patient."""
+    rules = scoring.Rules.of(trained.config).of_variants
+    split = trained.split("validation")
+    for index, prediction in predictions.predict_split(trained, split.name):
+        yield from scoring.score(split.volume(index), prediction, rules)
 
 
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -185,7 +199,7 @@ def render(rows: Sequence[Mapping[str, Any]]) -> str:
                 cells.append("")
                 continue
             cell = f"{row[figure]:.3f}"
-            if row not in recipe:
+            if recipe and row not in recipe:
                 mean = statistics.mean(r[figure] for r in recipe)
                 cell += f" ({row[figure] - mean:+.3f})"
             cells.append(cell)
@@ -196,10 +210,13 @@ def render(rows: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     """Train, and write the results after every run."""
     flags = parse_flags()
+    compilation.keep_programs()
     runs = [r for r in list_runs(flags.roles.split(",")) if flags.only in r.words]
+    folders = {"data_dir": flags.data_dir, "manual_dir": flags.manual_dir}
+    data = command.prepare_in(wiring.check(configure(runs[0])), **folders)
     rows: list[dict[str, Any]] = []
     for run in tqdm(runs, unit="run"):
-        rows.append(train(run, flags))
+        rows.append(train(run, flags, data))
         for name, text in (
             ("result.json", json.dumps(rows, indent=1)),
             ("table.md", render(rows)),

@@ -3,22 +3,24 @@
 import pytest
 
 from benchmarks import ablation
-from configs import openkbp_best
 from mtl_jax.run import wiring
 
 
 @pytest.mark.parametrize("role", ["informed", "multi"])
 def test_each_change_is_valid_and_differs_from_the_recipe(role):
-    recipe = openkbp_best.get_config(role)
-    recipe.update_from_flattened_dict(ablation.REDUCED)
+    recipe = ablation.configure(ablation.Run(role, "recipe", {}))
     runs = [r for r in ablation.list_runs([role]) if not r.words.startswith("recipe")]
     for run in runs:
-        config = openkbp_best.get_config(role)
-        config.update_from_flattened_dict(ablation.REDUCED)
-        config.update_from_flattened_dict(run.keys)
+        config = ablation.configure(run)
         assert config != recipe, run.words
         wiring.check(config)
-    assert len({run.name for run in runs}) == len(runs) >= 10
+    assert len({run.folder for run in runs}) == len(runs) >= 10
+
+
+def test_a_change_of_the_evaluation_needs_no_training():
+    runs = {run.words: run.folder for run in ablation.list_runs(["informed"])}
+    assert runs["no mirror image in prediction"] == runs["recipe, seed 0"]
+    assert runs["no shifts"] != runs["recipe, seed 0"]
 
 
 def test_a_table_shows_the_difference_from_the_mean_of_the_seeds():
