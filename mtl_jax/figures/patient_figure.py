@@ -39,15 +39,23 @@ def draw(
     if patient.dose_gy is not None:
         norm = slice_panels.dose_norm([patient.dose_gy[numbers]])
         grid.add_bar(1, 1, norm, colours.DOSE_MAP, "dose (Gy)")
+        targets = any(target.any() for cut in slices for target in cut.targets())
+        heading = "Dose and targets (white)" if targets else "Dose"
         for row, ct_slice in enumerate(slices):
-            axis = grid.add_panel(row, 1, "" if row else "Dose and targets")
+            axis = grid.add_panel(row, 1, "" if row else heading)
             slice_panels.draw_dose(axis, ct_slice, patient.dose_gy[ct_slice.z], norm)
     handles = [
         panel_grid.legend_line(
-            name if name in patient.structures else f"{name} (none)",
-            color=slices[0].colour(name),
-            lw=2,
+            name + _where(patient, name, numbers), color=slices[0].colour(name), lw=2
         )
         for name in (site.names if names is None else names)
     ]
     grid.save(path, title, handles)
+
+
+def _where(patient: records.Patient, name: str, numbers: Sequence[int]) -> str:
+    """What the legend adds to a structure without an outline in slices `numbers`."""
+    mask = patient.structures.get(name)
+    if mask is None or not mask.any():
+        return " (none)"
+    return "" if mask[list(numbers)].any() else " (other slices)"

@@ -12,6 +12,7 @@ from mtl_jax.figures import (
     colours,
     dvh_plot,
     panel_grid,
+    patient_figure,
     prediction_figure,
     role_comparison,
     training_curves,
@@ -61,6 +62,42 @@ def test_all_roles_have_a_picture(tmp_path, patient):
     contours = draw(tmp_path / "contours.png", patient, dose_gy=None, mae_gy=None)
     assert both.shape[1] == dose.shape[1]  # four columns
     assert contours.shape[1] == pytest.approx(both.shape[1] / 2, rel=0.02)
+
+
+def test_a_legend_says_what_no_slice_shows(tmp_path, patient, monkeypatch):
+    texts: list[str] = []
+
+    def keep(self, path, title, handles) -> None:
+        texts.extend(panel.get_title() for panel in self.panels.values())
+        texts.extend(handle.get_label() for handle in handles)
+
+    monkeypatch.setattr(panel_grid.PanelGrid, "save", keep)
+    brainstem, shown = np.zeros(SHAPE, bool), []
+    brainstem[5] = True
+    monkeypatch.setattr(
+        patient_figure.slice_choice, "choose_slices", lambda *_: [1, 2, 3]
+    )
+    for structures in (
+        {"SpinalCord": patient.structures["SpinalCord"], "Brainstem": brainstem},
+        patient.structures,
+    ):
+        texts.clear()
+        patient_figure.draw(
+            tmp_path / "p.png",
+            dataclasses.replace(patient, structures=structures),
+            site=SITE,
+            title="",
+            names=("SpinalCord", "Brainstem", "PTV70"),
+        )
+        shown.append([text for text in texts if text])
+    assert shown[0] == [
+        *("CT and contours", "Dose"),
+        *("SpinalCord", "Brainstem (other slices)", "PTV70 (none)"),
+    ]
+    assert shown[1] == [
+        *("CT and contours", "Dose and targets (white)"),
+        *("SpinalCord", "Brainstem (none)", "PTV70"),
+    ]
 
 
 def test_the_patient_s_right_is_on_the_left_and_the_front_above(tmp_path, patient):
