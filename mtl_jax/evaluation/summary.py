@@ -1,5 +1,7 @@
 """An evaluation's summary as a table to read in a terminal."""
 
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtl_jax.core import metric_names, sites
@@ -52,19 +54,39 @@ def text(summary: dict[str, Any], site: sites.Site) -> str:
                 structure = name.partition("/")[2]
                 mean, n = f"{result['mean']:.3f}", str(result["n"])
                 rows.append([f"{structure} {label}".strip(), mean, n, *others])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = _aligned(rows)
     patients, at_step = summary["patients"], summary["step"]
     title = f"{summary['split']} split, {patients} patients, step {at_step}"
     if also := summary.get("settings", {}).get("also"):
         title += f", mean of {1 + len(also)} networks"
     return "\n".join([title, *lines])
+
+
+def overview(summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A line for each method: its scores, the mean of its seeds' summaries."""
+    keys = [
+        (key, label)
+        for key, label in SCORES
+        if any(key in seed for seeds in summaries.values() for seed in seeds)
+    ]
+    rows = [["", *(label for _, label in keys)]]
+    for name, seeds in summaries.items():
+        values = ([s[key] for s in seeds if s.get(key) is not None] for key, _ in keys)
+        means = [statistics.mean(several) if several else None for several in values]
+        rows.append([name, *map(_number, means)])
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns; the first one is aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -17,7 +17,7 @@ from absl import flags
 
 from mtl_jax.core import errors, locks, reported_metrics, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.evaluation import scoring
+from mtl_jax.evaluation import scoring, summary
 from mtl_jax.report import page, render
 from mtl_jax.run import command, starting_weights
 from mtl_jax.study import (
@@ -142,16 +142,16 @@ def _write(
     folder: Path,
 ) -> None:
     """Write all files of a split's results."""
-    kind = "generated phantoms" if config.data.source == "phantom" else "patients"
     cohort = (
         f"{split_results.site.name}, cohort {config.data.cohort}: "
-        f"{len(split_results.patient_ids)} {kind} of the {split_results.name} split"
+        f"{split_results.patients_in_words}"
     )
     study = measures.Study.of(
         split_results.rows,
         split_results.labelled_yardsticks,
         site=split_results.site,
         cohort=cohort,
+        generated=split_results.generated,
         dose_table=split_results.rules.template.dose_table,
     )
     compared = pair_tables.compare(study, seed=config.seed)
@@ -171,9 +171,22 @@ def _write(
     title = f"Contouring and dose prediction: {split_results.site.name}"
     report = report_content.build(split_results, dataset, data, tables, figures, title)
     page.write(report, path)
-    for table in tables:
-        print(render.markdown(table))
+    print(_overview(split_results))
+    print(f"{len(tables)} tables: {folder / 'tables'}")
     print(f"report: {path}")
+
+
+def _overview(split_results: study_results.SplitResults) -> str:
+    """The scores of all roles and yardsticks, a line each, for a terminal."""
+    site = split_results.site
+    named = {
+        study_results.label(role): [scoring.summarise(rows, site) for rows in seeds]
+        for role, seeds in split_results.rows.items()
+    } | {
+        label: [scoring.summarise(rows, site)]
+        for label, rows in split_results.labelled_yardsticks.items()
+    }
+    return f"{split_results.patients_in_words}\n{summary.overview(named)}"
 
 
 if __name__ == "__main__":

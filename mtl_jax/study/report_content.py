@@ -47,24 +47,23 @@ def build(
             *_yardsticks(split_results),
             *_outliers(split_results),
         ],
-        cohort=[
-            content.Fact("site", split_results.site.name),
-            content.Fact("fingerprint", data.fingerprint),
-        ],
+        cohort=[content.Fact("site", split_results.site.name)],
         cohort_tables=[_cohort_table(dataset)],
         checks=[*dataset.checks, *_statistics_checks(split_results)],
         tables=tables,
         pictures=figures,
         patients=list(_patient_pages(split_results)),
-        provenance=[*_provenance(split_results)],
+        provenance=[
+            *_provenance(split_results),
+            content.Fact("fingerprint of the data", data.fingerprint),
+        ],
     )
 
 
 def _summary(split_results: study_results.SplitResults) -> str:
     names = ", ".join(study_results.label(role) for role in split_results.rows)
     seeds = max(len(seeds) for seeds in split_results.rows.values())
-    count = len(split_results.patient_ids)
-    text = f"{count} patients of the {split_results.name} split; {names}"
+    text = f"{split_results.patients_in_words}; {names}"
     if seeds == 1:
         return f"{text}."
     return f"{text}; {seeds} seeds; findings and figures show the first."
@@ -97,7 +96,7 @@ def _worst_targets(
 
 
 def _failures(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
-    """Missed and falsely predicted structures, and roles that were not run."""
+    """Missed and falsely predicted structures."""
     for role, seeds in split_results.rows.items():
         for row in seeds[0]:
             agrees = row.note not in (
@@ -107,8 +106,6 @@ def _failures(split_results: study_results.SplitResults) -> Iterator[content.Fin
             if row.metric == "dice" and not row.variant and not agrees:
                 text = f"{study_results.label(role)}: {row.structure} {row.note}"
                 yield content.Finding("failure", text, row.patient)
-    if missing := [role for role in plan.PAPER if role not in split_results.rows]:
-        yield content.Finding("warning", f"not run: {', '.join(missing)}")
 
 
 def _yardsticks(split_results: study_results.SplitResults) -> Iterator[content.Finding]:

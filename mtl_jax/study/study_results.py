@@ -37,6 +37,17 @@ class SplitResults:
         """The site of the split's patients."""
         return self.split.site
 
+    @property
+    def generated(self) -> bool:
+        """Whether the patients are phantoms."""
+        return self.jobs[0].config.data.source == "phantom"
+
+    @property
+    def patients_in_words(self) -> str:
+        """Such as `14 patients of the test split`."""
+        kind = "generated phantoms" if self.generated else "patients"
+        return f"{len(self.patient_ids)} {kind} of the {self.name} split"
+
     @functools.cached_property
     def rows(self) -> dict[str, list[list[scoring.Row]]]:
         """Evaluation rows by role, a list for each seed."""

@@ -47,6 +47,8 @@ def test_a_study_leaves_tables_figures_and_a_report(study):
     assert len(list((folder / "dvh").iterdir())) == 1
     assert {path.stem for path in (folder / "submissions").iterdir()} == {*ROLES[1:]}
     assert f"report: {folder}/report.html" in out
+    assert "1 generated phantoms of the test split" in out
+    assert max(map(len, out.splitlines())) < 200  # no table of the study
     report = (folder / "report.html").read_text()
     for words in ("Multi-Automated", "Seq-Human", "no patient is in two splits"):
         assert words in report

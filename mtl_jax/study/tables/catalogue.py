@@ -61,7 +61,7 @@ def _dose(study: measures.Study, seed: int) -> list[render.Table]:
                 name=name,
                 title=f"{number}DVH-MAE, error of dose-volume metrics",
                 family=next((f for f in families if f.against.name == rival), None),
-                paper=paper,
+                paper=None if study.generated else paper,
             )
         )
     for family in families:
@@ -141,7 +141,7 @@ def _contours(study: measures.Study, seed: int) -> list[render.Table]:
                     name=name + suffix,
                     title=title,
                     families=families,
-                    paper=not suffix,
+                    paper=not (suffix or study.generated),
                 )
             )
     if families:

@@ -180,7 +180,8 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
                 ahead = measure.mean - found[multi].mean
                 beaten = ahead > 0 if _up(metric) else ahead < 0
                 mark = cells.BEATEN if beaten else ""
-            row_cells.append(cells.cell(measure, best=measure.mean == best, mark=mark))
+            is_best = method in grid.models and measure.mean == best
+            row_cells.append(cells.cell(measure, best=is_best, mark=mark))
     first = {m: grid.found[structure, grid.metrics[0], m] for m in grid.methods}
     missed = [render.Cell(first[method].missed, form="d") for method in grid.models]
     return (
@@ -195,11 +196,15 @@ def _row(grid: _Grid, structure: str) -> tuple[render.Cell, ...]:
 def _best(
     grid: _Grid, metric: str, found: dict[measures.Method, measures.Measure]
 ) -> float:
-    """The best mean among the paper's roles, which is bold."""
+    """The best mean among the paper's roles and the yardsticks.
+
+    A role that has it is bold.
+    """
     means = [
         found[method].mean
-        for method in grid.models
-        if roles.ROLES[method.name].paper_name and found[method].n
+        for method in grid.methods
+        if method not in grid.models or roles.ROLES[method.name].paper_name
+        if found[method].n
     ]
     if not means:
         return math.nan
@@ -269,7 +274,8 @@ def _caption(grid: _Grid) -> list[str]:
         f"Predicted although the reference is empty: {false}.",
         *cells.spreads(grid.methods),
         *cells.missing_roles(grid.study, "contours"),
-        "Bold: the best of the paper's roles. Average: the mean of the rows.",
+        "Bold: the best of the paper's roles, unless a yardstick is better. Average: "
+        "the mean of the rows.",
     ]
     for family in grid.families[:1]:
         sentences.append(

@@ -147,7 +147,8 @@ def _row(grid: _Grid, key: measures.Key) -> tuple[render.Cell, ...]:
         elif method not in grid.models and row_measures[method].mean < multi_mean:
             mark = cells.BEATEN
         measure = row_measures[method]
-        row_cells.append(cells.cell(measure, best=measure.mean == best, mark=mark))
+        is_best = method in grid.models and measure.mean == best
+        row_cells.append(cells.cell(measure, best=is_best, mark=mark))
     head = (key.structure, key.metric, grid.unit(key))
     return (
         *(render.Cell(text) for text in head),
@@ -158,11 +159,14 @@ def _row(grid: _Grid, key: measures.Key) -> tuple[render.Cell, ...]:
 
 
 def _best(grid: _Grid, row_measures: dict[measures.Method, measures.Measure]) -> float:
-    """The lowest mean error among the paper's roles, which is bold."""
+    """The lowest mean error among the paper's roles and the yardsticks.
+
+    A role that has it is bold.
+    """
     means = [
         row_measures[method].mean
-        for method in grid.models
-        if roles.ROLES[method.name].paper_name
+        for method in grid.methods
+        if method not in grid.models or roles.ROLES[method.name].paper_name
     ]
     return min((mean for mean in means if not math.isnan(mean)), default=math.nan)
 
@@ -283,7 +287,7 @@ def _caption(grid: _Grid, averages: bool) -> list[str]:
         "better. A metric's name starts with its dialect (docs/reference/metrics.md).",
         *cells.spreads(grid.methods),
         *cells.missing_roles(study, "dose"),
-        "Bold: the lowest of the paper's roles.",
+        "Bold: the lowest of the paper's roles, unless a yardstick is lower.",
     ]
     if grid.family:
         sentences.append(

@@ -183,6 +183,7 @@ class Study:
 
     site: sites.Site
     cohort: str  # describes the patients, for captions
+    generated: bool  # phantoms: the paper's values are not set beside theirs
     dose_table: tuple[tuple[str, str], ...]  # its rows: structure and metric
     models: dict[str, Method]  # by role, in the order of core/roles
     yardsticks: tuple[Method, ...]
@@ -195,6 +196,7 @@ class Study:
         *,
         site: sites.Site,
         cohort: str,
+        generated: bool = False,
         dose_table: Mapping[str, Sequence[str]] | None = None,
     ) -> "Study":
         """Collect rows by role (a list of seeds each) and by yardstick.
@@ -204,6 +206,7 @@ class Study:
             yardsticks: evaluation rows by the yardstick's name.
             site: defines the structures, their order and their TG-263 names.
             cohort: describes the patients, for captions.
+            generated: they are phantoms.
             dose_table: the rows of the dose table as metrics by structure, in this
                 order (core/reported_metrics); None: the site's.
 
@@ -222,6 +225,7 @@ class Study:
         return cls(
             site=site,
             cohort=cohort,
+            generated=generated,
             dose_table=rows,
             models={
                 name: Method.of(name, label(name), results[name])

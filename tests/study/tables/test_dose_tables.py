@@ -46,6 +46,28 @@ def test_table_3_by_hand():
     assert "Not run: Seq-Human, Seq-Automated." in table.caption
 
 
+def test_no_role_is_bold_where_a_yardstick_is_better():
+    results = {"baseline": [evaluation_rows.dose_rows(2)]}
+    for yardstick, bold in (
+        (evaluation_rows.dose_rows(3), True),
+        (evaluation_rows.dose_rows(1), False),
+    ):
+        table = evaluation_rows.build(results, {"mean dose map": yardstick})["table3"]
+        for title, expected in (
+            ("model: Baseline", bold), ("yardstick: mean dose map", False)
+        ):  # fmt: skip
+            column = evaluation_rows.column(table, title)
+            assert [cell.best for cell in column[:8]] == [expected] * 8
+
+
+def test_the_paper_s_patients_are_not_set_beside_phantoms():
+    results = {"baseline": [evaluation_rows.dose_rows(2)]}
+    for generated in (True, False):
+        table = evaluation_rows.build(results, generated=generated)["table3"]
+        groups = {column.title.partition(":")[0] for column in table.columns}
+        assert ("paper" in groups) is not generated
+
+
 def test_relative_differences_in_both_definitions():
     results = {
         "baseline": [evaluation_rows.dose_rows(4)],
