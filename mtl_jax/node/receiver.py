@@ -251,7 +251,8 @@ def silence() -> None:
     """
     _config.LOG_HANDLER_LEVEL = "none"
     for name in ("pynetdicom", "pydicom"):
-        logging.getLogger(name).disabled = True
+        # For all loggers below these two.
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
     threading.excepthook = _log_type
 

@@ -168,6 +168,7 @@ class Queue:
                 "reason": reason, "message": message or reasons.SERIES[reason]
             }  # fmt: skip
             workdir.write_json(value, folder / REASON)
+            files.sync(folder / REASON)
             self._move(folder, REFUSED)
             if self._predicting == folder.name:
                 self._predicting = ""
