@@ -136,8 +136,6 @@ def _model(text: str) -> trained_model.TrainedModel:
     paths = [Path(text).expanduser()]
     if not paths[0].exists():
         paths = [Path(part).expanduser() for part in text.split(",")]
-    if paths == [Path(packaged.DEFAULT)] and not paths[0].exists():
-        paths = [packaged.folder(packaged.DEFAULT)]
     model = averaged.describe(paths)
     if model.role.input.needs_rtstruct:
         raise errors.ConfigError(
