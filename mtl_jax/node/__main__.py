@@ -148,7 +148,8 @@ def _model(text: str) -> trained_model.TrainedModel:
 def run(flags: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     model = _model(flags.checkpoint)
-    print(model.introduction)
+    if model.introduction:
+        print(model.introduction, flush=True)
     with locks.held(flags.state, "give another --state"):
         _serve(flags, model)
     return 0

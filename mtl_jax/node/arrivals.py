@@ -109,5 +109,6 @@ def ask(about: series_queue.About, port: int, title: str) -> int | None:
     except (ValueError, RuntimeError):  # the answer is no answer
         return None
     finally:
-        link.abort()
+        if link.is_established:
+            link.release()
     return None

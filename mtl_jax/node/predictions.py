@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtl_jax.core import errors
+from mtl_jax.core import errors, files
 from mtl_jax.node import limits as node_limits
 from mtl_jax.node import measurements, series_queue
 from mtl_jax.predict import cases, output_files, patient_loop, trained_model
@@ -22,12 +22,14 @@ from mtl_jax.sources.clinical import dicom_patient
 logger = logging.getLogger(__name__)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# No two predictions at one time, so the disk has more room then.
-FULL_PAUSE_S = 30.0
 
 
-class DiskFullError(errors.OutputError):
-    """The results of a series do not fit on the disk now."""
+class DiskError(errors.OutputError):
+    """The results of a series cannot be written now."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"a file cannot be read or written ({error.strerror})")
+        self.is_full = error.errno in _FULL
 
 
 class Predictions:
@@ -58,9 +60,13 @@ class Predictions:
         try:
             with _at_most(60 * self._limits.predict_minutes), dicom_patient.guarded():
                 self._predict(folder)
-        except DiskFullError:
-            series_queue.undo_attempt(folder)
+        except DiskError as error:
+            if error.is_full:  # no fault of the series
+                series_queue.undo_attempt(folder)
             self._queue.put_back()
+            raise
+        except KeyboardInterrupt:  # stopped by a signal: no fault of the series
+            series_queue.undo_attempt(folder)
             raise
         except errors.MtlError as error:
             self._refuse(folder, "reader", str(error))
@@ -78,17 +84,14 @@ class Predictions:
         request = patient_loop.Request(
             self._network.model, folder, self._reading, None, None, formats
         )
+        files.settle_folder(request.folder(case))  # what a killed node left
         warned: list[str] = []
         try:
             patient_loop.predict_patient(
                 request, case, request.basis(case), self._network, warned.append
             )
         except OSError as error:
-            if error.errno in _FULL:
-                raise DiskFullError from None
-            raise errors.OutputError(
-                f"a file cannot be read or written ({error.strerror})"
-            ) from None
+            raise DiskError(error) from None
         said = workdir.read_json(folder / series_queue.RESULT / output_files.STATISTICS)
         if said[output_files.FAILURES]:
             self._figures.checks_failed.inc()

@@ -22,7 +22,7 @@ CONNECTIONS = ("address", "ae_title", "busy", "too_large", "too_slow")
 SERIES = {
     "incomplete": "not all images arrived: send the series again",
     "reader": "",  # the reader's sentence
-    "attempts": "the node ended while it predicted this series, several times",
+    "attempts": "the node ended, or could not write, several times while predicting it",
     "undelivered": "the archive did not take the results in time",
 }
 NAMES = (*OBJECTS, *CONNECTIONS, *SERIES)

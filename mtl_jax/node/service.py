@@ -11,6 +11,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+# After a failure, such as a full disk.
+FAILED_PAUSE_S = 10.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ class Loop:
         """Run for ever."""
         while True:
             if not self.once():
-                time.sleep(self._every_s)
+                time.sleep(self._every_s if self._well else FAILED_PAUSE_S)
 
     def once(self) -> bool:
         """Call the function; whether it wants to be called again at once."""

@@ -72,6 +72,8 @@ def test_four_series_and_two_kills(node, archive, patients):
         assert archive.of_study(study_of(patient)) == ["RTDOSE", "RTSTRUCT"]
     assert len(archive.counts) == 8 and set(archive.counts.values()) == {1}
     check_pages(here, patients)
+    # What the node writes is for its own user.
+    assert not [p for p in here.state.rglob("*") if p.stat().st_mode & 0o077]
     assert here.stop() == 75
 
 

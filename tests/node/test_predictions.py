@@ -69,17 +69,64 @@ def test_a_series_that_the_node_does_not_survive_is_refused(
 ):
     fill(queue, running.ct_files(patients[0]))
 
+    class Killed(BaseException):
+        pass
+
     def die(*_):
-        raise KeyboardInterrupt
+        raise Killed
 
     monkeypatch.setattr(patient_loop, "predict_patient", die)
     for _ in range(int(objects.LIMITS.attempts)):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             worker.predict_next()
         queue.put_back()  # as a restart does
     assert worker.predict_next()
     why = series_queue.reason(only(queue, series_queue.REFUSED))
     assert why["reason"] == "attempts"
+
+
+def test_what_a_killed_prediction_left_is_no_obstacle(queue, worker, patients):
+    fill(queue, running.ct_files(patients[0]))
+    folder = only(queue, series_queue.WAITING)
+    for name in (".result.partial", ".result.old", "result"):
+        (folder / name).mkdir()
+        (folder / name / "RD.dcm").write_bytes(b"half")
+    assert worker.predict_next()
+    result = only(queue, series_queue.SENDING) / series_queue.RESULT
+    assert (result / "RD.dcm").stat().st_size > 1000
+    assert sorted(p.name for p in result.parent.iterdir() if "result" in p.name) == [
+        "result"
+    ]
+
+
+def test_what_cannot_be_written_is_tried_again_but_not_for_ever(
+    queue, worker, patients, monkeypatch
+):
+    fill(queue, running.ct_files(patients[0]))
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(patient_loop, "predict_patient", broken)
+    for _ in range(int(objects.LIMITS.attempts)):
+        with pytest.raises(predictions.DiskError):
+            worker.predict_next()
+    assert worker.predict_next()
+    assert only(queue, series_queue.REFUSED)
+
+
+def test_a_signal_counts_as_no_attempt(queue, worker, patients, monkeypatch):
+    fill(queue, running.ct_files(patients[0]))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(patient_loop, "predict_patient", stop)
+        with pytest.raises(KeyboardInterrupt):
+            worker.predict_next()
+    folder = only(queue, series_queue.WAITING)
+    assert series_queue.count_attempt(folder) == 0
 
 
 def test_on_a_full_disk_it_waits(queue, worker, patients, monkeypatch):
@@ -91,7 +138,7 @@ def test_on_a_full_disk_it_waits(queue, worker, patients, monkeypatch):
 
         patch.setattr(patient_loop, "predict_patient", no_room)
         for _ in range(2 + int(objects.LIMITS.attempts)):  # not the series' fault
-            with pytest.raises(predictions.DiskFullError):
+            with pytest.raises(predictions.DiskError):
                 worker.predict_next()
     assert worker.predict_next()
     assert only(queue, series_queue.SENDING)
