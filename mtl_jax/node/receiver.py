@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pynetdicom import _config, association, evt, transport
+from pynetdicom import _config, association, evt, pdu_primitives, transport
 from pynetdicom import ae as dicom_ae
 
 from mtl_jax.node import limits as node_limits
@@ -129,7 +129,7 @@ class Receiver:
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_REJECTED, self._rejected),
-            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ACSE_RECV, self._asked),
             (evt.EVT_C_STORE, self._store),
         ]  # C-ECHO is answered by pynetdicom
         server = entity.make_server(
@@ -189,8 +189,10 @@ class Receiver:
     def _rejected(self, _: evt.Event) -> None:
         self.count_refused("busy")
 
-    def _released(self, event: evt.Event) -> None:
-        self._queue.released(self._connections[event.assoc].name)
+    def _asked(self, event: Any) -> None:
+        # Noted before the release is answered: after a kill its sender comes no more.
+        if isinstance(event.primitive, pdu_primitives.A_RELEASE):
+            self._queue.released(self._connections[event.assoc].name)
 
     def _store(self, event: evt.Event) -> int:
         try:

@@ -111,6 +111,7 @@ def send(port, paths, **titles) -> list[int]:
     assert link.is_established
     statuses = [link.send_c_store(path).get("Status", -1) for path in paths]
     link.release()
+    assert link.is_released
     return statuses
 
 

@@ -95,7 +95,12 @@ def run(flags: argparse.Namespace) -> int:
     pelvis = male_pelvis.make_pelvis(0, 0, shape=shape, spacing_mm=spacing)
     archive, rng = running.Archive(), random.Random(flags.seed)
     node = running.Node(
-        made, flags.home / "state", archive.flag, "--attempts=100", "--idle_s=10"
+        made,
+        flags.home / "state",
+        archive.flag,
+        "--attempts=100",
+        "--idle_s=10",
+        "--associations=50",
     ).start()
     began = time.monotonic()
     senders = Senders(node.port, pelvis, flags.series)
@@ -132,8 +137,16 @@ def fuzz(node: running.Node, pdus: int, rng: random.Random) -> None:
         sound = fuzzing.written_by_a_sender(node.port)
         for _ in range(pdus):
             fuzzing.attack(rng, node.port, sound)
-    answer = running.connect(node.port).send_c_echo().Status
+    link = running.wait_for(lambda: established(node.port), "an association")
+    answer = link.send_c_echo().Status
+    link.release()
     print(f"{pdus} broken PDUs; C-ECHO afterwards: {answer:04x}")
+
+
+def established(port: int):
+    """An association; None while the node still ends broken ones."""
+    link = running.connect(port)
+    return link if link.is_established else None
 
 
 def judge(archive: running.Archive, studies: list[str]) -> int:

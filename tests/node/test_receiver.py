@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 from pydicom import uid
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, acse
 
 from mtl_jax.node import measurements, peers, receiver, series_queue
 from tests.node import fuzzing, objects, running
@@ -78,6 +78,25 @@ def test_an_image_is_taken_and_taken_once(here):
     (folder,) = node.queue.folders(series_queue.INCOMING)
     running.wait_for(lambda: series_queue.is_finished(folder), "the release")
     assert series_queue.about(folder).sender == "SCANNER"
+
+
+def test_the_release_is_noted_before_it_is_answered(here, monkeypatch):
+    node, order = here(), []
+    released = node.queue.released
+    respond = acse.ACSE.send_release
+
+    def note(name):
+        order.append("noted")
+        released(name)
+
+    def answer(self, is_response=False):
+        order.append("answered" if is_response else "asked")
+        respond(self, is_response)
+
+    monkeypatch.setattr(node.queue, "released", note)
+    monkeypatch.setattr(acse.ACSE, "send_release", answer)
+    assert send(node, objects.ct()) == [0]
+    assert order == ["asked", "noted", "answered"]
 
 
 def test_two_series_interleaved_are_two(here):
