@@ -71,7 +71,10 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         help="where to listen for DICOM (default: %(default)s, this machine only)",
     )
     parser.add_argument(
-        "--port", type=int, default=11112, help="(default: %(default)s)"
+        "--port",
+        type=_checked(peers.parse_port),
+        default=11112,
+        help="(default: %(default)s)",
     )
     parser.add_argument(
         "--allow",
@@ -99,7 +102,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 def _add_other_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
-        type=Path,
+        type=_path,
         default=Path("runs/node"),
         help="folder of the queue and the results (default: %(default)s)",
     )
@@ -111,7 +114,7 @@ def _add_other_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--web_port",
-        type=int,
+        type=_checked(peers.parse_port),
         default=11180,
         help="port of the page, /health and /metrics (default: %(default)s)",
     )
@@ -131,11 +134,16 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_flag
 
 
+def _path(text: str) -> Path:
+    # Shells do not expand the ~ of --state=~/node.
+    return Path(text).expanduser()
+
+
 def _model(text: str) -> trained_model.TrainedModel:
     """The model that the flag names; an error if it needs more than a CT."""
-    paths = [Path(text).expanduser()]
-    if not paths[0].exists():
-        paths = [Path(part).expanduser() for part in text.split(",")]
+    paths = [_path(text)]
+    if not paths[0].exists():  # no path with a comma in it
+        paths = [_path(part) for part in text.split(",")]
     model = averaged.describe(paths)
     if model.role.input.needs_rtstruct:
         raise errors.ConfigError(

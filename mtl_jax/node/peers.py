@@ -90,7 +90,7 @@ def parse_sender(text: str) -> Sender:
         title = parse_title(title)
     elif not network.is_loopback:
         raise ValueError(f"{text!r}: any AE title is allowed from this machine only")
-    return Sender(title, network, _port(match[3]) if match[3] else None)
+    return Sender(title, network, parse_port(match[3]) if match[3] else None)
 
 
 def parse_archive(text: str) -> Archive:
@@ -98,10 +98,11 @@ def parse_archive(text: str) -> Archive:
     match = re.fullmatch(r"(?:\[([^]]+)\]|([^:,]+)):(\d{1,5}),(.*)", text)
     if not match:
         raise ValueError(f"{text!r}: expected HOST:PORT,AE")
-    return Archive(match[1] or match[2], _port(match[3]), parse_title(match[4]))
+    return Archive(match[1] or match[2], parse_port(match[3]), parse_title(match[4]))
 
 
-def _port(text: str) -> int:
-    if not 0 < int(text) < 65536:
+def parse_port(text: str) -> int:
+    """A port; a ValueError if it is none."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ValueError(f"{text!r} is no port")
     return int(text)

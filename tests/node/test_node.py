@@ -156,6 +156,7 @@ def test_open_to_others_only_with_a_list(capsys):
         ("--ae_title=A_TITLE_THAT_IS_TOO_LONG", "no AE title"),
         ("--send_to=pacs", "expected HOST:PORT,AE"),
         ("--allow=*@10.0.0.0/8", "from this machine only"),
+        ("--port=70000", "no port"),
         ("--quiet_s=-1", "no number above 0"),
         ("--keep_hours=nan", "no number above 0"),
     ],
