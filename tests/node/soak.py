@@ -11,6 +11,7 @@ not so.
 """
 
 import argparse
+import logging
 import pathlib
 import queue
 import random
@@ -88,6 +89,7 @@ def slices(pelvis: male_pelvis.Pelvis, number: int):
 
 
 def run(flags: argparse.Namespace) -> int:
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # kills are usual
     flags.home.mkdir(parents=True)
     made = flags.checkpoint or checkpoints.write(flags.home / "m", "multi", "prostate")
     shape = (flags.slices, flags.size, flags.size)
