@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("pynetdicom", reason="needs the extra `node`")
-
 from mtl_jax.sources.phantom import dicom_cohort
 from tests.node import running
 from tests.predict import checkpoints
