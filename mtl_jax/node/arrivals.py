@@ -100,15 +100,16 @@ def ask(about: series_queue.About, port: int, title: str) -> int | None:
     query.QueryRetrieveLevel = "SERIES"
     query.StudyInstanceUID, query.SeriesInstanceUID = about.study, about.series
     query.NumberOfSeriesRelatedInstances = None
-    try:
+    count = 0
+    try:  # to the last answer, or the release comes in between
         for status, found in link.send_c_find(query, _FIND):
             if "Status" in status and status.Status in _PENDING and found is not None:
                 name = "NumberOfSeriesRelatedInstances"
                 (number,) = elements.numbers(found, name, "an answer") or (0.0,)
-                return int(number) or None
+                count = int(number)
     except (ValueError, RuntimeError):  # the answer is no answer
         return None
     finally:
         if link.is_established:
             link.release()
-    return None
+    return count or None
