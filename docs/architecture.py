@@ -131,6 +131,11 @@ FOLDERS = (
         "checkpoint and CTs → files that other software opens (command)",
     ),
     Folder(
+        "mtl_jax.node",
+        (*ONE_RUN, "run", "predict"),
+        "CTs that arrive over the network → predictions sent back (command)",
+    ),
+    Folder(
         "mtl_jax.pack",
         ("core", "evaluation", "run", "zoo"),
         "a trained run → a network that comes with the package (command)",
@@ -177,7 +182,9 @@ DOORS = {
     "tensorboardX": ("mtl_jax.train.writers",),
     "matplotlib": ("mtl_jax.figures",),
     "nibabel": ("mtl_jax.export",),
-    "pydicom": ("mtl_jax.sources", "mtl_jax.export"),
+    "pydicom": ("mtl_jax.sources", "mtl_jax.export", "mtl_jax.node.arrivals"),
+    "pynetdicom": ("mtl_jax.node",),
+    "prometheus_client": ("mtl_jax.node.measurements",),
     "tensorflow": (),
     "torch": (),
 }

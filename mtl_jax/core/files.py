@@ -66,6 +66,23 @@ def _hidden(folder: Path, suffix: str) -> Path:
     return folder.with_name(f".{folder.name}{suffix}")
 
 
+def sync(path: Path) -> None:
+    """Wait until the file, or the entries of the folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until the folder and all in it are on the disk."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(parent) / name)
+        sync(Path(parent))
+
+
 def json_digest(values: Mapping[str, Any]) -> str:
     """SHA-256 of `values` as JSON with sorted names."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

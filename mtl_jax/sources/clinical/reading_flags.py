@@ -37,6 +37,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="fill gaps of up to this many slices in a contour (default: %(default)s)",
     )
+    add_accept(parser)
+
+
+def add_accept(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that takes what would be refused."""
     reasons = "; ".join(f"{name}: {what}" for name, what in note_kinds.REFUSING.items())
     parser.add_argument(
         "--accept",
