@@ -181,7 +181,8 @@ def _read_dicom(
         )
         files, notes = result.ct_files, result.notes
     else:
-        folder = headers.scan(case_folder.path)
+        show_paths = options.dicom.show_paths
+        folder = headers.scan(case_folder.path, show_paths=show_paths)
         series, series_notes = ct_series.choose(folder)
         ct = ct_series.read(series, options.dicom.accept)
         grid, stored = ct.grid, ct.hu
