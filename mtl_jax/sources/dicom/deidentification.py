@@ -60,7 +60,11 @@ SPREAD = 5
 # Numbers of fewer digits tell nothing: `CTV 60`. Elsewhere than in an id, four do not
 # either: they are doses in cGy, or numbers of files.
 DIGITS_OF_PATIENT, DIGITS = 4, 5
+# An id that is written in parts has more: `60_54_50` are doses.
+DIGITS_IN_PARTS = 7
 _UID = re.compile(r"\d+(?:\.\d+){3,}|\d+(?:[._ -]\d+){5,}")
+_IN_PARTS = re.compile(r"\d+(?:[^\w]|_)\d[\d\W_]*\d")
+_COMPONENTS = re.compile(r"[\s^=,;_/\\.]+")
 
 Span = tuple[int, int]
 
@@ -72,7 +76,7 @@ class Identifiers:
         """Start with the name of the patient's folder."""
         self._long: dict[str, set[str]] = {}  # by their first signs
         self._short: set[str] = set()
-        self._names: list[str] = []  # the patient's, in order
+        self._names: list[str] = []  # of persons, in order
         self._dates: set[dates_in_text.Date] = set()
         self._ages: set[str] = set()
         self.add_path(folder)
@@ -92,12 +96,11 @@ class Identifiers:
         """Add the `value` of one of KEYWORDS."""
         if keyword == AGE:
             self._ages.add(value)
-        elif keyword in PATIENT_NAMES or keyword in OF_PATIENT:
-            self._add(value, of_patient=True)
-            if keyword in PATIENT_NAMES:
-                self._add_names(value)
-        else:
-            self._add(value, of_patient=False)
+            return
+        of_patient = keyword in PATIENT_NAMES or keyword in OF_PATIENT
+        self._add(value, of_patient=of_patient)
+        if keyword in PERSONS:
+            self._add_names(value)
 
     def add_header(
         self, header: pydicom.Dataset, known: set[tuple[str, bytes]]
@@ -136,16 +139,26 @@ class Identifiers:
 
     def _add(self, value: str, *, of_patient: bool) -> None:
         self._dates |= set(dates_in_text.known(value))
+        for number in _IN_PARTS.findall(value):
+            digits = re.sub(r"\D", "", number)
+            if len(digits) >= DIGITS_IN_PARTS:
+                self._add_word(digits, of_patient=of_patient)
         for spelling in folded_text.spellings(value):
             for word in folded_text.words(spelling):
                 self._add_word(word, of_patient=of_patient)
-            parts = folded_text.whole_words(spelling)
-            if of_patient or not all(map(ordinary_words.contains, parts)):
-                self._add_word("".join(parts), of_patient=of_patient)
-            # Of names the first two, in both orders: `Li^Bo` is also `BoLi`.
-            for one, two in itertools.permutations(parts[:2] if of_patient else (), 2):
-                if len(one + two) >= LONG and not (one + two).isdigit():
-                    self._add_word(one + two, of_patient=True)
+        for part in (value, *_COMPONENTS.split(value)):
+            for spelling in folded_text.spellings(part):
+                self._add_joined(spelling, of_patient=of_patient)
+
+    def _add_joined(self, value: str, *, of_patient: bool) -> None:
+        """Add `value` without what is between its words."""
+        parts = folded_text.whole_words(value)
+        if of_patient or not all(map(ordinary_words.contains, parts)):
+            self._add_word("".join(parts), of_patient=of_patient)
+        # Of names the first two, in both orders: `Li^Bo` is also `BoLi`.
+        for one, two in itertools.permutations(parts[:2] if of_patient else (), 2):
+            if len(one + two) >= LONG and not (one + two).isdigit():
+                self._add_word(one + two, of_patient=True)
 
     def _add_word(self, word: str, *, of_patient: bool) -> None:
         if word.isdigit():
@@ -172,8 +185,8 @@ class Identifiers:
         """`text` with dates, UIDs and the known values as asterisks.
 
         Values of four and more characters are hidden wherever they are, shorter ones
-        where they stand alone, and the beginning of the patient's name too, which a
-        system may have cut.
+        where they stand alone, and the beginning of a person's name too, which a system
+        may have cut.
         """
         plain = folded_text.Folded(text)
         spans = [plain.span(*match.span()) for match in _UID.finditer(plain.text)]

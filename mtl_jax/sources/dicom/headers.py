@@ -31,7 +31,7 @@ HEADER = (
     *("FrameOfReferenceUID", "ImageType", "ImagePositionPatient"),
     *("ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "PixelRepresentation", "RescaleType", "BodyPartExamined"),
-    *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"),
+    *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling", "DoseComment"),
     *("GridFrameOffsetVector", "ReferencedRTPlanSequence"),
     *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
     # What exported objects share with their CT besides (export/ct_reference).
