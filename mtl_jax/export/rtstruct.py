@@ -83,13 +83,7 @@ def write(
         for number, structure in numbered
     ]
     dicom.RTROIObservationsSequence = [
-        dicom_objects.item(
-            ObservationNumber=number,
-            ReferencedROINumber=number,
-            RTROIInterpretedType=interpreted_type(structure),
-            ROIInterpreter="",
-        )
-        for number, structure in numbered
+        _observation(number, structure) for number, structure in numbered
     ]
     dicom_objects.save(dicom, path)
     return str(dicom.SOPInstanceUID)
@@ -146,6 +140,15 @@ def _roi(
         ROIDescription=authors.NOTICE,
         ROIGenerationAlgorithm="AUTOMATIC",
         ROIGenerationDescription=dicom_objects.text(author.model),
+    )
+
+
+def _observation(number: int, structure: sites.Structure) -> pydicom.Dataset:
+    return dicom_objects.item(
+        ObservationNumber=number,
+        ReferencedROINumber=number,
+        RTROIInterpretedType=interpreted_type(structure),
+        ROIInterpreter="",
     )
 
 

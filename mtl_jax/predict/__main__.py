@@ -54,6 +54,24 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         default=Path("runs/predict"),
         help="folder for the results, one subfolder per patient (default: %(default)s)",
     )
+    _add_format_flags(parser)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="predict finished patients again"
+    )
+    _add_file_flags(parser)
+    reading_flags.add_options(parser)
+    flags = parser.parse_args(arguments)
+    reading_flags.check(parser, flags)
+    if flags.with_plan and flags.reference_plan:
+        parser.error("give --with_plan or --reference_plan: a dose has one plan")
+    out = Path(os.path.realpath(flags.out))
+    if any(out.is_relative_to(os.path.realpath(folder)) for folder in flags.ct_dir):
+        parser.error("--out is inside a CT_DIR: choose a folder outside of it")
+    return flags
+
+
+def _add_format_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say which files are written, and how."""
     parser.add_argument(
         "--nifti", action="store_true", help="also write NIfTI files (*.nii.gz)"
     )
@@ -75,19 +93,6 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         help="cut names of ROIs to 16 characters, for systems that do so themselves "
         "(Eclipse); names stay different",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="predict finished patients again"
-    )
-    _add_file_flags(parser)
-    reading_flags.add_options(parser)
-    flags = parser.parse_args(arguments)
-    reading_flags.check(parser, flags)
-    if flags.with_plan and flags.reference_plan:
-        parser.error("give --with_plan or --reference_plan: a dose has one plan")
-    out = Path(os.path.realpath(flags.out))
-    if any(out.is_relative_to(os.path.realpath(folder)) for folder in flags.ct_dir):
-        parser.error("--out is inside a CT_DIR: choose a folder outside of it")
-    return flags
 
 
 def _add_file_flags(parser: argparse.ArgumentParser) -> None:

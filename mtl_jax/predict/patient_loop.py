@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mtl_jax import __version__
-from mtl_jax.core import errors, files
+from mtl_jax.core import errors, files, records
 from mtl_jax.evaluation import scoring, summary
 from mtl_jax.export import rtdose
 from mtl_jax.predict import (
@@ -168,11 +168,8 @@ def predict_patient(
     """
     model, clock = request.model, _Clock()
     case = cases.read(case_folder, model, request.reading, request.contours)
-    reference = None
-    if request.reference is not None:  # an error before predicting, not after it
-        reference = cases.read_reference(
-            case_folder, model, request.reading, request.reference
-        )
+    # Errors before predicting, not after it.
+    reference = _reference(request, case_folder)
     plan, plan_remarks = _plan(request, case)
     warnings = [*case_checks.warnings(case, model), *plan_remarks]
     for warning in warnings:
@@ -215,6 +212,16 @@ def predict_patient(
             "basis": basis,
         }
         workdir.write_json(statistics, folder / output_files.STATISTICS)
+
+
+def _reference(
+    request: Request, case_folder: cases.CaseFolder
+) -> records.Patient | None:
+    """The patient to evaluate against, if that is wanted."""
+    path = request.reference
+    if path is None:
+        return None
+    return cases.read_reference(case_folder, request.model, request.reading, path)
 
 
 def _plan(request: Request, case: cases.Case) -> tuple[rtdose.Plan | None, list[str]]:

@@ -9,7 +9,6 @@ elements and in names of files and folders.
 import dataclasses
 import datetime
 import html
-import json
 import pathlib
 import random
 import re
@@ -260,16 +259,13 @@ def read(*outputs: pathlib.Path | str) -> str:
             continue
         for path in sorted(p for p in output.rglob("*") if p.is_file()):
             parts.append(path.relative_to(output).as_posix())
-            for content in planted._unpacked(path.read_bytes()):
-                parts.append(content.decode("utf-8", "replace"))
+            content = path.read_bytes()
+            packed = planted._unpacked(content) if path.suffix == ".png" else [content]
+            parts += [part.decode("utf-8", "ignore") for part in packed]
     text = "\n".join(parts)
-    escaped = re.findall(r'"(?:[^"\\\n]|\\.)*\\u(?:[^"\\\n]|\\.)*"', text)
-    for one in escaped:
-        try:
-            text += f"\n{json.loads(one)}"
-        except ValueError:
-            continue
-    return f"{text}\n{html.unescape(text)}"
+    # As JSON and HTML write what is no ASCII.
+    plain = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text)
+    return f"{plain}\n{html.unescape(plain)}"
 
 
 def leaks(secrets: list[str], text: str) -> list[str]:

@@ -27,20 +27,21 @@ PERSONS = tuple(
     for _, (vr, _, _, _, keyword) in sorted(datadict.DicomDictionary.items())
     if vr == "PN" and keyword
 )
-# What identifies the patient besides (PS3.15 table E.1-1, and free text on persons).
-OF_PATIENT = (
-    *("PatientID", "OtherPatientIDs", "IssuerOfPatientID", "PatientAddress"),
-    *("AccessionNumber", "StudyID", "AdmissionID", "IssuerOfAdmissionID"),
-    *("MedicalRecordLocator", "PatientTelephoneNumbers", "MilitaryRank"),
-    *("InsurancePlanIdentification", "PatientComments", "AdditionalPatientHistory"),
-    *("RequestedProcedureID", "ScheduledProcedureStepID", "ServiceEpisodeID"),
-    *("PerformedProcedureStepID", "FillerOrderNumberImagingServiceRequest"),
-    *("PlacerOrderNumberImagingServiceRequest", "PatientInstitutionResidence"),
+# Ids and numbers of the patient (PS3.15 table E.1-1).
+IDS = (
+    *("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID"),
+    *("MedicalRecordLocator", "PatientTelephoneNumbers"),
+    *("InsurancePlanIdentification", "RequestedProcedureID", "ServiceEpisodeID"),
+    *("ScheduledProcedureStepID", "PerformedProcedureStepID"),
+    *("FillerOrderNumberImagingServiceRequest",),
+    *("PlacerOrderNumberImagingServiceRequest",),
+)
+# What tells of the patient, or where it was, in words that ROIs may have too.
+OTHERS = (
+    *("PatientAddress", "IssuerOfPatientID", "IssuerOfAdmissionID", "MilitaryRank"),
+    *("PatientComments", "AdditionalPatientHistory", "PatientInstitutionResidence"),
     *("BranchOfService", "Occupation", "RegionOfResidence", "EthnicGroup"),
     *("PatientReligiousPreference", "CountryOfResidence", "CurrentPatientLocation"),
-)
-# What tells where it was, in words that may also be those of an ROI.
-OF_CLINIC = (
     *("InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName"),
     *("StationName", "DeviceSerialNumber", "PerformedStationName", "PlateID"),
     *("PerformedStationAETitle", "PerformedLocation", "ScheduledStationName"),
@@ -51,7 +52,7 @@ PATIENT_NAMES = frozenset(word for word in PERSONS if word.startswith("Patient")
 PATIENT_NAMES |= {"OtherPatientNames"}
 DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate")
 AGE, OTHER_IDS = "PatientAge", "OtherPatientIDsSequence"
-KEYWORDS = (*PERSONS, *OF_PATIENT, *OF_CLINIC, *DATES, AGE, OTHER_IDS)
+KEYWORDS = (*PERSONS, *IDS, *OTHERS, *DATES, AGE, OTHER_IDS)
 
 # From this length on, a value is hidden also inside of a longer word.
 LONG = 4
@@ -79,14 +80,12 @@ class Identifiers:
         self._names: list[str] = []  # of persons, in order
         self._dates: set[dates_in_text.Date] = set()
         self._ages: set[str] = set()
-        self.add_path(folder)
-        self._add_names(folder)
+        self._add(folder, of_patient=False, is_name=True)
 
     def add(self, values: Iterable[str]) -> None:
         """Add `values` of the patient, the words in them, and the dates."""
         for value in values:
-            self._add(value, of_patient=True)
-            self._add_names(value)
+            self._add(value, of_patient=True, is_name=True)
 
     def add_path(self, path: str) -> None:
         """Add the words of a folder's or file's name, but those that ROIs have."""
@@ -97,10 +96,8 @@ class Identifiers:
         if keyword == AGE:
             self._ages.add(value)
             return
-        of_patient = keyword in PATIENT_NAMES or keyword in OF_PATIENT
-        self._add(value, of_patient=of_patient)
-        if keyword in PERSONS:
-            self._add_names(value)
+        is_own = keyword in PATIENT_NAMES or keyword in IDS
+        self._add(value, of_patient=is_own, is_name=keyword in PERSONS)
 
     def add_header(
         self, header: pydicom.Dataset, known: set[tuple[str, bytes]]
@@ -137,15 +134,24 @@ class Identifiers:
         self._ages |= others._ages
         self._names = sorted({*self._names, *others._names})
 
-    def _add(self, value: str, *, of_patient: bool) -> None:
+    def _add(self, value: str, *, of_patient: bool, is_name: bool = False) -> None:
+        """Add `value` and its parts: the patient's own, a person's name, or another."""
         self._dates |= set(dates_in_text.known(value))
+        parts = folded_text.whole_words(value)
+        # A patient may be called Hand or Li, and a phantom Prostate Test or LUNG1-002.
+        is_made_up = all(map(ordinary_words.contains, parts)) or any(
+            part[-1].isdigit() for part in parts
+        )
+        keeps = is_made_up or not (of_patient and is_name)
         for number in _IN_PARTS.findall(value):
             digits = re.sub(r"\D", "", number)
             if len(digits) >= DIGITS_IN_PARTS:
-                self._add_word(digits, of_patient=of_patient)
+                self._add_number(digits, of_patient=of_patient)
         for spelling in folded_text.spellings(value):
             for word in folded_text.words(spelling):
-                self._add_word(word, of_patient=of_patient)
+                self._add_word(word, of_patient=of_patient, keeps_ordinary=keeps)
+            if is_name:
+                self._add_name(spelling)
         for part in (value, *_COMPONENTS.split(value)):
             for spelling in folded_text.spellings(part):
                 self._add_joined(spelling, of_patient=of_patient)
@@ -153,30 +159,40 @@ class Identifiers:
     def _add_joined(self, value: str, *, of_patient: bool) -> None:
         """Add `value` without what is between its words."""
         parts = folded_text.whole_words(value)
-        if of_patient or not all(map(ordinary_words.contains, parts)):
-            self._add_word("".join(parts), of_patient=of_patient)
+        whole = "".join(parts)
+        # Of a patient also what is ordinary in its parts alone: LUNG1-002.
+        if of_patient and len(parts) > 1:
+            self._add_word(whole, of_patient=True, keeps_ordinary=False)
+        elif not all(map(ordinary_words.contains, parts)):
+            self._add_word(whole, of_patient=of_patient, keeps_ordinary=True)
         # Of names the first two, in both orders: `Li^Bo` is also `BoLi`.
         for one, two in itertools.permutations(parts[:2] if of_patient else (), 2):
             if len(one + two) >= LONG and not (one + two).isdigit():
-                self._add_word(one + two, of_patient=True)
+                self._add_word(one + two, of_patient=True, keeps_ordinary=True)
 
-    def _add_word(self, word: str, *, of_patient: bool) -> None:
+    def _add_number(self, digits: str, *, of_patient: bool) -> None:
+        least = DIGITS_OF_PATIENT if of_patient else DIGITS
+        for number in {digits, digits.lstrip("0")} if of_patient else {digits}:
+            if len(number) >= least:
+                self._long.setdefault(number[:2], set()).add(number)
+
+    def _add_word(self, word: str, *, of_patient: bool, keeps_ordinary: bool) -> None:
         if word.isdigit():
-            digits = DIGITS_OF_PATIENT if of_patient else DIGITS
-            plain = word.lstrip("0") if of_patient else word
-            words = {w for w in (word, plain) if len(w) >= digits}
-        else:
-            is_own = of_patient and not ordinary_words.is_technical(word)
-            if not is_own and ordinary_words.contains(word):
-                return
-            words = {word, folded_text.without_transcriptions(word)}
+            self._add_number(word, of_patient=of_patient)
+            return
+        if ordinary_words.is_technical(word):
+            return
+        if keeps_ordinary and ordinary_words.contains(word):
+            return
+        words = {word, folded_text.without_transcriptions(word)}
         for each in words:
             if len(each) >= LONG or (len(each) > 1 and not each.isascii()):
                 self._long.setdefault(each[:2], set()).add(each)
             elif len(each) > 1 or (each and not each.isascii()):
                 self._short.add(each)
 
-    def _add_names(self, value: str) -> None:
+    def _add_name(self, value: str) -> None:
+        """Add the words of a person's name, whose beginnings tell it too."""
         for word in folded_text.words(value):
             if word.isalpha() and len(word) > LONG and word not in self._names:
                 bisect.insort(self._names, word)

@@ -85,6 +85,43 @@ def test_what_is_hidden(identifiers, text, shown):
     assert identifiers.hide(text) == shown
 
 
+@pytest.mark.parametrize(
+    ("elements", "text", "shown"),
+    [
+        # Ids and names of phantoms and public data are made of ordinary words.
+        ({"PatientName": "LUNG1-002"}, "Lung_L", "Lung_L"),
+        ({"PatientName": "LUNG1-002"}, "ptv lung1-002", "ptv *"),
+        ({"PatientName": "Prostate^Test 4"}, "Prostate", "Prostate"),
+        ({"PatientName": "Hand^Xaver"}, "Hand_L", "*_L"),  # a name, not an organ
+        ({"PatientName": "Li^Bo"}, "PTV BoLi", "PTV *"),
+        ({"PatientName": "Li^Bo"}, "Parotid_Li", "Parotid_*"),
+        ({"PatientName": "Иванов^Пётр"}, "PTV Ivanov", "PTV *"),
+        ({"PatientName": "Yamada^Taro=山田^太郎"}, "PTV山田", "PTV*"),
+        ({"PatientID": "0012345"}, "CTV 12345", "CTV *"),
+        ({"PatientID": "5040"}, "PTV_5040", "PTV_*"),
+        ({"StationName": "5040"}, "PTV_5040", "PTV_5040"),
+        ({"OperatorsName": "tk"}, "Ring tk", "Ring *"),
+        ({"OperatorsName": "RT"}, "RT Lung", "RT Lung"),
+        ({"PatientComments": "tumor of the left lung, Huberle"}, "Lung_L", "Lung_L"),
+        ({"PatientComments": "tumor of the left lung, Huberle"}, "huberle", "*"),
+        ({"PatientAge": "075Y"}, "PTV 75 Jahre", "PTV *"),
+        ({"PatientAge": "075Y"}, "PTV 75", "PTV 75"),
+        ({"PatientBirthDate": "19500204"}, "born 4.2.50", "born *"),
+        ({"PatientBirthDate": "19500204"}, "born 5.2.50", "born 5.2.50"),
+        ({"OtherPatientIDsSequence": [{"PatientID": "XZ-9981"}]}, "xz9981", "*"),
+    ],
+)
+def test_what_elements_hide(elements, text, shown):
+    made = deidentification.Identifiers()
+    values = {
+        keyword: writing.sequence(*value) if isinstance(value, list) else value
+        for keyword, value in elements.items()
+    }
+    header = writing.dataset(SpecificCharacterSet="ISO_IR 192", **values)
+    made.add_header(header, set())
+    assert made.hide(text) == shown
+
+
 def test_files_are_named_by_kind_and_number(tmp_path):
     files = writing.patient() | {"rp": writing.plan(), "Doe/notes": writing.plan()}
     files["Doe/notes"].SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
