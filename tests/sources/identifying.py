@@ -271,14 +271,24 @@ def read(*outputs: pathlib.Path | str) -> str:
 def leaks(secrets: list[str], text: str) -> list[str]:
     """Which of the secrets are in `text`, whatever their case and composition."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    found = []
+    by_start: dict[str, set[str]] = {}
     for secret in secrets:
         needle = unicodedata.normalize("NFKC", secret).casefold()
-        if needle not in folded:
-            continue
-        # Digits may also be those of a number or a digest, by chance.
-        alone = rf"(?<![\w.]){re.escape(needle)}(?!\w)"
-        is_word = len(needle) > 5 and not needle.isdigit()
-        if is_word or re.search(alone, folded):
-            found.append(secret)
-    return found
+        by_start.setdefault(needle[:3], set()).add(needle)
+    found = set()
+    for place in range(len(folded)):
+        for needle in by_start.get(folded[place : place + 3], ()):
+            if folded.startswith(needle, place) and _is_meant(folded, place, needle):
+                found.add(needle)
+    return sorted(found)
+
+
+def _is_meant(text: str, place: int, needle: str) -> bool:
+    """Whether it is no part of a number or a digest, by chance."""
+    if len(needle) > 5 and not needle.isdigit():
+        return True
+    end = place + len(needle)
+    before, after = text[max(place - 1, 0) : place], text[end : end + 1]
+    return not (
+        before.isalnum() or before in ("_", ".") or after.isalnum() or after == "_"
+    )
