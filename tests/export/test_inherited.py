@@ -8,7 +8,6 @@ import pytest
 
 from mtl_jax.export import inherited, roi_labels, rtdose
 from tests.export import exported
-from tests.export.test_dicom_objects import errors_of_dciodvfy
 
 VALID = {
     "PatientBirthDate": "19501224",
@@ -108,7 +107,7 @@ def test_what_is_written_is_valid(tmp_path):
     dose_gy = np.ones(reference.grid.shape, np.float32)
     options = {"author": exported.AUTHOR, "created": exported.CREATED}
     rtdose.write(tmp_path / "RD.dcm", dose_gy, reference, **options)
-    assert errors_of_dciodvfy(tmp_path / "RD.dcm") == ("RTDose", [])
+    assert exported.errors_of_dciodvfy(tmp_path / "RD.dcm") == ("RTDose", [])
 
 
 def test_short_names_do_not_collide():

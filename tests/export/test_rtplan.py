@@ -11,7 +11,6 @@ from mtl_jax.core import errors
 from mtl_jax.export import ct_reference, rtdose, rtplan, rtstruct
 from mtl_jax.sources.dicom import reader
 from tests.export import exported
-from tests.export.test_dicom_objects import errors_of_dciodvfy
 
 OPTIONS = {"author": exported.AUTHOR, "created": exported.CREATED}
 
@@ -58,15 +57,15 @@ def test_dciodvfy_finds_no_error(tmp_path, reference):
         pytest.skip("no dciodvfy: install Debian's dicom3tools")
     write_all(tmp_path, reference)
     rtplan.write(tmp_path / "alone.dcm", reference, structure_set=None, **OPTIONS)
-    assert errors_of_dciodvfy(tmp_path / "RP.dcm") == ("RTPlan", [])
-    assert errors_of_dciodvfy(tmp_path / "alone.dcm") == ("RTPlan", [])
-    assert errors_of_dciodvfy(tmp_path / "RD.dcm") == ("RTDose", [])
+    assert exported.errors_of_dciodvfy(tmp_path / "RP.dcm") == ("RTPlan", [])
+    assert exported.errors_of_dciodvfy(tmp_path / "alone.dcm") == ("RTPlan", [])
+    assert exported.errors_of_dciodvfy(tmp_path / "RD.dcm") == ("RTDose", [])
     # It does find an error: a plan in the patient's geometry without contours.
     wrong = pydicom.dcmread(tmp_path / "alone.dcm")
     assert wrong.RTPlanGeometry == "TREATMENT_DEVICE"
     wrong.RTPlanGeometry = "PATIENT"
     wrong.save_as(tmp_path / "wrong.dcm")
-    _, complaints = errors_of_dciodvfy(tmp_path / "wrong.dcm")
+    _, complaints = exported.errors_of_dciodvfy(tmp_path / "wrong.dcm")
     assert len(complaints) == 1 and "ReferencedStructureSet" in complaints[0]
 
 
