@@ -18,7 +18,7 @@ DATES = ("PatientBirthDate", "StudyDate")
 UIDS = ("StudyInstanceUID", "FrameOfReferenceUID", "SeriesInstanceUID")
 LENGTHS = {"PatientID": 64, "StudyID": 16, "AccessionNumber": 16}
 SEXES = {"MALE": "M", "FEMALE": "F", "OTHER": "O", "M": "M", "F": "F", "O": "O"}
-UNICODE = "ISO_IR 192"
+LATIN, UNICODE = "ISO_IR 100", "ISO_IR 192"
 _TIME = re.compile(r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:[0-5]\d(?:\.\d{1,6})?)?)?")
 EMPTIED, KEPT = "left empty", "kept as it is, since it links to the CT"
 
@@ -81,26 +81,31 @@ def _time(text: str) -> str:
 
 
 def _characters(header: pydicom.Dataset) -> list[str]:
-    """Write texts in Unicode if their character set is unknown, or not stated."""
+    """Declare the character set of texts if theirs is unknown, or not stated.
+
+    Their bytes stay, as systems compare them with the CT's.
+    """
     stated = _text(header, CHARACTERS)
     known = all(part in charset.python_encoding for part in stated.split("\\"))
     texts = {keyword: _text(header, keyword) for keyword in TEXTS}
-    # Without a set that it knows, pydicom takes bytes for Latin-1.
-    is_plain = "".join(texts.values()).isascii()
-    if known and (stated or is_plain):
+    everything = "".join(texts.values())
+    if known and (stated or everything.isascii()):
         return []
-    header.SpecificCharacterSet = UNICODE
+    unicode = _as_unicode(everything)
+    declared = LATIN if unicode is None or everything.isascii() else UNICODE
+    header.SpecificCharacterSet = declared
     for keyword, text in texts.items():
         if keyword in header:
-            setattr(header, keyword, _decoded(text))
-    if is_plain:
-        return [_sentence(CHARACTERS, f"written as {UNICODE}")]
-    return [_sentence(CHARACTERS, f"written as {UNICODE}; look at the patient's name")]
+            setattr(
+                header, keyword, (declared == UNICODE and _as_unicode(text)) or text
+            )
+    doubt = "" if everything.isascii() else "; look at the patient's name"
+    return [_sentence(CHARACTERS, f"written as {declared}{doubt}")]
 
 
-def _decoded(text: str) -> str:
-    """What `text` is if it was UTF-8, else itself."""
+def _as_unicode(text: str) -> str | None:
+    """`text` if its bytes are UTF-8; pydicom took them for Latin-1 without a set."""
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
-        return text
+        return None

@@ -72,7 +72,7 @@ def test_valid_values_stay():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("stated", ["", "ISO_IR 999", "latin1"])
 @pytest.mark.parametrize("code", ["utf-8", "latin-1"])
-def test_an_unknown_character_set_becomes_unicode(tmp_path, stated, code):
+def test_an_unknown_character_set_is_declared_by_the_bytes(tmp_path, stated, code):
     """The CT of a system that wrote its own code, read as pydicom reads it."""
     _, (path, *_) = exported.write_ct(tmp_path / "ct")
     content = path.read_bytes()
@@ -90,7 +90,10 @@ def test_an_unknown_character_set_becomes_unicode(tmp_path, stated, code):
     with pydicom.config.disable_value_validation():
         sentences = inherited.mend(header)
     assert any("SpecificCharacterSet is not valid" in text for text in sentences)
-    assert (header.SpecificCharacterSet, header.PatientName) == ("ISO_IR 192", name)
+    declared = {"utf-8": "ISO_IR 192", "latin-1": "ISO_IR 100"}[code]
+    assert (header.SpecificCharacterSet, header.PatientName) == (declared, name)
+    header.save_as(tmp_path / "b.dcm")
+    assert name.encode(code) in (tmp_path / "b.dcm").read_bytes()
 
 
 def test_what_is_written_is_valid(tmp_path):

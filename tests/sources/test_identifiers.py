@@ -90,7 +90,7 @@ def test_nothing_of_a_thousand_identifiers_comes_out(tmp_path, caplog, capfd):
     assert not identifying.leaks(secrets, text)
     # The search finds them where they are.
     found = identifying.leaks(secrets, identifying.read(folder))
-    assert len(found) > 700  # some forms are the same but for case and composition
+    assert len(found) > 1000  # some forms differ in case and composition alone
     # Names of ROIs that tell nothing can still be read.
     with (out / "names.csv").open(newline="", encoding="utf-8") as file:
         listed = {row["name"] for row in csv.DictReader(file)}
