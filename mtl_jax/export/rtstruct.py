@@ -38,9 +38,8 @@ def write(
 ) -> str:
     """Write `masks` {structure of `site`: bool [Z, Y, X]}, on the grid of `reference`.
 
-    An empty mask becomes an ROI without contours. Every call makes a new object and
-    series. ROIs are called after TG-263, or as `labels` says by structure. Returns the
-    object's SOPInstanceUID.
+    An empty mask becomes an ROI without contours. ROIs are called after TG-263, or as
+    `labels` says. Every call makes a new object and series; returns the object's UID.
 
     Raises:
         ConfigError: `site` has no such structure.
