@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax.cohort import inventory
-from mtl_jax.core import files
+from mtl_jax.core import csv_cells, files
 
 
 def write(cohort: inventory.Inventory, folder: Path) -> None:
@@ -27,9 +27,10 @@ def _write_csv(path: Path, rows: Iterator[dict[str, Any]]) -> None:
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
         if all_rows:
-            writer = csv.DictWriter(file, list(all_rows[0]))
-            writer.writeheader()
-            writer.writerows(all_rows)
+            writer = csv.writer(file)
+            writer.writerow(all_rows[0])
+            for row in all_rows:
+                writer.writerow(map(csv_cells.harmless, row.values()))
 
 
 def _patient_rows(cohort: inventory.Inventory) -> Iterator[dict[str, Any]]:

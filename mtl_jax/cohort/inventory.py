@@ -172,10 +172,10 @@ def _with_roi_names(
     structure_set: rtstruct.StructureSet | None,
 ) -> PatientEntry:
     """`entry` with its ROI names; `structure_set` is None if it cannot be read."""
-    identifiers = deidentification.Identifiers()
-    identifiers.add([raw.folder.name])
     labels: dict[str, str] = {}
-    if structure_set is not None:
+    if structure_set is None:
+        identifiers = dicom_patient.identifiers(raw)
+    else:
         identifiers = structure_set.file.identifiers
         labels = {roi.name: roi.label for roi in structure_set.rois}
     try:

@@ -20,6 +20,7 @@ import numpy as np
 
 from mtl_jax.core import (
     clinical_goals,
+    csv_cells,
     files,
     metric_names,
     records,
@@ -333,7 +334,7 @@ def write_runs_csv(
                 cells = [
                     "" if isinstance(v, float) and math.isnan(v) else v for v in values
                 ]
-                table.writerow([*first_cells, *cells])
+                table.writerow(map(csv_cells.harmless, [*first_cells, *cells]))
 
 
 def read_csv(path: Path) -> list[Row]:
@@ -345,14 +346,14 @@ def read_csv(path: Path) -> list[Row]:
     with path.open(newline="") as file:
         return [
             Row(
-                patient=row["patient"],
-                structure=row["structure"],
+                patient=csv_cells.original(row["patient"]),
+                structure=csv_cells.original(row["structure"]),
                 metric=row["metric"],
                 unit=row["unit"],
                 reference=number(row["reference"]),
                 prediction=number(row["prediction"]),
                 error=number(row["error"]),
-                note=row["note"],
+                note=csv_cells.original(row["note"]),
                 variant=row["variant"],
             )
             for row in csv.DictReader(file)

@@ -20,6 +20,7 @@ import pydicom.config
 from pydicom import tag, uid
 
 from mtl_jax.core import errors, geometry
+from mtl_jax.export import inherited
 
 # The only attributes that exported objects copy from their CT: Patient (PS3.3 C.7.1.1),
 # General Study (C.7.2.1) and Frame of Reference (C.7.4.1). With them goes the character
@@ -52,6 +53,7 @@ class CtReference:
     grid: geometry.Grid  # canonical: z to the head, rows to posterior, columns to left
     header: pydicom.Dataset  # of one image; only SHARED is copied from it
     images: tuple[str, ...]  # SOPInstanceUID of each slice, from the feet
+    mended: tuple[str, ...] = ()  # on values of the header that were not valid
 
     def __post_init__(self) -> None:
         if not np.array_equal(self.grid.direction, geometry.CANONICAL):
@@ -117,7 +119,9 @@ def from_headers(found: Iterable[pydicom.Dataset], grid: geometry.Grid) -> CtRef
                     f"from the first in {keyword}; leave only the images of one scan"
                 )
     header = _listed(headers[0]) if headers else pydicom.Dataset()
-    return CtReference(grid, header, tuple(images))
+    with quietly():
+        mended = inherited.mend(header)
+    return CtReference(grid, header, tuple(images), mended)
 
 
 def _listed(header: pydicom.Dataset) -> pydicom.Dataset:

@@ -4,12 +4,13 @@ Input: a dose in Gy on the CT's grid. Output: one file of 16-bit unsigned intege
 dose in Gy is an integer times DoseGridScaling.
 
 With an RT Plan, the object is the dose of that plan (DoseSummationType PLAN). PLAN,
-FRACTION, BEAM and the like must refer to an existing plan (C.8.8.3), and none is
-invented here. So without a plan the type is PLAN_OVERVIEW, which the standard has for
-doses without an RT Plan; the attributes of its overview are of type 2 and are left
-empty. Software that needs no plan opens such a dose. Planning systems and this
-package's reader of cohorts require a PLAN, so a predicted dose cannot become training
-data by accident.
+FRACTION, BEAM and the like must refer to an existing plan (C.8.8.3). `rtplan` writes
+one on request; the dose then says that its plan is invented, and this package's reader
+of cohorts refuses it: a predicted dose cannot become training data by accident.
+
+Without a plan the type is PLAN_OVERVIEW, which the standard has for doses without an RT
+Plan; the attributes of its overview are of type 2 and are left empty. Software that
+needs no plan opens such a dose. Planning systems and the reader require a PLAN.
 """
 
 import datetime
@@ -18,18 +19,25 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.config
 from pydicom import tag, uid
 
 from mtl_jax.core import errors
 from mtl_jax.export import author as authors
-from mtl_jax.export import ct_reference, dicom_objects
+from mtl_jax.export import ct_reference, dicom_objects, rtplan
 
 # 16 bits: with 32, a file is twice the size, dciodvfy (2022) cannot check it, and the
 # last bits are far below the accuracy of any dose.
 HIGHEST = 2**16 - 1
 # The scaling of a dose that is 0 everywhere: any value would do, but readers refuse 0.
 NO_DOSE = "1E-6"
+# By this the reader of cohorts knows a dose that must not become training data.
+INVENTED = "the plan is invented"
 PLANS = (uid.RTPlanStorage, uid.RTIonPlanStorage)
+UIDS = ("SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+REFERENCED = "ReferencedSOPInstanceUID"
+IGNORE = pydicom.config.IGNORE
+Plan = pydicom.Dataset  # of an RT Plan, at least what `check_plan` reads
 
 
 def write(
@@ -39,7 +47,7 @@ def write(
     *,
     author: authors.Author,
     created: datetime.datetime,
-    plan: pydicom.Dataset | None = None,
+    plan: Plan | None = None,
 ) -> None:
     """Write `dose_gy` [Z, Y, X], which lies on the grid of `reference`.
 
@@ -55,7 +63,7 @@ def write(
     reference.check(dose_gy, "the dose")
     scaling = _scaling(dose_gy)
     if plan is not None:
-        _check_plan(plan, reference)
+        check_plan(plan, reference)
     dicom = dicom_objects.predicted(
         reference, author, created, modality="RTDOSE", sop_class=uid.RTDoseStorage
     )
@@ -64,6 +72,8 @@ def write(
     _add_grid(dicom, reference)
     dicom.DoseUnits, dicom.DoseType = "GY", "PHYSICAL"
     dicom.DoseComment = authors.NOTICE
+    if plan is not None and plan.get("RTPlanLabel") == rtplan.LABEL:
+        dicom.DoseComment = f"{authors.NOTICE}; {INVENTED}"
     dicom.DoseGridScaling = scaling
     if plan is None:
         dicom.DoseSummationType = "PLAN_OVERVIEW"
@@ -137,12 +147,21 @@ def _empty_overview() -> pydicom.Dataset:
     )
 
 
-def _check_plan(plan: pydicom.Dataset, reference: ct_reference.CtReference) -> None:
-    """Raise a SourceError unless `plan` is an RT Plan of the same patient and CT."""
+def check_plan(plan: Plan, reference: ct_reference.CtReference) -> None:
+    """Raise a SourceError unless `plan` is one of this CT, with valid UIDs."""
     if plan.get("SOPClassUID") not in PLANS or not plan.get("SOPInstanceUID"):
         raise errors.SourceError(
             "the reference plan is not an RT Plan (RTPLAN); pass the file of an RT Plan"
         )
+    named = plan.get("ReferencedStructureSetSequence") or ()
+    uids = [(keyword, plan.get(keyword)) for keyword in UIDS]
+    uids += [(REFERENCED, item.get(REFERENCED)) for item in named]
+    for keyword, value in uids:
+        if value and not uid.UID(str(value), IGNORE).is_valid:
+            raise errors.SourceError(
+                f"the reference plan has a {keyword} that is no UID, to which nothing "
+                "can refer; export the plan again"
+            )
     keywords = ["PatientID", "StudyInstanceUID"]
     # Optional in a plan (type 3).
     if plan.get("FrameOfReferenceUID"):

@@ -34,11 +34,12 @@ def write(
     site: sites.Site,
     author: authors.Author,
     created: datetime.datetime,
-) -> None:
+    labels: Mapping[str, str] | None = None,
+) -> str:
     """Write `masks` {structure of `site`: bool [Z, Y, X]}, on the grid of `reference`.
 
-    An empty mask becomes an ROI without contours. Every call makes a new object and
-    series.
+    An empty mask becomes an ROI without contours. ROIs are called after TG-263, or as
+    `labels` says. Every call makes a new object and series; returns the object's UID.
 
     Raises:
         ConfigError: `site` has no such structure.
@@ -68,22 +69,23 @@ def write(
     dicom.ReferencedFrameOfReferenceSequence = [_referenced_frame(reference)]
     numbered = list(enumerate(structures, 1))
     dicom.StructureSetROISequence = [
-        _roi(number, structure, reference, author) for number, structure in numbered
+        _roi(
+            number,
+            (labels or {}).get(structure.name, structure.tg263),
+            reference,
+            author,
+        )
+        for number, structure in numbered
     ]
     dicom.ROIContourSequence = [
         _roi_contour(number, structure, masks[structure.name], reference)
         for number, structure in numbered
     ]
     dicom.RTROIObservationsSequence = [
-        dicom_objects.item(
-            ObservationNumber=number,
-            ReferencedROINumber=number,
-            RTROIInterpretedType=interpreted_type(structure),
-            ROIInterpreter="",
-        )
-        for number, structure in numbered
+        _observation(number, structure) for number, structure in numbered
     ]
     dicom_objects.save(dicom, path)
+    return str(dicom.SOPInstanceUID)
 
 
 def _check_mask(
@@ -126,17 +128,26 @@ def _image(instance: str) -> pydicom.Dataset:
 
 def _roi(
     number: int,
-    structure: sites.Structure,
+    label: str,
     reference: ct_reference.CtReference,
     author: authors.Author,
 ) -> pydicom.Dataset:
     return dicom_objects.item(
         ROINumber=number,
         ReferencedFrameOfReferenceUID=reference.header.FrameOfReferenceUID,
-        ROIName=dicom_objects.text(structure.tg263),
+        ROIName=dicom_objects.text(label),
         ROIDescription=authors.NOTICE,
         ROIGenerationAlgorithm="AUTOMATIC",
         ROIGenerationDescription=dicom_objects.text(author.model),
+    )
+
+
+def _observation(number: int, structure: sites.Structure) -> pydicom.Dataset:
+    return dicom_objects.item(
+        ObservationNumber=number,
+        ReferencedROINumber=number,
+        RTROIInterpretedType=interpreted_type(structure),
+        ROIInterpreter="",
     )
 
 

@@ -54,6 +54,24 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         default=Path("runs/predict"),
         help="folder for the results, one subfolder per patient (default: %(default)s)",
     )
+    _add_format_flags(parser)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="predict finished patients again"
+    )
+    _add_file_flags(parser)
+    reading_flags.add_options(parser)
+    flags = parser.parse_args(arguments)
+    reading_flags.check(parser, flags)
+    if flags.with_plan and flags.reference_plan:
+        parser.error("give --with_plan or --reference_plan: a dose has one plan")
+    out = Path(os.path.realpath(flags.out))
+    if any(out.is_relative_to(os.path.realpath(folder)) for folder in flags.ct_dir):
+        parser.error("--out is inside a CT_DIR: choose a folder outside of it")
+    return flags
+
+
+def _add_format_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say which files are written, and how."""
     parser.add_argument(
         "--nifti", action="store_true", help="also write NIfTI files (*.nii.gz)"
     )
@@ -64,16 +82,17 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "invented frame of reference)",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="predict finished patients again"
+        "--with_plan",
+        action="store_true",
+        help="write an RT Plan for the dose (RP.dcm, without beams, unapproved), for "
+        "systems that show a dose only with its plan",
     )
-    _add_file_flags(parser)
-    reading_flags.add_options(parser)
-    flags = parser.parse_args(arguments)
-    reading_flags.check(parser, flags)
-    out = Path(os.path.realpath(flags.out))
-    if any(out.is_relative_to(os.path.realpath(folder)) for folder in flags.ct_dir):
-        parser.error("--out is inside a CT_DIR: choose a folder outside of it")
-    return flags
+    parser.add_argument(
+        "--short_names",
+        action="store_true",
+        help="cut names of ROIs to 16 characters, for systems that do so themselves "
+        "(Eclipse); names stay different",
+    )
 
 
 def _add_file_flags(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +116,12 @@ def _add_file_flags(parser: argparse.ArgumentParser) -> None:
         type=_path,
         metavar="FILE",
         help="RT Plan that the exported dose refers to (default: none)",
+    )
+    parser.add_argument(
+        "--refer_to_approved_plan",
+        action="store_true",
+        help="accept a --reference_plan that is approved: systems may then show the "
+        "predicted dose as the dose of a plan that is to be treated",
     )
     parser.add_argument(
         "--mapping",
@@ -173,7 +198,14 @@ def run(flags: argparse.Namespace) -> int:
         cases.ReadingOptions(reading_flags.options(flags), mapping or {}),
         flags.rtstruct,
         flags.reference,
-        output_files.Formats(flags.dicom, flags.nifti, flags.reference_plan),
+        output_files.Formats(
+            flags.dicom,
+            flags.nifti,
+            flags.reference_plan,
+            flags.refer_to_approved_plan,
+            flags.with_plan,
+            flags.short_names,
+        ),
     )
     with locks.held(flags.out, "give another --out"):
         return patient_loop.run(request, patients, overwrite=flags.overwrite)

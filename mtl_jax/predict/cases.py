@@ -54,6 +54,8 @@ class Case:
     reference: ct_reference.CtReference
     body_part: str  # DICOM's BodyPartExamined: free text, never printed
     notes: tuple[str, ...]
+    # UIDs of the patient's structure sets: the one that was read, else all.
+    structure_sets: tuple[str, ...] = ()
 
 
 def find(folders: Sequence[Path], out: Path) -> list[CaseFolder]:
@@ -180,13 +182,16 @@ def _read_dicom(
             result.patient.structures,
         )
         files, notes = result.ct_files, result.notes
+        structure_sets = [result.structure_set.file]
     else:
-        folder = headers.scan(case_folder.path)
+        show_paths = options.dicom.show_paths
+        folder = headers.scan(case_folder.path, show_paths=show_paths)
         series, series_notes = ct_series.choose(folder)
         ct = ct_series.read(series, options.dicom.accept)
         grid, stored = ct.grid, ct.hu
         stored += offset
         files, notes = ct.files, (*folder.notes, *series_notes, *ct.notes)
+        structure_sets = folder.structure_sets
     ct, clipping_notes = dicom_patient.as_stored(stored)
     patient = records.Patient(case_folder.patient_id, grid, ct, structures, None, None)
     return Case(
@@ -194,6 +199,7 @@ def _read_dicom(
         ct_reference.from_headers([file.header for file in files], grid),
         files[0].text("BodyPartExamined"),
         (*notes, *clipping_notes),
+        tuple(file.text("SOPInstanceUID") for file in structure_sets),
     )
 
 

@@ -5,7 +5,6 @@ and the values for statistics.json. A role exports only what it predicts.
 """
 
 import dataclasses
-import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,15 @@ import numpy as np
 
 from mtl_jax.core import geometry, metric_names, records
 from mtl_jax.export import author as authors
-from mtl_jax.export import ct_images, nifti, openkbp_csv, rtdose, rtstruct
+from mtl_jax.export import nifti, openkbp_csv, rtdose
 from mtl_jax.figures import patient_figure
 from mtl_jax.metrics import dvh
-from mtl_jax.predict import cases, trained_model
-from mtl_jax.sources.dicom import elements
+from mtl_jax.predict import cases, dicom_files, trained_model
 
-STRUCTURES, DOSE, CT = "RS.dcm", "RD.dcm", "CT"
 PREVIEW, STATISTICS, EVALUATION = "preview.png", "statistics.json", "evaluation.csv"
-# The elements of a plan that are read.
-PLAN = (
-    *("SOPClassUID", "SOPInstanceUID"),
-    *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"),
-)
 CUBIC_MM_PER_CC = 1000.0
-FAILURES = "failures"  # in statistics.json: what is wrong with the prediction
+# In statistics.json: what is wrong with the prediction, and remarks on its files.
+FAILURES, EXPORT = "failures", "export"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +30,10 @@ class Formats:
 
     dicom: bool  # DICOM for OpenKBP patients too, in place of CSV
     nifti: bool
-    plan: Path | None  # the RT Plan that the dose refers to
+    plan: Path | None = None  # the RT Plan that the dose refers to
+    refer_to_approved_plan: bool = False
+    with_plan: bool = False  # write an RT Plan for the dose
+    short_names: bool = False  # of ROIs
 
 
 def write(
@@ -48,6 +44,7 @@ def write(
     model: trained_model.TrainedModel,
     formats: Formats,
     failures: Sequence[str] = (),
+    plan: rtdose.Plan | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with all but statistics.json; the values for that.
 
@@ -59,10 +56,15 @@ def write(
         model: the model that predicted it.
         formats: which files to write.
         failures: what is wrong with the prediction (`result_checks`).
+        plan: the reference plan, read from its file.
     """
     grid, quantum_gy = case.patient.grid, None
+    remarks: list[str] = []
     if formats.dicom or not case.reference.invented:
-        quantum_gy = _write_dicom(folder, case, prediction, model, formats)
+        options = dicom_files.Options(plan, formats.with_plan, formats.short_names)
+        remarks = dicom_files.write(folder, case, prediction, model, options)
+        if prediction.dose_gy is not None:
+            quantum_gy = rtdose.quantum_gy(prediction.dose_gy)
     else:
         _write_csv(folder, prediction)
     if formats.nifti:
@@ -77,48 +79,7 @@ def write(
     }
     if prediction.dose_gy is not None:
         values["dose"] = dose_statistics(prediction.dose_gy, quantum_gy)
-    return values | {FAILURES: list(failures)}
-
-
-def _write_dicom(
-    folder: Path,
-    case: cases.Case,
-    prediction: records.PredictedVolumes,
-    model: trained_model.TrainedModel,
-    formats: Formats,
-) -> float | None:
-    """Write RS.dcm and RD.dcm; the step in Gy between two stored dose values.
-
-    Of a patient that did not come as DICOM the CT too, as its frame is invented.
-    """
-    created = datetime.datetime.now()
-    if prediction.contours:
-        rtstruct.write(
-            folder / STRUCTURES,
-            prediction.contours,
-            case.reference,
-            site=model.site,
-            author=model.author,
-            created=created,
-        )
-    if case.reference.invented:
-        hu = case.patient.ct - np.float32(model.site.ct_offset_hu)
-        ct_images.write(folder / CT, hu, case.reference)
-    if prediction.dose_gy is None:
-        return None
-    plan = None
-    if formats.plan is not None:
-        name = "the reference plan"
-        plan = elements.load(formats.plan, name, PLAN, pixels=False)
-    rtdose.write(
-        folder / DOSE,
-        prediction.dose_gy,
-        case.reference,
-        author=model.author,
-        created=created,
-        plan=plan,
-    )
-    return rtdose.quantum_gy(prediction.dose_gy)
+    return values | {FAILURES: list(failures), EXPORT: remarks}
 
 
 def _write_csv(folder: Path, prediction: records.PredictedVolumes) -> None:

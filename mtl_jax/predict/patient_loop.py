@@ -19,12 +19,14 @@ from typing import Any
 from tqdm import tqdm
 
 from mtl_jax import __version__
-from mtl_jax.core import errors, files
+from mtl_jax.core import errors, files, records
 from mtl_jax.evaluation import scoring, summary
+from mtl_jax.export import rtdose
 from mtl_jax.predict import (
     case_checks,
     cases,
     output_files,
+    reference_plan,
     result_checks,
     trained_model,
 )
@@ -60,6 +62,8 @@ class Request:
             "read_with": hashlib.sha256(reading.encode()).hexdigest(),
             "evaluated": self.reference is not None,
             "with_plan": self.formats.plan is not None,
+            "writes_plan": self.formats.with_plan,
+            "short_names": self.formats.short_names,
             "dicom": self.formats.dicom,
             "nifti": self.formats.nifti,
         }
@@ -164,12 +168,10 @@ def predict_patient(
     """
     model, clock = request.model, _Clock()
     case = cases.read(case_folder, model, request.reading, request.contours)
-    reference = None
-    if request.reference is not None:  # an error before predicting, not after it
-        reference = cases.read_reference(
-            case_folder, model, request.reading, request.reference
-        )
-    warnings = case_checks.warnings(case, model)
+    # Errors before predicting, not after it.
+    reference = _reference(request, case_folder)
+    plan, plan_remarks = _plan(request, case)
+    warnings = [*case_checks.warnings(case, model), *plan_remarks]
     for warning in warnings:
         warn(warning)
     clock.stop("read")
@@ -182,8 +184,17 @@ def predict_patient(
     with files.whole_folder(request.folder(case_folder)) as folder:
         contours_in = raw.contours_in or case.patient.structures
         values = output_files.write(
-            folder, case, prediction, contours_in, model, request.formats, failures
+            folder,
+            case,
+            prediction,
+            contours_in,
+            model,
+            request.formats,
+            failures,
+            plan,
         )
+        for remark in values[output_files.EXPORT]:
+            warn(remark)
         clock.stop("write")
         if reference is not None:
             contours = model.rules.variants(raw.masks)
@@ -201,6 +212,25 @@ def predict_patient(
             "basis": basis,
         }
         workdir.write_json(statistics, folder / output_files.STATISTICS)
+
+
+def _reference(
+    request: Request, case_folder: cases.CaseFolder
+) -> records.Patient | None:
+    """The patient to evaluate against, if that is wanted."""
+    path = request.reference
+    if path is None:
+        return None
+    return cases.read_reference(case_folder, request.model, request.reading, path)
+
+
+def _plan(request: Request, case: cases.Case) -> tuple[rtdose.Plan | None, list[str]]:
+    """The reference plan, if one is given, and what could not be checked of it."""
+    path = request.formats.plan
+    if path is None:
+        return None, []
+    allow_approved = request.formats.refer_to_approved_plan
+    return reference_plan.read(path, case, allow_approved=allow_approved)
 
 
 class _Clock:

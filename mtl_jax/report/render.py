@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from mtl_jax.core import files
+from mtl_jax.core import csv_cells, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +145,9 @@ def csv_text(table: Table) -> str:
     for row in table.rows:
         values: list[object] = []
         for cell, names in zip(row, extras, strict=True):
-            values.append(cell.value if cell.known else "")
-            values += [_plain(getattr(cell, name)) for name in names]
+            values.append(csv_cells.harmless(cell.value) if cell.known else "")
+            extra = (_plain(getattr(cell, name)) for name in names)
+            values += map(csv_cells.harmless, extra)
         writer.writerow(values)
     return file.getvalue()
 

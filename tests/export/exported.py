@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import subprocess
 from collections.abc import Iterator
 
 import numpy as np
@@ -102,3 +103,12 @@ def decimals(path: pathlib.Path) -> Iterator[tuple[str, str]]:
                     yield from visit(item)
 
     yield from visit(pydicom.dcmread(path))
+
+
+def errors_of_dciodvfy(path: pathlib.Path) -> tuple[str, list[str]]:
+    """The object type that dciodvfy recognised, and its errors, without warnings."""
+    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 0 or "Error" in "\n".join(lines), lines
+    kinds = [line for line in lines if " " not in line]
+    return kinds[0], [line for line in lines if line.startswith("Error")]

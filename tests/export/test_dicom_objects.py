@@ -44,15 +44,6 @@ def references(folder: pathlib.Path) -> dict[str, ct_reference.CtReference]:
     return made
 
 
-def errors_of_dciodvfy(path: pathlib.Path) -> tuple[str, list[str]]:
-    """The object type that dciodvfy recognised, and its errors, without warnings."""
-    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert done.returncode == 0 or "Error" in "\n".join(lines), lines
-    kinds = [line for line in lines if " " not in line]
-    return kinds[0], [line for line in lines if line.startswith("Error")]
-
-
 def test_dciodvfy_finds_no_error(tmp_path):
     if shutil.which("dciodvfy") is None:
         pytest.skip("no dciodvfy: install Debian's dicom3tools")
@@ -69,12 +60,14 @@ def test_dciodvfy_finds_no_error(tmp_path):
             ct_images.write(folder / "CT", hu, reference)
             checked.append(("CTImage", folder / "CT" / "CT.0003.dcm"))
         for kind, path in checked:
-            assert errors_of_dciodvfy(path) == (kind, []), f"{name} {path.name}"
+            assert exported.errors_of_dciodvfy(path) == (kind, []), (
+                f"{name} {path.name}"
+            )
     # It does find an error: the dose of a plan without a reference to the plan.
     wrong = pydicom.dcmread(folder / "RD.dcm")
     wrong.DoseSummationType = "PLAN"
     wrong.save_as(tmp_path / "wrong.dcm")
-    _, complaints = errors_of_dciodvfy(tmp_path / "wrong.dcm")
+    _, complaints = exported.errors_of_dciodvfy(tmp_path / "wrong.dcm")
     assert len(complaints) == 1 and "ReferencedRTPlanSequence" in complaints[0]
 
 

@@ -23,7 +23,7 @@ from mtl_jax.core import (
     records,
     sites,
 )
-from mtl_jax.sources.dicom import reader, rtstruct
+from mtl_jax.sources.dicom import deidentification, headers, reader, rtstruct
 
 # What a data set can store.
 _INT16 = np.iinfo(np.int16)
@@ -67,7 +67,13 @@ def read_patient(raw: Raw) -> records.Patient:
 def structure_set(raw: Raw) -> rtstruct.StructureSet:
     """The structure set that `read` takes; a SourceError as there."""
     with guarded():
-        return reader.read_structure_set(raw.folder)
+        return reader.read_structure_set(raw.folder, raw.options)
+
+
+def identifiers(raw: Raw) -> deidentification.Identifiers:
+    """What identifies the patient, also one that cannot be read."""
+    with guarded():
+        return headers.identifiers_of(raw.folder)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", action="store_true", help=f"accept {case}")
     parser.add_argument(
+        "--show_paths",
+        action="store_true",
+        help="name files in messages and reports by their paths in the patient's "
+        "folder, which may identify the patient, in place of kind and number",
+    )
+    parser.add_argument(
         "--fill_gaps",
         type=int,
         default=0,
@@ -73,4 +79,5 @@ def options(flags: argparse.Namespace) -> reader.Options:
         allow_missing=flags.allow_missing,
         fill_gaps=flags.fill_gaps,
         accept=flags.accept,
+        show_paths=flags.show_paths,
     )

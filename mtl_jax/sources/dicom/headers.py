@@ -2,15 +2,17 @@
 
 Input: a folder with DICOM files, other files and subfolders. Output: a Folder with the
 CT images by series, the structure sets, doses and plans. Each is a File whose name in
-messages is its path inside the folder, without identifiers.
+messages is its kind and number, such as `ct/ slice 4 of 120` (from the feet): the words
+of a path may identify the patient, and are shown on request alone.
 """
 
 import dataclasses
 import filecmp
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pydicom
 from pydicom import uid
 
@@ -29,12 +31,26 @@ HEADER = (
     *("FrameOfReferenceUID", "ImageType", "ImagePositionPatient"),
     *("ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "PixelRepresentation", "RescaleType", "BodyPartExamined"),
-    *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling"),
+    *("DoseUnits", "DoseType", "DoseSummationType", "DoseGridScaling", "DoseComment"),
     *("GridFrameOffsetVector", "ReferencedRTPlanSequence"),
     *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
     # What exported objects share with their CT besides (export/ct_reference).
     *("PatientSex", "StudyDate", "StudyTime", "PositionReferenceIndicator"),
 )
+# The terms of code strings that messages quote; others may be anything.
+TERMS = {
+    "RescaleType": ("OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"),
+    "DoseUnits": ("GY", "CGY", "RELATIVE"),
+    "DoseType": ("PHYSICAL", "EFFECTIVE", "ERROR"),
+    "DoseSummationType": (
+        *("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "FRACTION", "BEAM", "BRACHY"),
+        *("FRACTION_SESSION", "BEAM_SESSION", "BRACHY_SESSION", "CONTROL_POINT"),
+        *("RECORD",),
+    ),
+}
+# The names of kinds of files in messages.
+_GROUPS = {STRUCTURE_SET: "rtstruct", DOSE: "rtdose"}
+_GROUPS |= dict.fromkeys(PLANS, "rtplan")
 _MARK = b"DICM"
 # A file without preamble begins with an element of group 0002 or 0008, in the one byte
 # order or the other.
@@ -59,8 +75,11 @@ class File:
         return elements.text(self.header, keyword, self.name)
 
     def quoted(self, keyword: str) -> str:
-        """The text of `keyword`, quoted, short and without identifiers."""
-        return repr(self.identifiers.hide(self.text(keyword))[:32])
+        """The text of `keyword` in quotes, if it is a term of the standard."""
+        text = self.text(keyword)
+        if text.upper() in ("", *TERMS[keyword]):
+            return repr(text)
+        return "of another value than the standard's"
 
     def numbers(self, keyword: str, count: int | None = None) -> tuple[float, ...]:
         return elements.numbers(self.header, keyword, self.name, count)
@@ -81,20 +100,20 @@ class Folder:
     identifiers: deidentification.Identifiers
 
 
-def scan(folder: Path) -> Folder:
+def scan(folder: Path, *, show_paths: bool = False) -> Folder:
     """Read the headers under `folder`, which may also be one file.
+
+    With `show_paths` the files' names in messages are their paths inside the folder.
 
     Raises:
         SourceError: files are damaged, or of several patients.
     """
     paths = _paths(folder)
-    numbers = {path: number for number, path in enumerate(paths, 1)}
-    folder = folder if folder.is_dir() else folder.parent
-    identifiers = deidentification.Identifiers(folder.absolute().name)
+    root = folder if folder.is_dir() else folder.parent
     read: dict[Path, pydicom.Dataset] = {}
     foreign, damaged = [], []
     for path in paths:
-        hidden = any(part[0] == "." for part in path.relative_to(folder).parts)
+        hidden = any(part[0] == "." for part in path.relative_to(root).parts)
         header = None if hidden else _header(path)
         if header is not None:
             read[path] = header
@@ -102,25 +121,76 @@ def scan(folder: Path) -> Folder:
             damaged.append(path)
         else:
             foreign.append(path)
-    for header in read.values():
-        identifiers.add(
-            elements.text(header, word, "a file") for word in deidentification.KEYWORDS
-        )
-
-    def name(path: Path) -> str:
-        plain = path.relative_to(folder).as_posix()
-        hidden = identifiers.hide(plain)
-        position = f" (file {numbers[path]} of {len(paths)} by path)"
-        return errors.printable(hidden) + position * (hidden != plain)
-
+    identifiers = _identifiers(root, paths, read.values())
+    if show_paths:
+        names = {p: errors.printable(p.relative_to(root).as_posix()) for p in paths}
+    else:
+        names = {p: f"file {n} of {len(paths)} by path" for n, p in enumerate(paths, 1)}
+        names |= _numbered(read)
     if damaged:
         raise errors.SourceError(
-            f"{listed([name(path) for path in damaged])}: cannot be read as DICOM, "
+            f"{listed([names[path] for path in damaged])}: cannot be read as DICOM, "
             "empty, cut off or damaged; copy it again, or move it away"
         )
-    files = [File(p, name(p), header, identifiers) for p, header in read.items()]
-    notes = [_skipped("no DICOM", [name(p) for p in foreign])] if foreign else []
-    return _sort(files, notes, identifiers)
+    files = [File(p, names[p], header, identifiers) for p, header in read.items()]
+    shown = [names[path] for path in foreign]
+    notes = [_skipped("no DICOM", shown, show_paths)] if foreign else []
+    return _sort(files, notes, identifiers, show_paths)
+
+
+def identifiers_of(folder: Path) -> deidentification.Identifiers:
+    """What identifies the patient in `folder`, as far as that can be read."""
+    try:
+        paths = _paths(folder)
+    except errors.SourceError:
+        return deidentification.Identifiers(folder.absolute().name)
+    found = (_header(path) for path in paths)
+    return _identifiers(folder, paths, (header for header in found if header))
+
+
+def _identifiers(
+    root: Path, paths: Iterable[Path], found: Iterable[pydicom.Dataset]
+) -> deidentification.Identifiers:
+    """The names of folders and files, and the headers' identifying elements."""
+    identifiers = deidentification.Identifiers(root.absolute().name)
+    names = {part for path in paths for part in path.relative_to(root).parts}
+    for name in names:
+        identifiers.add_path(name)
+    known: set[tuple[str, bytes]] = set()
+    for header in found:
+        identifiers.add_header(header, known)
+    return identifiers
+
+
+def _numbered(read: Mapping[Path, pydicom.Dataset]) -> dict[Path, str]:
+    """Names by kind and number: of slices from the feet, of other files by path."""
+    groups: dict[str, list[Path]] = {}
+    series: dict[str, list[Path]] = {}
+    for path, header in read.items():
+        kind = _kind(header)
+        if kind in CT_KINDS:
+            key = elements.text(header, "SeriesInstanceUID", "a file")
+            series.setdefault(key, []).append(path)
+        else:
+            groups.setdefault(_GROUPS.get(kind, "other"), []).append(path)
+    names = {}
+    for number, slices in enumerate(series.values(), 1):
+        group = "ct" if len(series) == 1 else f"ct {number}"
+        ordered = sorted(slices, key=lambda path: (_height_mm(read[path]), path))
+        for place, path in enumerate(ordered, 1):
+            names[path] = f"{group}/ slice {place} of {len(slices)}"
+    for group, members in groups.items():
+        for place, path in enumerate(members, 1):
+            names[path] = f"{group}/ file {place} of {len(members)}"
+    return names
+
+
+def _height_mm(header: pydicom.Dataset) -> float:
+    """The position of an image along z; infinite without one."""
+    try:
+        return elements.numbers(header, "ImagePositionPatient", "a file", 3)[2]
+    except errors.SourceError:
+        return np.inf
 
 
 def study_of_ct(folder: Path) -> str | None:
@@ -198,7 +268,10 @@ def _kind(header: pydicom.Dataset) -> str:
 
 
 def _sort(
-    files: list[File], notes: list[str], identifiers: deidentification.Identifiers
+    files: list[File],
+    notes: list[str],
+    identifiers: deidentification.Identifiers,
+    show_paths: bool,
 ) -> Folder:
     series: dict[str, list[File]] = {}
     by_kind: dict[str, list[File]] = {}
@@ -218,7 +291,8 @@ def _sort(
     structure_sets, doses, plans = take(STRUCTURE_SET), take(DOSE), take(*PLANS)
     if without_grid := [file.name for file in doses if not file.text("Rows")]:
         doses = tuple(file for file in doses if file.text("Rows"))
-        notes.append(_skipped("RTDOSE of DVHs alone, without a dose", without_grid))
+        kind = "RTDOSE of DVHs alone, without a dose"
+        notes.append(_skipped(kind, without_grid, show_paths))
     for kind, unused in by_kind.items():
         with elements.quietly():
             sop_class = uid.UID(kind)
@@ -226,7 +300,8 @@ def _sort(
         # For an unknown UID pydicom returns the file's own text, which may be anything.
         if description == sop_class or not sop_class.is_valid:
             description = "an unknown kind of DICOM"
-        notes.append(_skipped(description, [file.name for file in unused]))
+        names = [file.name for file in unused]
+        notes.append(_skipped(description, names, show_paths))
     ct = {key: tuple(group) for key, group in series.items()}
     used = [*(f for group in ct.values() for f in group), *structure_sets, *doses]
     used += plans
@@ -258,9 +333,11 @@ def _without_copies(files: list[File], notes: list[str]) -> tuple[File, ...]:
     return tuple(by_uid.values())
 
 
-def _skipped(description: str, names: list[str]) -> str:
+def _skipped(description: str, names: list[str], show_paths: bool) -> str:
+    """That files were skipped; which, if their names are paths."""
     plural = "file" if len(names) == 1 else "files"
-    return f"skipped {len(names)} {plural} ({description}): {listed(names)}"
+    which = f": {listed(names)}" if show_paths else ""
+    return f"skipped {len(names)} {plural} ({description}){which}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,8 +2,8 @@
 
 Input: a folder with a CT series, an RTSTRUCT and an RTDOSE, perhaps among other files.
 Output: a Reading, the patient and notes on the decisions made. Ambiguous folders are
-refused. Errors and notes name files by their path inside the folder, without anything
-that identifies the patient.
+refused. Errors and notes name files by kind and number, and show ROI names without what
+identifies the patient.
 """
 
 import dataclasses
@@ -39,10 +39,14 @@ class Options:
     fill_gaps: int = 0
     # Names of reasons to refuse a patient that do not refuse it (core/note_kinds).
     accept: tuple[str, ...] = ()
+    # Name files in messages by their path in the patient's folder.
+    show_paths: bool = False
 
     def __repr__(self) -> str:
-        """As in versions that had no `accept`, if nothing is accepted."""
-        values = {name: value for name, value in vars(self).items() if value != ()}
+        """Without the options that older versions lack, if they are not used."""
+        new = {"accept": (), "show_paths": False}
+        given = vars(self).items()
+        values = {name: value for name, value in given if new.get(name) != value}
         return f"Options({', '.join(f'{k}={v!r}' for k, v in values.items())})"
 
 
@@ -82,9 +86,10 @@ def read(
             or something in it is damaged or ambiguous.
         ConfigError: see `roi_names`.
     """
-    files = headers.scan(Path(folder))
+    files = headers.scan(Path(folder), show_paths=options.show_paths)
     if rt_path is not None:
-        files = _combine(files, headers.scan(rt_path))
+        rt_files = headers.scan(rt_path, show_paths=options.show_paths)
+        files = _combine(files, rt_files)
     if not with_dose:
         files = dataclasses.replace(files, doses=())
     structure_set = _structure_set(files)
@@ -132,12 +137,16 @@ def _combine(ct: headers.Folder, rt: headers.Folder) -> headers.Folder:
         )
     unstated = note_kinds.of("unstated", identity.unstated(used, headers.listed))
     notes = tuple(dict.fromkeys((*ct.notes, *rt.notes, *unstated)))
-    return dataclasses.replace(rt, ct=ct.ct, identifiers=ct.identifiers, notes=notes)
+    rt.identifiers.update(ct.identifiers)
+    return dataclasses.replace(rt, ct=ct.ct, notes=notes)
 
 
-def read_structure_set(folder: Path) -> rtstruct.StructureSet:
+def read_structure_set(
+    folder: Path, options: Options = Options()
+) -> rtstruct.StructureSet:
     """The structure set that `read` would take, for a survey of its ROIs."""
-    return _structure_set(headers.scan(Path(folder)))
+    files = headers.scan(Path(folder), show_paths=options.show_paths)
+    return _structure_set(files)
 
 
 def _structure_set(folder: headers.Folder) -> rtstruct.StructureSet:
@@ -185,14 +194,13 @@ def _assign(
     options: Options,
 ) -> dict[str, rtstruct.Roi]:
     """The ROI of each structure of `site` that has one."""
+    shown = structure_set.file.identifiers.hide
     try:
-        assigned = roi_names.assign(structure_set.names, site, mapping)
+        assigned = roi_names.assign(structure_set.names, site, mapping, shown)
         if not options.allow_missing:
-            assigned.require(site.contoured)
+            assigned.require(site.contoured, shown)
     except errors.SourceError as error:
-        # It has names as a mapping file has them, in quotes: hide it as a whole.
-        message = structure_set.file.identifiers.hide(str(error))
-        raise structure_set.file.error(f"cannot be mapped: {message}") from None
+        raise structure_set.file.error(f"cannot be mapped: {error}") from None
     return {
         structure: structure_set.roi(name)
         for structure, name in assigned.structures.items()

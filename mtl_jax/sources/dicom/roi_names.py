@@ -8,7 +8,7 @@ them: a margin (PRV), a ring or `Rectum_opt` is no rectum.
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,8 @@ from mtl_jax.core import anatomy, documents, errors, sites
 
 # ROI name -> structure of the site, or None: it is none of them.
 Mapped = Mapping[str, str | None]
+# An ROI's name -> the name as messages show it.
+Shown = Callable[[str], str]
 
 # A target by its type and dose: PTV_6000, PTV 60, ptv60Gy (TG-263 has cGy).
 _DOSED = re.compile(r"([A-Z]*TV)[ _]*(?:(\d+(?:\.\d+)?)[ _]*(C?GY)?)?", re.IGNORECASE)
@@ -29,28 +31,36 @@ class Assigned:
     structures: dict[str, str]  # structure name -> ROI name as in the file
     unused: tuple[str, ...]  # ROIs that match no structure and are not in the mapping
 
-    def require(self, required: Iterable[str]) -> "Assigned":
-        """Itself; a SourceError if one of the structures `required` has no ROI."""
+    def require(self, required: Iterable[str], shown: Shown = str) -> "Assigned":
+        """Itself; a SourceError if one of the structures `required` has no ROI.
+
+        `shown` makes of an ROI's name what the message has in its place.
+        """
         missing = [name for name in required if name not in self.structures]
+        unused = [shown(name) for name in self.unused]
         if missing:
             raise errors.SourceError(
                 f"no ROI is called {', '.join(missing)}. "
-                f"{_unmatched_rois(self.unused)}. If one of them is {missing[0]}, add "
+                f"{_unmatched_rois(unused)}. If one of them is {missing[0]}, add "
                 "this line to the mapping file: "
-                f"{_line(_nearest(missing[0], self.unused) or 'NAME', missing[0])}"
+                f"{_line(_nearest(missing[0], unused) or 'NAME', missing[0])}"
             )
         return self
 
 
 def assign(
-    names: Sequence[str], site: sites.Site, mapping: Mapped | None = None
+    names: Sequence[str],
+    site: sites.Site,
+    mapping: Mapped | None = None,
+    shown: Shown = str,
 ) -> Assigned:
     """The ROI of each structure of `site` among the `names` of one structure set.
 
     The mapping comes first. A structure that it does not assign is the ROI with exactly
     its TG-263 name, else with another of its names (core/sites), whatever the case, the
     signs between words and the position of the side. ROIs of the mapping need not be
-    among `names`: one file serves a whole cohort.
+    among `names`: one file serves a whole cohort. `shown` makes of an ROI's name what
+    messages have in its place.
 
     Raises:
         SourceError: two ROIs claim one structure, or the mapping names a structure that
@@ -71,7 +81,7 @@ def assign(
         elif matches:
             chosen[structure.name] = matches[0]
     if clashes:
-        raise errors.SourceError(_ambiguous(clashes, names))
+        raise errors.SourceError(_ambiguous(clashes, names, shown))
     used = set(chosen.values())
     return Assigned(chosen, tuple(name for name in unmapped if name not in used))
 
@@ -205,20 +215,22 @@ def _check_structures(mapping: Mapped, site: sites.Site) -> None:
             )
 
 
-def _ambiguous(clashes: Mapping[str, Sequence[str]], names: Sequence[str]) -> str:
+def _ambiguous(
+    clashes: Mapping[str, Sequence[str]], names: Sequence[str], shown: Shown
+) -> str:
     texts = []
     for structure, matches in clashes.items():
-        quoted = ", ".join(_quoted(name) for name in matches)
+        quoted = ", ".join(_quoted(shown(name)) for name in matches)
         if len(set(matches)) < len(matches):
             texts.append(
                 f"several ROIs of one name are {structure} ({quoted}): rename or "
                 "remove all but one"
             )
             continue
-        lines = ", ".join(_line(name, None) for name in matches[1:])
+        lines = ", ".join(_line(shown(name), None) for name in matches[1:])
         texts.append(
             f"{len(matches)} ROIs are {structure} ({quoted}): leave one, for example "
             f"by a mapping file with {lines}"
         )
-    listing = ", ".join(_quoted(name) for name in names)
+    listing = ", ".join(_quoted(shown(name)) for name in names)
     return f"{'; '.join(texts)}. ROIs found: {listing}"

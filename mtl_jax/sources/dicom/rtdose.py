@@ -21,6 +21,8 @@ PLAUSIBLE_GY = 300.0
 # Hot spots have less than twice the prescription, also in stereotactic plans; a dose in
 # cGy has a hundred times of it.
 FAR_BEYOND = 3.0
+# How the export of this package comments on a dose whose plan it wrote itself.
+INVENTED = "the plan is invented"
 # A course gives more; less is in other units, of one beam or fraction, or no dose.
 LOW_GY = 1.0
 
@@ -281,6 +283,8 @@ def unusable(file: headers.File) -> str:
         )
     if kind not in ("", "PHYSICAL", "EFFECTIVE"):
         return f"has DoseType {file.quoted('DoseType')}, which is not a dose"
+    if INVENTED in file.text("DoseComment"):
+        return "is a network's estimate with an invented plan, no planned dose"
     if file.numbers("PixelRepresentation") not in ((), (0.0,)):
         return "has signed pixels, which a dose cannot have; export it again"
     return ""

@@ -83,6 +83,10 @@ def read(file: headers.File) -> StructureSet:
     if max(map(len, listed.values())) > 1:
         raise file.error("has two ROIs of one ROINumber; export it again")
     frames, series, images = _references(file, dataset)
+    for items in observed.values():
+        for item in items:
+            interpreter = elements.text(item, "ROIInterpreter", file.name)
+            file.identifiers.add_element("ROIInterpreter", interpreter)
     rois = [
         _roi(file, item, contoured.get(number, []), observed.get(number, []), frames)
         for number, (item,) in listed.items()

@@ -15,7 +15,7 @@ from tests.sources.dicom import writing
 
 
 def read(files, folder, syntax=uid.ImplicitVRLittleEndian):
-    found = headers.scan(writing.save(files, folder, syntax))
+    found = headers.scan(writing.save(files, folder, syntax), show_paths=True)
     (series,) = found.ct.values()
     return ct_series.read(series)
 
@@ -212,7 +212,7 @@ def test_files_without_preamble_and_meta(tmp_path, implicit, little):
             enforce_file_format=False,
         )
     assert (tmp_path / "ct0.dcm").read_bytes()[128:132] != b"DICM"
-    (series,) = headers.scan(tmp_path).ct.values()
+    (series,) = headers.scan(tmp_path, show_paths=True).ct.values()
     assert_is_the_ct(ct_series.read(series))
 
 
@@ -227,12 +227,14 @@ def test_private_elements_that_cannot_be_read_harm_nobody(tmp_path):
     path.write_bytes(content[:at] + private + content[at:])
     with pytest.raises(OSError, match="No tag to read"):
         list(pydicom.dcmread(path))
-    (series,) = headers.scan(tmp_path).ct.values()
+    (series,) = headers.scan(tmp_path, show_paths=True).ct.values()
     assert_is_the_ct(ct_series.read(series))
 
 
 def choose(files, folder, **references):
-    return ct_series.choose(headers.scan(writing.save(files, folder)), **references)
+    return ct_series.choose(
+        headers.scan(writing.save(files, folder), show_paths=True), **references
+    )
 
 
 def two_series():

@@ -74,7 +74,7 @@ def test_nothing_tells_whose_it_is(tmp_path, name, caplog, capsys):
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            said += writing.read(folder).notes
+            said += writing.read(folder, show_paths=False).notes
         except errors.MtlError as error:
             said += traceback.format_exception_only(error)
             assert error.__suppress_context__ or error.__context__ is None

@@ -18,7 +18,7 @@ PAGE = pathlib.Path(__file__).parents[3] / "docs/how-to/bring-your-own-data.md"
 
 
 def read(files, folder):
-    (series,) = headers.scan(writing.save(files, folder)).ct.values()
+    (series,) = headers.scan(writing.save(files, folder), show_paths=True).ct.values()
     return ct_series.read(series)
 
 
@@ -75,7 +75,7 @@ def test_the_documented_script_makes_a_tilted_ct_one_that_is_read(tmp_path):
     path.write_text(script)
     folders = [str(tmp_path / name) for name in ("in", "out")]
     subprocess.run([sys.executable, path, *folders], check=True, capture_output=True)
-    found = headers.scan(tmp_path / "out")
+    found = headers.scan(tmp_path / "out", show_paths=True)
     assert not found.notes
     (series,) = found.ct.values()
     ct = ct_series.read(series)

@@ -16,7 +16,9 @@ EXACT = writing.dose_at(writing.centres(writing.DOSE_GRID))
 
 
 def read(made, folder, syntax=uid.ImplicitVRLittleEndian):
-    found = headers.scan(writing.save({"rd.dcm": made}, folder, syntax))
+    found = headers.scan(
+        writing.save({"rd.dcm": made}, folder, syntax), show_paths=True
+    )
     return rtdose.read(found.doses[0])
 
 

@@ -20,7 +20,7 @@ UNREAD = reader.Options(accept=("unread_organ",))
 
 
 def read(files, folder, syntax=uid.ImplicitVRLittleEndian):
-    found = headers.scan(writing.save(files, folder, syntax))
+    found = headers.scan(writing.save(files, folder, syntax), show_paths=True)
     (structure_set,) = found.structure_sets
     return rtstruct.read(structure_set)
 

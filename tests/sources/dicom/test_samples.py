@@ -23,7 +23,7 @@ def sample(name: str) -> pathlib.Path:
 def alone(name: str, folder: pathlib.Path) -> headers.Folder:
     """The headers of a folder with a copy of one file."""
     (folder / name).write_bytes(sample(name).read_bytes())
-    return headers.scan(folder)
+    return headers.scan(folder, show_paths=True)
 
 
 def kinds() -> dict[str, list[str]]:
@@ -82,7 +82,7 @@ def test_an_images_values_are_those_of_pydicom(tmp_path):
     made.ImagePositionPatient[2] += 5
     made.SOPInstanceUID += ".1"
     made.save_as(tmp_path / "b.dcm")
-    (files,) = headers.scan(tmp_path).ct.values()
+    (files,) = headers.scan(tmp_path, show_paths=True).ct.values()
     series = ct_series.read(files)
     assert series.grid.shape == (2, 128, 128)
     assert series.grid.spacing_mm == pytest.approx((5, 0.661468, 0.661468))
@@ -99,19 +99,21 @@ def test_an_images_values_are_those_of_pydicom(tmp_path):
     ],
 )
 def test_series_that_are_no_volume(folder, message):
-    (files,) = headers.scan(DICOMDIRS / folder).ct.values()
+    (files,) = headers.scan(DICOMDIRS / folder, show_paths=True).ct.values()
     with pytest.raises(errors.SourceError, match=message):
         ct_series.read(files)
 
 
 def test_scouts_are_no_ct():
-    found = headers.scan(DICOMDIRS / "98892001" / "CT2N")
+    found = headers.scan(DICOMDIRS / "98892001" / "CT2N", show_paths=True)
     with pytest.raises(errors.SourceError, match="no axial CT images here"):
         ct_series.choose(found)
 
 
 def test_a_feet_first_series():
-    (files,) = headers.scan(DICOMDIRS / "98892001" / "CT5N").ct.values()
+    (files,) = headers.scan(
+        DICOMDIRS / "98892001" / "CT5N", show_paths=True
+    ).ct.values()
     series = ct_series.read(files)
     assert series.grid.shape == (5, 16, 16)
     assert series.grid.spacing_mm == pytest.approx((2.5, 0.488281, 0.488281))
@@ -128,7 +130,7 @@ def test_a_feet_first_series():
 
 
 def test_a_patient_with_a_scout_and_a_series():
-    found = headers.scan(DICOMDIRS / "98892001")
+    found = headers.scan(DICOMDIRS / "98892001", show_paths=True)
     files, notes = ct_series.choose(found)
     assert len(files) == 5
     assert sum("scout" in note for note in notes) == 2
@@ -170,7 +172,7 @@ def test_and_read_once_it_is_absolute(tmp_path, name):
     expected = made.pixel_array.astype(float) * 1e-6
     made.DoseUnits = "GY"
     made.save_as(tmp_path / "rd.dcm")
-    (file,) = headers.scan(tmp_path).doses
+    (file,) = headers.scan(tmp_path, show_paths=True).doses
     if "1frame" in name:
         # One frame, but the offsets of fifteen.
         with pytest.raises(errors.SourceError, match="1 planes of dose but 15 offsets"):
@@ -197,7 +199,7 @@ def test_a_number_that_is_none(tmp_path):
 def test_no_file_raises_anything_else(tmp_path, path):
     (tmp_path / path.name).write_bytes(path.read_bytes())
     try:
-        found = headers.scan(tmp_path)
+        found = headers.scan(tmp_path, show_paths=True)
         for files in found.ct.values():
             ct_series.read(files)
         for file in found.structure_sets:

@@ -4,6 +4,7 @@ The patient is a cartoon in patient coordinates (mm), so that the same one can b
 scanned in any position: rows and columns differ in number and in spacing.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -304,8 +305,11 @@ def save(
     return folder
 
 
-def read(folder: pathlib.Path, **settings) -> reader.Reading:
-    return reader.read(folder, patient_id="p1", site=SITE, **settings)
+def read(folder: pathlib.Path, *, show_paths=True, **settings) -> reader.Reading:
+    """Read a patient; messages name files by their paths, as tests know them."""
+    options = settings.pop("options", reader.Options())
+    options = dataclasses.replace(options, show_paths=show_paths)
+    return reader.read(folder, patient_id="p1", site=SITE, options=options, **settings)
 
 
 def read_files(files: Files, folder: pathlib.Path, **settings) -> reader.Reading:
