@@ -265,6 +265,10 @@ def get_config() -> ml_collections.ConfigDict:
     train.steps = 0
     # Parts into which a batch is split; their gradients are averaged.
     train.accumulate = 1
+    # Slices that share their batch-norm statistics in training: as many as a device
+    # has, or a multiple for groups of devices; 0 for the whole batch (not in the paper;
+    # docs/how-to/train-on-many-devices.md).
+    train.batch_norm_slices = 0
     # How a step runs on several devices: "jit" (sharded over a mesh) or "pmap".
     train.backend = "jit"
     # Devices to train on; 0 uses all.

@@ -196,6 +196,7 @@ def backend(
     batch_size: int,
     accumulate: int,
     evaluate_batch_size: int,
+    norm_slices: int = 0,
 ) -> Backend:
     """The backend called `name` over the first `devices` devices; 0 takes all.
 
@@ -207,6 +208,7 @@ def backend(
     used = choose(devices)
     check_divides("train.batch_size", batch_size, len(used), accumulate)
     check_divides("evaluate.batch_size", evaluate_batch_size, len(used), 1)
+    check_groups(norm_slices, batch_size // accumulate // len(used))
     return BACKENDS[name](used)
 
 
@@ -252,4 +254,22 @@ def check_divides(key: str, batch_size: int, devices: int, parts: int) -> None:
             f"{key} is {batch_size}, which {devices} devices cannot share in {parts} "
             f"equal parts each: give {errors.nearest_multiples(batch_size, share)}, or "
             "set train.devices"
+        )
+
+
+def check_groups(norm_slices: int, slices: int) -> None:
+    """Check that groups for batch normalisation do not cut the devices' shares.
+
+    Args:
+        norm_slices: slices of a group; 0: the whole batch.
+        slices: what a device has of a batch, or of each of its parts.
+
+    Raises:
+        ConfigError: neither of the two numbers divides the other.
+    """
+    if norm_slices and norm_slices % slices and slices % norm_slices:
+        raise errors.ConfigError(
+            f"train.batch_norm_slices is {norm_slices}, but each device has {slices} "
+            "slices of a batch (or of each of its train.accumulate parts): give a "
+            "divisor or a multiple of them, or 0 for the whole batch"
         )
