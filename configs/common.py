@@ -273,6 +273,10 @@ def get_config() -> ml_collections.ConfigDict:
     train.backend = "jit"
     # Devices to train on; 0 uses all.
     train.devices = 0
+    # Options of XLA for the training step on GPUs and TPUs: "default", or "tuned" for
+    # those that NVIDIA and Google recommend (not in the paper;
+    # docs/reference/compiler-options.md).
+    train.compiler_options = "default"
     # Steps between log lines.
     train.log_every = 10
     # Steps between pictures; 0 is once per epoch.

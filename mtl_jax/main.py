@@ -5,6 +5,11 @@
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
+if __name__ == "__main__":
+    from mtl_jax.core import huge_pages
+
+    huge_pages.use()
+
 from mtl_jax.core import locks
 from mtl_jax.evaluation import summary
 from mtl_jax.run import (

@@ -62,7 +62,9 @@ class TargetRun(jax_workloads.RunWithoutData):
 
     @functools.cached_property
     def backend(self) -> parallel.Backend:
-        return parallel.BACKENDS[self.config.train.backend](self.devices)
+        train = self.config.train
+        tuned = train.compiler_options == "tuned"
+        return parallel.BACKENDS[train.backend](self.devices, tuned=tuned)
 
 
 def find_target(topology: str) -> Target:

@@ -214,6 +214,7 @@ KEYS: Mapping[str, Key] = {
     "train.batch_norm_slices": _integer(0),
     "train.backend": _choice("jit", "pmap", shapes_training=False),
     "train.devices": _integer(0, shapes_training=False),
+    "train.compiler_options": _choice("default", "tuned", shapes_training=False),
     "train.log_every": _integer(1, shapes_training=False),
     "train.images_every": _integer(0, shapes_training=False),
     "train.validate_every": _integer(0, shapes_training=False),
@@ -260,6 +261,7 @@ BEFORE: Mapping[str, Any] = {
     "evaluate.also": [],
     "model.start_from": "",
     "train.batch_norm_slices": 0,
+    "train.compiler_options": "default",
 }
 
 

@@ -269,6 +269,7 @@ class Run:
             accumulate=train.accumulate,
             evaluate_batch_size=self.config.evaluate.batch_size,
             norm_slices=train.batch_norm_slices,
+            tuned=train.compiler_options == "tuned",
         )
 
     @functools.cached_property

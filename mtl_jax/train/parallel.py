@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mtl_jax.core import errors
-from mtl_jax.train import distributed
+from mtl_jax.train import compiler_options, distributed
 
 AXIS = "batch"
 
@@ -69,12 +69,14 @@ class Jit:
 
     axis_name = None
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[jax.Device], *, tuned: bool = False):
         mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._spread = NamedSharding(mesh, PartitionSpec(AXIS))
         self._is_shared = not self._spread.is_fully_addressable
         self.platform: str = devices[0].platform
+        local = [d for d in devices if d.process_index == jax.process_index()]
+        self._options = compiler_options.known_to(local[0]) if tuned else None
 
     def put_state(self, state: Any) -> Any:
         return self._put(state, self._everywhere)
@@ -99,6 +101,7 @@ class Jit:
             donate_argnums=0,
             in_shardings=(self._everywhere, self._spread),
             out_shardings=self._everywhere,
+            compiler_options=self._options,
         )
 
     def sums(self, function: Callable) -> Callable:
@@ -134,7 +137,12 @@ class Pmap:
 
     axis_name = AXIS
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[jax.Device], *, tuned: bool = False):
+        if tuned:
+            raise errors.ConfigError(
+                "train.compiler_options is 'tuned', but pmap takes none: set "
+                "train.backend to jit"
+            )
         self._devices = list(devices)
         self._local_count = sum(d.process_index == jax.process_index() for d in devices)
         self.platform: str = devices[0].platform
@@ -197,19 +205,22 @@ def backend(
     accumulate: int,
     evaluate_batch_size: int,
     norm_slices: int = 0,
+    tuned: bool = False,
 ) -> Backend:
     """The backend called `name` over the first `devices` devices; 0 takes all.
 
-    Several processes give the same number each.
+    Several processes give the same number each. If `tuned`, updates are compiled with
+    `compiler_options`.
 
     Raises:
-        ConfigError: there are fewer devices, or they cannot share a batch equally.
+        ConfigError: there are fewer devices, or they cannot share a batch equally, or
+            the backend takes no options.
     """
     used = choose(devices)
     check_divides("train.batch_size", batch_size, len(used), accumulate)
     check_divides("evaluate.batch_size", evaluate_batch_size, len(used), 1)
     check_groups(norm_slices, batch_size // accumulate // len(used))
-    return BACKENDS[name](used)
+    return BACKENDS[name](used, tuned=tuned)
 
 
 def choose(devices: int) -> list[jax.Device]:
