@@ -215,23 +215,30 @@ class BatchNorm(nn.Module):
             y = (x - self.tile(mean)) * self.tile(factor) + self.tile(bias)
             return y.astype(self.numerics.dtype)
 
-        def by_its_own(x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        def by_its_own(
+            x: jax.Array, *before: jax.Array
+        ) -> tuple[jax.Array, list[jax.Array]]:
             used = self.statistics(x.astype(self.numerics.output_dtype))
             running = [
-                MOMENTUM * old.value + (1 - MOMENTUM) * new
-                for old, new in zip((mean, var), used, strict=True)
+                MOMENTUM * old + (1 - MOMENTUM) * new
+                for old, new in zip(before, used, strict=True)
             ]
             return normalise(x, *used), running
 
         if self.use_running_average:
             return normalise(x, mean.value, var.value)
         if not self.numerics.norm_slices or self.is_initializing():
-            y, running = by_its_own(x)
+            y, running = by_its_own(x, mean.value, var.value)
         else:
             # Under pmap a device may have a part of a group only.
             slices = min(self.numerics.norm_slices, len(x))
             groups = x.reshape(-1, slices, *x.shape[1:])
-            y, running = jax.vmap(by_its_own)(groups)
+            # Already by group if the layer is called for the second time in a step.
+            before = (
+                jnp.broadcast_to(value, (len(groups), channels))
+                for value in (mean.value, var.value)
+            )
+            y, running = jax.vmap(by_its_own)(groups, *before)
             y = y.reshape(x.shape)
         if not self.is_initializing():
             mean.value, var.value = running

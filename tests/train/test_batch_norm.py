@@ -25,7 +25,10 @@ SLICES, LAYERS = 8, 2
 
 
 class Toy(nn.Module):
-    """Two convolutions, each with its batch normalisation, and a head for each task."""
+    """Two convolutions with batch normalisation and a head for each task.
+
+    The second batch normalisation serves twice, as that of blocks that tasks share.
+    """
 
     numerics: layers.Numerics
 
@@ -36,6 +39,7 @@ class Toy(nn.Module):
             x = layers.Conv(width, 3, self.numerics, layers.HE_UNIFORM_INIT)(x)
             norm = layers.batch_norm(self.numerics, train=train, name=f"norm_{number}")
             x = nn.relu(norm(x))
+        x = norm(x + jnp.square(x))
         return {
             task: layers.Conv(n, 1, self.numerics, layers.HE_UNIFORM_INIT, name=task)(x)
             for task, n in (("contours", 2), ("dose", 1))

@@ -9,6 +9,7 @@ import logging
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from mtl_jax.core import errors
@@ -44,7 +45,8 @@ def test_updates_are_compiled_with_the_options(monkeypatch):
     sizes = {"batch_size": 4, "accumulate": 1, "evaluate_batch_size": 4}
     for tuned in (False, True):
         where = parallel.backend("jit", devices=1, **sizes, tuned=tuned)
-        lowered = where.update(lambda state, batch: state + batch).lower(1.0, 2.0)
+        update = where.update(lambda state, batch: state + batch.sum())
+        lowered = update.lower(jnp.zeros(()), jnp.ones(4))
         if tuned:
             with pytest.raises(jax.errors.JaxRuntimeError, match="enable_wishes"):
                 lowered.compile()
