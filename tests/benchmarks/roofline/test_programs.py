@@ -10,6 +10,7 @@ import pytest
 from benchmarks.roofline import chips, command, programs
 from benchmarks.throughput import workload
 from configs import demo
+from mtl_jax.core import errors
 from mtl_jax.models.fast import rewrites
 from mtl_jax.run import wiring
 
@@ -44,6 +45,14 @@ def config():
 def run(config, tmp_path) -> programs.TargetRun:
     no_data: Any = None
     return programs.TargetRun(config, no_data, tmp_path, devices=jax.devices()[:2])
+
+
+def test_virtual_devices_are_a_target():
+    devices = jax.devices()
+    assert programs.find_target("cpu").devices == devices[:1]
+    assert programs.find_target(f"cpu:{len(devices)}").devices == devices
+    with pytest.raises(errors.ConfigError, match="device_count=99"):
+        programs.find_target("cpu:99")
 
 
 def test_shapes_are_those_of_a_batch(run):
