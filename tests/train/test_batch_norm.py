@@ -145,8 +145,7 @@ def test_groups_within_a_device_need_no_sums_over_devices(tiny, name):
     # Exact variances take two sums in a row forward, and at least one backward.
     assert counts[2] <= counts[0] - 3 * LAYERS + 1
     if name == "jit":
-        # The statistics and the losses' sums; the gradients.
-        assert counts[2] == 2
+        assert counts[2] <= 3  # losses, statistics, gradients
 
 
 def test_phases_are_normalised_by_group_as_pixels(rng):

@@ -103,6 +103,11 @@ def test_a_program_that_needs_more_memory_than_there_is_does_not_fit(config, par
     assert not row["fits"] and row["asked"] == needed and "memory" not in row
 
 
+def test_batch_norm_has_the_groups_of_the_configuration(config):
+    chosen = command.with_values(config, {"train.batch_norm_slices": 2})
+    assert wiring.make_network(chosen, None, "cpu").numerics.norm_slices == 2
+
+
 def test_rewrites_are_chosen_for_the_devices_of_the_step(config):
     chosen = command.with_values(config, {"model.rewrites": "auto"})
     on = {p: wiring.make_network(chosen, None, p) for p in ("", "cpu", "tpu")}
