@@ -2,7 +2,7 @@
 
 Input: a training state and a batch. Output: the next state, sums of losses, or outputs.
 
-Sums, batch-norm statistics and gradients are those of the global batch. Where batch-norm
+Sums, batch-norm statistics and gradients are those of the global batch. If batch-norm
 has groups of slices, the statistics are the means of those of the groups. Under jit the
 batch is one (sharded) array and XLA adds over the devices; under pmap the step itself
 adds over the axis `Step.axis_name`.
