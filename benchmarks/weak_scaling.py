@@ -64,6 +64,12 @@ def parse_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--per_device", type=int, default=2, help="slices on each device (2)")
     add("--image_size", type=int, default=64, help="pixels, a multiple of 32 (64)")
     add("--width", type=int, default=8, help="width of the network (8; full size: 64)")
+    add(
+        "--batch_norm_slices",
+        type=int,
+        default=0,
+        help="slices that share batch-norm statistics (0: the whole batch)",
+    )
     add("--steps", type=int, default=5, help="timed steps (5)")
     add("--out", type=Path, default=Path("runs/weak_scaling"), help="output folder")
     add("--worker", help=argparse.SUPPRESS)
@@ -100,6 +106,7 @@ def measure(case: Case, flags: argparse.Namespace) -> dict[str, Any]:
                     *(sys.executable, "-m", "benchmarks.weak_scaling"),
                     *(f"--per_device={flags.per_device}", f"--steps={flags.steps}"),
                     *(f"--image_size={flags.image_size}", f"--width={flags.width}"),
+                    f"--batch_norm_slices={flags.batch_norm_slices}",
                     f"--worker={json.dumps(task | {'index': index})}",
                 ],
                 stdout=subprocess.PIPE,
@@ -198,6 +205,7 @@ def make_run(flags: argparse.Namespace, task: dict[str, Any], batch_size: int) -
     config.model.width = flags.width
     config.train.backend = task["backend"]
     config.train.batch_size = config.evaluate.batch_size = batch_size
+    config.train.batch_norm_slices = flags.batch_norm_slices
     no_data: Any = None
     folder = Path(task["folder"]) / "run"
     return jax_workloads.RunWithoutData(configs.check(config), no_data, folder)

@@ -265,10 +265,18 @@ def get_config() -> ml_collections.ConfigDict:
     train.steps = 0
     # Parts into which a batch is split; their gradients are averaged.
     train.accumulate = 1
+    # Slices that share their batch-norm statistics in training: as many as a device
+    # has, or a multiple for groups of devices; 0 for the whole batch (not in the paper;
+    # docs/how-to/train-on-many-devices.md).
+    train.batch_norm_slices = 0
     # How a step runs on several devices: "jit" (sharded over a mesh) or "pmap".
     train.backend = "jit"
     # Devices to train on; 0 uses all.
     train.devices = 0
+    # Options of XLA for the training step on GPUs and TPUs: "default", or "tuned" for
+    # those that NVIDIA and Google recommend (not in the paper;
+    # docs/reference/compiler-options.md).
+    train.compiler_options = "default"
     # Steps between log lines.
     train.log_every = 10
     # Steps between pictures; 0 is once per epoch.

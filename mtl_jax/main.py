@@ -3,7 +3,13 @@
     python -m mtl_jax.main --config=configs/openkbp.py[:ROLE] [--config.KEY=VALUE ...]
 
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
+It uses huge pages where it can (core/huge_pages).
 """
+
+if __name__ == "__main__":
+    from mtl_jax.core import huge_pages
+
+    huge_pages.use()
 
 from mtl_jax.core import locks
 from mtl_jax.evaluation import summary

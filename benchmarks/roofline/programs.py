@@ -62,18 +62,28 @@ class TargetRun(jax_workloads.RunWithoutData):
 
     @functools.cached_property
     def backend(self) -> parallel.Backend:
-        return parallel.BACKENDS[self.config.train.backend](self.devices)
+        train = self.config.train
+        tuned = train.compiler_options == "tuned"
+        return parallel.BACKENDS[train.backend](self.devices, tuned=tuned)
 
 
 def find_target(topology: str) -> Target:
-    """The target called `topology`: such as v5e:4x4, h200 or cpu (this one).
+    """The target called `topology`: such as v5e:4x4, h200, or cpu (this one).
+
+    cpu:8 is eight virtual devices of this machine, of which JAX must have been told.
 
     Raises:
         ConfigError: the chip or the topology is unknown.
     """
     chip = chips.of(topology)
     if chip.platform == "cpu":
-        return Target(topology, jax.devices("cpu")[:1], chip, 1, chip.memory)
+        devices, count = jax.devices("cpu"), int(topology.partition(":")[2] or 1)
+        if count > len(devices):
+            raise errors.ConfigError(
+                f"--topology={topology}, but JAX has {len(devices)}: set "
+                f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
+            )
+        return Target(topology, devices[:count], chip, 1, chip.memory)
     if chip.platform == "cuda":
         devices = gpus.devices(topology)
         return Target(topology, devices, chip, len(devices), chip.memory)

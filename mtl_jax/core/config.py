@@ -211,8 +211,10 @@ KEYS: Mapping[str, Key] = {
     "train.epochs": _integer(0, shapes_training=False),
     "train.steps": _integer(0, shapes_training=False),
     "train.accumulate": _integer(1),
+    "train.batch_norm_slices": _integer(0),
     "train.backend": _choice("jit", "pmap", shapes_training=False),
     "train.devices": _integer(0, shapes_training=False),
+    "train.compiler_options": _choice("default", "tuned", shapes_training=False),
     "train.log_every": _integer(1, shapes_training=False),
     "train.images_every": _integer(0, shapes_training=False),
     "train.validate_every": _integer(0, shapes_training=False),
@@ -258,6 +260,8 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.average_decay": 0.0,
     "evaluate.also": [],
     "model.start_from": "",
+    "train.batch_norm_slices": 0,
+    "train.compiler_options": "default",
 }
 
 
@@ -347,6 +351,13 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         raise errors.ConfigError(
             f"train.batch_size {config.train.batch_size} cannot be split into "
             f"train.accumulate = {config.train.accumulate} equal parts"
+        )
+    group = config.train.batch_norm_slices or 1
+    if config.train.batch_size // config.train.accumulate % group:
+        raise errors.ConfigError(
+            f"train.batch_norm_slices is {group}, which does not divide the "
+            f"{config.train.batch_size // config.train.accumulate} slices of "
+            "train.batch_size / train.accumulate: give a divisor, or 0 for all of them"
         )
     contoured = "contours" in role.tasks or role.input.by_structure
     if config.evaluate.mirror and contoured:

@@ -67,6 +67,8 @@ class Numerics:
     fast_variance: bool  # E[x^2] - E[x]^2 in batch normalisation: less exact, faster
     remat: bool  # compute activations again in the backward pass
     rewrites: rewrites.Rewrites  # which operations take their fast form
+    # Slices that share their batch-norm statistics in training; 0: the global batch.
+    norm_slices: int = 0
 
     @property
     def output_dtype(self) -> jnp.dtype:
@@ -171,8 +173,9 @@ def batch_norm(
     numerics: Numerics, *, train: bool, name: str, by_phase: bool = False
 ) -> nn.Module:
     """Batch normalisation with torch's constants, of pixels or of phases."""
-    if by_phase:
-        return BatchNormOfPhases(numerics, use_running_average=not train, name=name)
+    if by_phase or numerics.norm_slices:
+        parts = phases.PHASES if by_phase else 1
+        return BatchNorm(numerics, parts, use_running_average=not train, name=name)
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=MOMENTUM,
@@ -184,52 +187,90 @@ def batch_norm(
     )
 
 
-class BatchNormOfPhases(nn.Module):
-    """`flax.linen.BatchNorm` of phases [B, H, W, 4 C], with the same variables [C].
+class BatchNorm(nn.Module):
+    """`flax.linen.BatchNorm` of phases, or of groups of slices; the same variables.
 
-    The statistics of a channel are those of its four phases together.
+    `x` is [B, H, W, P C]; the statistics of a channel are those of its P phases
+    together. With `Numerics.norm_slices`, each group of so many slices is normalised by
+    its own statistics, and the running statistics are left as those of the groups,
+    [G, C], of which the step takes the mean.
     """
 
     numerics: Numerics
+    phases_of_channel: int  # P
     use_running_average: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        channels = x.shape[-1] // phases.PHASES
+        channels = x.shape[-1] // self.phases_of_channel
         mean, var = (
             self.variable("batch_stats", name, start, channels, jnp.float32)
             for name, start in (("mean", jnp.zeros), ("var", jnp.ones))
         )
         scale = self.param("scale", initializers.ones, (channels,), jnp.float32)
         bias = self.param("bias", initializers.zeros, (channels,), jnp.float32)
+
+        def normalise(x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
+            factor = jax.lax.rsqrt(var + EPSILON) * scale
+            y = (x - self.tile(mean)) * self.tile(factor) + self.tile(bias)
+            return y.astype(self.numerics.dtype)
+
+        def by_its_own(
+            x: jax.Array, *before: jax.Array
+        ) -> tuple[jax.Array, list[jax.Array]]:
+            used = self.statistics(x.astype(self.numerics.output_dtype))
+            running = [
+                MOMENTUM * old + (1 - MOMENTUM) * new
+                for old, new in zip(before, used, strict=True)
+            ]
+            return normalise(x, *used), running
+
         if self.use_running_average:
-            used_mean, used_var = mean.value, var.value
+            return normalise(x, mean.value, var.value)
+        if not self.numerics.norm_slices or self.is_initializing():
+            y, running = by_its_own(x, mean.value, var.value)
         else:
-            used_mean, used_var = self.statistics(x.astype(self.numerics.output_dtype))
-            if not self.is_initializing():
-                mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * used_mean
-                var.value = MOMENTUM * var.value + (1 - MOMENTUM) * used_var
-        factor = jax.lax.rsqrt(used_var + EPSILON) * scale
-        y = (x - _on_phases(used_mean)) * _on_phases(factor) + _on_phases(bias)
-        return y.astype(self.numerics.dtype)
+            # Under pmap a device may have a part of a group only.
+            slices = min(self.numerics.norm_slices, len(x))
+            groups = x.reshape(-1, slices, *x.shape[1:])
+            # Already by group if the layer is called for the second time in a step.
+            before = (
+                jnp.broadcast_to(value, (len(groups), channels))
+                for value in (mean.value, var.value)
+            )
+            y, running = jax.vmap(by_its_own)(groups, *before)
+            y = y.reshape(x.shape)
+        if not self.is_initializing():
+            mean.value, var.value = running
+        return y
 
     def statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and variance [C] of all pixels of the global batch."""
+        """Mean and variance [C] of all pixels of `x` and of what other devices have."""
 
         def mean_of(x: jax.Array) -> jax.Array:
-            mean = x.mean((0, 1, 2)).reshape(phases.PHASES, -1).mean(0)
-            axis_name = self.numerics.axis_name
-            return jax.lax.pmean(mean, axis_name) if axis_name else mean
+            mean = x.mean((0, 1, 2)).reshape(self.phases_of_channel, -1).mean(0)
+            return self.over_devices(mean, slices=len(x))
 
         mean = mean_of(x)
         if self.numerics.fast_variance:
             return mean, jnp.maximum(0, mean_of(jnp.square(x)) - jnp.square(mean))
-        return mean, mean_of(jnp.square(x - _on_phases(mean)))
+        return mean, mean_of(jnp.square(x - self.tile(mean)))
 
+    def over_devices(self, mean: jax.Array, slices: int) -> jax.Array:
+        """The mean over the devices of pmap that share a group, `slices` on each."""
+        axis_name, norm_slices = self.numerics.axis_name, self.numerics.norm_slices
+        if axis_name is None or norm_slices == slices or self.is_initializing():
+            return mean
+        if not norm_slices:
+            return jax.lax.pmean(mean, axis_name)
+        size = norm_slices // slices
+        firsts = range(0, jax.lax.axis_size(axis_name), size)
+        groups = [[*range(first, first + size)] for first in firsts]
+        return jax.lax.pmean(mean, axis_name, axis_index_groups=groups)
 
-def _on_phases(channels: jax.Array) -> jax.Array:
-    """Values [C] as [1, 1, 1, 4 C], the same for every phase."""
-    return jnp.tile(channels, phases.PHASES).reshape(1, 1, 1, -1)
+    def tile(self, channels: jax.Array) -> jax.Array:
+        """Values [C] as [1, 1, 1, P C], the same for every phase."""
+        return jnp.tile(channels, self.phases_of_channel).reshape(1, 1, 1, -1)
 
 
 def max_pool(x: jax.Array, size: int, forms: rewrites.Rewrites) -> jax.Array:

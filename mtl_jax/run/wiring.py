@@ -83,6 +83,7 @@ def make_network(
             fast_variance=True,
             remat=model.remat,
             rewrites=forms,
+            norm_slices=config.train.batch_norm_slices,
         ),
     )
 
@@ -267,6 +268,8 @@ class Run:
             batch_size=train.batch_size,
             accumulate=train.accumulate,
             evaluate_batch_size=self.config.evaluate.batch_size,
+            norm_slices=train.batch_norm_slices,
+            tuned=train.compiler_options == "tuned",
         )
 
     @functools.cached_property

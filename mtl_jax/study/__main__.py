@@ -7,6 +7,11 @@ If it is stopped, start it again: it resumes. The results of a split go to
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
 """
 
+if __name__ == "__main__":
+    from mtl_jax.core import huge_pages
+
+    huge_pages.use()
+
 import dataclasses
 import logging
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mtl_jax.core import errors
-from mtl_jax.train import distributed
+from mtl_jax.train import compiler_options, distributed
 
 AXIS = "batch"
 
@@ -69,12 +69,14 @@ class Jit:
 
     axis_name = None
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[jax.Device], *, tuned: bool = False):
         mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._spread = NamedSharding(mesh, PartitionSpec(AXIS))
         self._is_shared = not self._spread.is_fully_addressable
         self.platform: str = devices[0].platform
+        local = [d for d in devices if d.process_index == jax.process_index()]
+        self._options = compiler_options.known_to(local[0]) if tuned else None
 
     def put_state(self, state: Any) -> Any:
         return self._put(state, self._everywhere)
@@ -99,6 +101,7 @@ class Jit:
             donate_argnums=0,
             in_shardings=(self._everywhere, self._spread),
             out_shardings=self._everywhere,
+            compiler_options=self._options,
         )
 
     def sums(self, function: Callable) -> Callable:
@@ -134,7 +137,12 @@ class Pmap:
 
     axis_name = AXIS
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[jax.Device], *, tuned: bool = False):
+        if tuned:
+            raise errors.ConfigError(
+                "train.compiler_options is 'tuned', but pmap takes none: set "
+                "train.backend to jit"
+            )
         self._devices = list(devices)
         self._local_count = sum(d.process_index == jax.process_index() for d in devices)
         self.platform: str = devices[0].platform
@@ -196,18 +204,23 @@ def backend(
     batch_size: int,
     accumulate: int,
     evaluate_batch_size: int,
+    norm_slices: int = 0,
+    tuned: bool = False,
 ) -> Backend:
     """The backend called `name` over the first `devices` devices; 0 takes all.
 
-    Several processes give the same number each.
+    Several processes give the same number each. If `tuned`, updates are compiled with
+    `compiler_options`.
 
     Raises:
-        ConfigError: there are fewer devices, or they cannot share a batch equally.
+        ConfigError: there are fewer devices, or they cannot share a batch equally, or
+            the backend takes no options.
     """
     used = choose(devices)
     check_divides("train.batch_size", batch_size, len(used), accumulate)
     check_divides("evaluate.batch_size", evaluate_batch_size, len(used), 1)
-    return BACKENDS[name](used)
+    check_groups(norm_slices, batch_size // accumulate // len(used))
+    return BACKENDS[name](used, tuned=tuned)
 
 
 def choose(devices: int) -> list[jax.Device]:
@@ -252,4 +265,22 @@ def check_divides(key: str, batch_size: int, devices: int, parts: int) -> None:
             f"{key} is {batch_size}, which {devices} devices cannot share in {parts} "
             f"equal parts each: give {errors.nearest_multiples(batch_size, share)}, or "
             "set train.devices"
+        )
+
+
+def check_groups(norm_slices: int, slices: int) -> None:
+    """Check that groups for batch normalisation do not cut the devices' shares.
+
+    Args:
+        norm_slices: slices of a group; 0: the whole batch.
+        slices: what a device has of a batch, or of each of its parts.
+
+    Raises:
+        ConfigError: neither of the two numbers divides the other.
+    """
+    if norm_slices and norm_slices % slices and slices % norm_slices:
+        raise errors.ConfigError(
+            f"train.batch_norm_slices is {norm_slices}, but each device has {slices} "
+            "slices of a batch (or of each of its train.accumulate parts): give a "
+            "divisor or a multiple of them, or 0 for the whole batch"
         )

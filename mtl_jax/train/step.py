@@ -2,7 +2,8 @@
 
 Input: a training state and a batch. Output: the next state, sums of losses, or outputs.
 
-Sums, batch-norm statistics and gradients are those of the global batch. Under jit the
+Sums, batch-norm statistics and gradients are those of the global batch. If batch-norm
+has groups of slices, the statistics are the means of those of the groups. Under jit the
 batch is one (sharded) array and XLA adds over the devices; under pmap the step itself
 adds over the axis `Step.axis_name`.
 """
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax import flatten_util
 
 from mtl_jax.losses import contour_loss, weighting
 from mtl_jax.losses import objective as objectives
@@ -112,10 +114,25 @@ class Step:
 
     def batch_statistics(self, weights: parameters.Variables, batch: Batch) -> Any:
         """The batch-norm statistics of `weights`, updated by those of `batch`."""
-        _, updated = self.network.apply(
-            weights, batch["image"], train=True, mutable=["batch_stats"]
+        return self._apply(weights, batch["image"])[1]
+
+    def _apply(
+        self, weights: parameters.Variables, image: jax.Array
+    ) -> tuple[dict[str, jax.Array], Any]:
+        """Outputs in training, and the updated batch-norm statistics."""
+        outputs, updated = self.network.apply(
+            weights, image, train=True, mutable=["batch_stats"]
         )
-        return updated.get("batch_stats", weights["batch_stats"])
+        before: Any = weights["batch_stats"]
+        # A network without batch normalisation has no statistics to update.
+        after = updated.get("batch_stats", before)
+        if jax.tree.map(jnp.ndim, after) == jax.tree.map(jnp.ndim, before):
+            return outputs, after
+        # Those of groups of slices, [G, C]: in one array, so that one sum over the
+        # devices gives all their means.
+        by_group = jax.vmap(lambda tree: flatten_util.ravel_pytree(tree)[0])(after)
+        means = self._mean_over_devices(by_group.mean(0))
+        return outputs, flatten_util.ravel_pytree(before)[1](means)
 
     def evaluate(self, state: states.TrainState, batch: Batch) -> objectives.Sums:
         """Additive sums of the losses of `batch`, batch-norm as in prediction."""
@@ -139,6 +156,11 @@ class Step:
         if self.axis_name is None:
             return tree
         return jax.lax.psum(tree, self.axis_name)
+
+    def _mean_over_devices(self, tree: Any) -> Any:
+        if self.axis_name is None:
+            return tree
+        return jax.lax.pmean(tree, self.axis_name)
 
     def gradients(
         self, state: states.TrainState, batch: Batch, task_weights: jax.Array
@@ -182,12 +204,8 @@ class Step:
 
     def _part_gradients(self, state, batch_stats, part, task_weights, share):
         def loss_fn(params):
-            outputs, updated = self.network.apply(
-                {"params": params, "batch_stats": batch_stats},
-                part["image"],
-                train=True,
-                mutable=["batch_stats"],
-            )
+            weights = {"params": params, "batch_stats": batch_stats}
+            outputs, statistics = self._apply(weights, part["image"])
             sums = self._over_devices(self.objective.sums(outputs, part))
             by_task, parts = self.objective.losses(sums)
             shared = {task: loss * share[task] for task, loss in by_task.items()}
@@ -201,14 +219,10 @@ class Step:
                 for task, named in parts.items()
                 for name, value in named.items()
             }
-            # A network without batch normalisation has no statistics to update.
-            statistics = updated.get("batch_stats", batch_stats)
             return total, (logged | {"loss/total": total}, statistics)
 
         (_, (logged, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params
         )
-        if self.axis_name is not None:
-            # Every device differentiates the sum of all devices' equal losses.
-            grads = jax.lax.pmean(grads, self.axis_name)
-        return grads, batch_stats, logged
+        # Every device differentiates the sum of all devices' equal losses.
+        return self._mean_over_devices(grads), batch_stats, logged

@@ -2,7 +2,15 @@
 
 import pytest
 
-from configs import common, demo, openkbp, prostate, prostate_demo, reduced
+from configs import (
+    accelerator,
+    common,
+    demo,
+    openkbp,
+    prostate,
+    prostate_demo,
+    reduced,
+)
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 
@@ -26,6 +34,18 @@ def test_every_key_has_a_value_and_every_value_a_key():
 @pytest.mark.parametrize("file", [openkbp, prostate])
 def test_every_role_of_the_paper_is_a_configuration(file, role):
     assert configs.check(file.get_config(role)).role == role
+
+
+def test_an_accelerators_rate_follows_its_batch():
+    one, eight = (
+        configs.check(accelerator.get_config(choice)) for choice in ("hps", "multi,8")
+    )
+    assert (one.role, eight.role) == ("hps", "multi")
+    assert (one.train.batch_size, eight.train.batch_size) == (64, 512)
+    # The paper's 1e-4 for 8 slices.
+    assert one.optimizer.learning_rate == pytest.approx(8e-4)
+    assert eight.optimizer.learning_rate == pytest.approx(6.4e-3)
+    assert one.train.batch_norm_slices == eight.train.batch_norm_slices == 64
 
 
 def test_the_prostates_run_is_the_papers():
@@ -57,6 +77,8 @@ def test_the_prostates_run_is_the_papers():
         ("train.batch_size", 0, r"train\.batch_size is 0: give a whole number"),
         ("train.batch_size", True, r"train\.batch_size is True"),
         ("train.accumulate", 3, r"batch_size 8 cannot be split"),
+        ("train.batch_norm_slices", 3, r"is 3, which does not divide the 8 slices"),
+        ("train.compiler_options", "fast", r"one of default, tuned"),
         ("optimizer.learning_rate", float("nan"), r"learning_rate is nan"),
         ("train.backend", "pjit", r"one of jit, pmap"),
         ("optimizer.no_decay", ("",), r"no_decay is \[''\]: give names of modules"),

@@ -36,6 +36,7 @@ class TinyRun:
             "fast_variance": False,
             "remat": False,
             "rewrites": rewrites.PLAIN,
+            "norm_slices": 0,
         }
         model = {
             # A stage has all that devices share; a second one doubles what is compiled.

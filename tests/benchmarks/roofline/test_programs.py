@@ -10,6 +10,7 @@ import pytest
 from benchmarks.roofline import chips, command, programs
 from benchmarks.throughput import workload
 from configs import demo
+from mtl_jax.core import errors
 from mtl_jax.models.fast import rewrites
 from mtl_jax.run import wiring
 
@@ -44,6 +45,14 @@ def config():
 def run(config, tmp_path) -> programs.TargetRun:
     no_data: Any = None
     return programs.TargetRun(config, no_data, tmp_path, devices=jax.devices()[:2])
+
+
+def test_virtual_devices_are_a_target():
+    devices = jax.devices()
+    assert programs.find_target("cpu").devices == devices[:1]
+    assert programs.find_target(f"cpu:{len(devices)}").devices == devices
+    with pytest.raises(errors.ConfigError, match="device_count=99"):
+        programs.find_target("cpu:99")
 
 
 def test_shapes_are_those_of_a_batch(run):
@@ -92,6 +101,11 @@ def test_a_program_that_needs_more_memory_than_there_is_does_not_fit(config, par
     target = dataclasses.replace(target, available=needed - 1)
     row = programs.compile_part(target, config, part)
     assert not row["fits"] and row["asked"] == needed and "memory" not in row
+
+
+def test_batch_norm_has_the_groups_of_the_configuration(config):
+    chosen = command.with_values(config, {"train.batch_norm_slices": 2})
+    assert wiring.make_network(chosen, None, "cpu").numerics.norm_slices == 2
 
 
 def test_rewrites_are_chosen_for_the_devices_of_the_step(config):
