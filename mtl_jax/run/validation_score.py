@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from mtl_jax.train import checkpoint, distributed, loop
 logger = logging.getLogger(__name__)
 
 NAME = "validation_yardsticks.json"
+# Predicted patients that may wait to be scored.
+WAITING_PATIENTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +113,11 @@ class SumOfLosses:
     def prepare(self) -> None:
         """There is no yardstick."""
 
-    def __call__(self, _: loop.Predict, losses: Mapping[str, float]) -> dict[str, Any]:
-        return {loop.SCORE: sum(losses.values())}
+    def __call__(
+        self, _: loop.Predict
+    ) -> Callable[[Mapping[str, float]], dict[str, float]]:
+        """The function that adds the losses."""
+        return lambda losses: {loop.SCORE: sum(losses.values())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,15 +222,16 @@ class OverYardsticks:
         return {name: value for name, value in values.items() if value is not None}
 
     def __call__(
-        self, predict: loop.Predict, losses: Mapping[str, float]
-    ) -> dict[str, float]:
-        """The score and its parts, in all processes.
+        self, predict: loop.Predict
+    ) -> Callable[[Mapping[str, float]], dict[str, float]]:
+        """Start to score the network `predict`, in all processes.
 
-        Args:
-            predict: the network.
-            losses: by task; counts for a task that has no figure or no yardstick.
+        Patients are scored in a thread while the next one is predicted. Returns a
+        function that gives the score and its parts. It takes the losses by task, which
+        count for a task that has no figure or no yardstick.
         """
-        rows: list[scoring.Row] = []
+        threads = futures.ThreadPoolExecutor(1)
+        scored: list[futures.Future[list[scoring.Row]]] = []
         with tqdm(
             total=len(self.positions),
             desc="validation, volumes",
@@ -235,9 +242,21 @@ class OverYardsticks:
             batches = distributed.with_all_rows(self.batches())
             for position, outputs in volumes.by_patient(batches, predict):
                 if distributed.is_first():
-                    rows += self._rows(position, outputs)
+                    scored.append(threads.submit(self._rows, position, outputs))
+                    futures.wait(scored[:-WAITING_PATIENTS])
                 bar.update()
-        figures = distributed.once(lambda: self._figures(rows))
+        threads.shutdown(wait=False)
+        return functools.partial(self._score, scored)
+
+    def _score(
+        self,
+        scored: Sequence["futures.Future[list[scoring.Row]]"],
+        losses: Mapping[str, float],
+    ) -> dict[str, float]:
+        """The score and its parts, once the patients' rows are there."""
+        figures = distributed.once(
+            lambda: self._figures([row for rows in scored for row in rows.result()])
+        )
         logged = {f"validation/{name}": value for name, value in figures.items()}
         parts: dict[str, float] = dict(losses)
         for task, of_yardstick in self.yardsticks.items():

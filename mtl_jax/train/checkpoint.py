@@ -16,7 +16,8 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +73,7 @@ class Checkpoints:
         self.folder, self._contour_weights = Path(folder), contour_weights
         self._measure = measure
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._open_thread()
         self._scores = {each.step: each for each in _scores(folder, steps(folder))}
         policies = checkpoint_managers.preservation_policy
         self._manager = ocp.CheckpointManager(
@@ -87,12 +89,20 @@ class Checkpoints:
             item_names=("state", "run", CONTOUR_NETWORK),
         )
 
+    def _open_thread(self) -> None:
+        self._thread = futures.ThreadPoolExecutor(1)
+        self._saving: futures.Future[None] | None = None
+
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._writing():
-            self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            with self._writing():
+                self._manager.close()
 
     @property
     def steps(self) -> list[int]:
@@ -114,7 +124,32 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
-        """Save host `state` in the background; `score`: its validation's, if any."""
+        """Save in the background, after the previous checkpoint.
+
+        Args:
+            step: of the state.
+            state: on the host, or a function that a thread calls to read it. If that
+                raises an error, nothing is saved.
+            run: the JSON item.
+            score: the validation's, if any.
+
+        Raises:
+            OutputError: the previous checkpoint could not be written.
+            MtlError: that the function `state` of the previous one raised.
+        """
+        self.wait()
+        read = state if callable(state) else lambda: state
+        self._saving = self._thread.submit(self._save, step, read, run, score)
+
+    def _save(
+        self,
+        step: int,
+        read: Callable[[], Any],
+        run: Mapping[str, Any],
+        score: float | None,
+    ) -> None:
+        """Read, describe and write a checkpoint; return when it is on disk."""
+        state = read()
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
         self._scores.pop(step, None)
         if score is not None:
@@ -128,11 +163,18 @@ class Checkpoints:
             items[CONTOUR_NETWORK] = ocp.args.PyTreeSave(self._contour_weights)
         with self._writing():
             self._manager.save(step, args=ocp.args.Composite(**items))
+            self._manager.wait_until_finished()
 
     def wait(self) -> None:
-        """Return when the last checkpoint is completely on disk."""
-        with self._writing():
-            self._manager.wait_until_finished()
+        """Return when the last checkpoint is completely on disk.
+
+        Raises:
+            OutputError: it could not be written.
+            MtlError: that its function `state` raised.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -184,13 +226,21 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """The checkpoints of a process that is not the first: it saves and reads none."""
+    """The checkpoints of a process that is not the first: it saves and reads none.
+
+    It reads the states as the first process does, so that all notice the same errors.
+    """
 
     def __init__(self) -> None:
         """There is no folder."""
+        self._open_thread()
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to close."""
+        """Wait for the last state to be read."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
 
     @property
     def steps(self) -> list[int]:
@@ -201,13 +251,15 @@ class NoCheckpoints(Checkpoints):
         """Infinite: nothing was validated."""
         return float("inf")
 
-    def save(
-        self, step: int, state: Any, run: Mapping[str, Any], score: float | None
+    def _save(
+        self,
+        step: int,
+        read: Callable[[], Any],
+        run: Mapping[str, Any],
+        score: float | None,
     ) -> None:
-        """Do nothing: the first process saves."""
-
-    def wait(self) -> None:
-        """There is nothing to wait for."""
+        """Read the state: the first process saves it."""
+        read()
 
     def restore(self, like: Any) -> None:
         """None: the first process sends its state to the others."""

@@ -1,0 +1,63 @@
+"""Work that follows a training step and does not hold up the next ones.
+
+Input: what to read off the device, and what to do with it. Output: the same calls, in
+the same order, a few steps later. JAX returns from a step before the device has made
+it; reading a result waits for the device, which then has nothing more to do.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any, TypeVar
+
+import jax
+
+T = TypeVar("T")
+
+# Steps that may wait for the device: enough to cover a pause of the host, few enough
+# that a signal is answered soon.
+AHEAD = 10
+# Reads at a time: a slow one must not delay the time of a log line.
+READERS = 4
+
+
+class Later:
+    """Reads in threads, as soon as the device has the values; writes when asked.
+
+    `catch_up` is called at the same steps in all processes, and runs in the calling
+    thread. So what is written, and where an error ends the run, does not depend on the
+    device's speed.
+    """
+
+    def __init__(self) -> None:
+        self._readers = futures.ThreadPoolExecutor(READERS)
+        self._waiting: deque[tuple[futures.Future[Any], Callable[[Any], None]]] = (
+            deque()
+        )
+
+    def add(self, read: Callable[[], T], write: Callable[[T], None]) -> None:
+        """Start `read` in a thread; `write` its result at the next `catch_up`."""
+        self._waiting.append((self._readers.submit(read), write))
+
+    def catch_up(self) -> None:
+        """Write all that was added, in its order; what a read raised is raised here."""
+        while self._waiting:
+            result, write = self._waiting.popleft()
+            write(result.result())
+
+    def close(self) -> None:
+        """Drop what was not written, after an error."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+
+class Ahead:
+    """Keeps the host at most `AHEAD` steps ahead of the device."""
+
+    def __init__(self) -> None:
+        self._marks: deque[Any] = deque()
+
+    def mark(self, value: Any) -> None:
+        """Note a step by an array that it makes; wait for an earlier one."""
+        self._marks.append(value)
+        if len(self._marks) > AHEAD:
+            jax.block_until_ready(self._marks.popleft())
