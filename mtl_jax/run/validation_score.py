@@ -30,8 +30,8 @@ from mtl_jax.train import checkpoint, distributed, loop
 logger = logging.getLogger(__name__)
 
 NAME = "validation_yardsticks.json"
-# Predicted patients that may wait to be scored.
-WAITING_PATIENTS = 2
+# Predicted patients that may wait to be scored: some 40 MB each.
+WAITING_PATIENTS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +113,9 @@ class SumOfLosses:
     def prepare(self) -> None:
         """There is no yardstick."""
 
-    def __call__(
-        self, _: loop.Predict
-    ) -> Callable[[Mapping[str, float]], dict[str, float]]:
-        """The function that adds the losses."""
-        return lambda losses: {loop.SCORE: sum(losses.values())}
+    def __call__(self, _: loop.Predict) -> Callable[[], loop.Finish]:
+        """Nothing is predicted; the losses are added."""
+        return lambda: lambda losses: {loop.SCORE: sum(losses.values())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,16 +219,14 @@ class OverYardsticks:
         values = {FIGURES[t].name: FIGURES[t].read(summary) for t in self.tasks}
         return {name: value for name, value in values.items() if value is not None}
 
-    def __call__(
-        self, predict: loop.Predict
-    ) -> Callable[[Mapping[str, float]], dict[str, float]]:
-        """Start to score the network `predict`, in all processes.
+    def __call__(self, predict: loop.Predict) -> Callable[[], loop.Finish]:
+        """Predict the patients with the network `predict`, in all processes.
 
-        Patients are scored in a thread while the next one is predicted. Returns a
-        function that gives the score and its parts. It takes the losses by task, which
-        count for a task that has no figure or no yardstick.
+        They are scored in a thread. Returns a function that waits for it; then all
+        processes get the score and its parts from the losses, which count for a task
+        that has no figure or no yardstick.
         """
-        threads = futures.ThreadPoolExecutor(1)
+        thread = futures.ThreadPoolExecutor(1)
         scored: list[futures.Future[list[scoring.Row]]] = []
         with tqdm(
             total=len(self.positions),
@@ -242,21 +238,22 @@ class OverYardsticks:
             batches = distributed.with_all_rows(self.batches())
             for position, outputs in volumes.by_patient(batches, predict):
                 if distributed.is_first():
-                    scored.append(threads.submit(self._rows, position, outputs))
+                    scored.append(thread.submit(self._rows, position, outputs))
                     futures.wait(scored[:-WAITING_PATIENTS])
                 bar.update()
-        threads.shutdown(wait=False)
-        return functools.partial(self._score, scored)
+        thread.shutdown(wait=False)
+
+        def finish() -> loop.Finish:
+            rows = [row for patient in scored for row in patient.result()]
+            return functools.partial(self._score, rows)
+
+        return finish
 
     def _score(
-        self,
-        scored: Sequence["futures.Future[list[scoring.Row]]"],
-        losses: Mapping[str, float],
+        self, rows: Sequence[scoring.Row], losses: Mapping[str, float]
     ) -> dict[str, float]:
-        """The score and its parts, once the patients' rows are there."""
-        figures = distributed.once(
-            lambda: self._figures([row for rows in scored for row in rows.result()])
-        )
+        """The score and its parts, in all processes; the first one has the rows."""
+        figures = distributed.once(lambda: self._figures(rows))
         logged = {f"validation/{name}": value for name, value in figures.items()}
         parts: dict[str, float] = dict(losses)
         for task, of_yardstick in self.yardsticks.items():

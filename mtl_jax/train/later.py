@@ -1,8 +1,8 @@
 """Work that follows a training step and does not hold up the next ones.
 
 Input: what to read off the device, and what to do with it. Output: the same calls, in
-the same order, a few steps later. JAX returns from a step before the device has made
-it; reading a result waits for the device, which then has nothing more to do.
+the same order, some steps later. JAX returns from a step before the device has made it;
+whoever then reads a result waits for the device, and leaves it without further steps.
 """
 
 from collections import deque
@@ -11,6 +11,8 @@ from concurrent import futures
 from typing import Any, TypeVar
 
 import jax
+
+from mtl_jax.train import distributed
 
 T = TypeVar("T")
 
@@ -24,9 +26,9 @@ READERS = 4
 class Later:
     """Reads in threads, as soon as the device has the values; writes when asked.
 
-    `catch_up` is called at the same steps in all processes, and runs in the calling
-    thread. So what is written, and where an error ends the run, does not depend on the
-    device's speed.
+    Writing happens in the order of `add`, in the thread that calls `catch_up`. So what
+    is written, and after what an error ends the run, does not depend on the device's
+    speed.
     """
 
     def __init__(self) -> None:
@@ -36,12 +38,20 @@ class Later:
         )
 
     def add(self, read: Callable[[], T], write: Callable[[T], None]) -> None:
-        """Start `read` in a thread; `write` its result at the next `catch_up`."""
+        """Start `read` in a thread; a later `catch_up` calls `write` with its result.
+
+        `read` communicates with no other process; `write` may.
+        """
         self._waiting.append((self._readers.submit(read), write))
 
-    def catch_up(self) -> None:
-        """Write all that was added, in its order; what a read raised is raised here."""
-        while self._waiting:
+    def catch_up(self, *, wait: bool) -> None:
+        """Write what has been read; with `wait` all that was added.
+
+        What a read raised is raised here. Several processes always wait, so that all
+        write the same.
+        """
+        wait = wait or distributed.count() > 1
+        while self._waiting and (wait or self._waiting[0][0].done()):
             result, write = self._waiting.popleft()
             write(result.result())
 

@@ -10,7 +10,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +26,11 @@ from mtl_jax.train import state as states
 # This process's images [b, H, W, C] to outputs [B, ...] by task, of all processes; see
 # `parallel.Backend.by_slice`.
 Predict = Callable[[np.ndarray], Mapping[str, Any]]
-# The network begins to predict what is scored; the function that this returns gives,
-# from the validation losses by task, values to log, among them SCORE.
-Score = Callable[[Predict], Callable[[Mapping[str, float]], Mapping[str, float]]]
+# The validation losses by task to values to log, among them SCORE.
+Finish = Callable[[Mapping[str, float]], Mapping[str, float]]
+# Predicts with the network; what it returns is called in a thread, and waits until the
+# predictions are scored.
+Score = Callable[[Predict], Callable[[], Finish]]
 # The logged value that picks the best checkpoint; lower is better.
 SCORE = "validation/score"
 
@@ -57,8 +59,8 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
 
     Returns the state on the host. Logging, validation and checkpoints happen at
     multiples of their intervals, counted from step 0, so a restart does not shift them.
-    What a step leaves to be logged is read and written at the next log line, so that
-    the device always has steps to make.
+    What a step leaves to be written is written at a later log line, and before the next
+    validation or checkpoint, so that the device always has steps to make.
     """
     schedule, first = loop.schedule, int(state.step)
     update = loop.backend.update(loop.step.train)
@@ -87,8 +89,8 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             saves = number % schedule.checkpoint_every == 0 or last or stopping
             draws = number % schedule.images_every == 0 or last
             logs = number % schedule.log_every == 0 or last
-            if logs:
-                outcomes.catch_up()
+            if logs or validates or saves:
+                outcomes.catch_up(wait=validates or saves)
             if validates or saves or draws:
                 state = measure(state, number)
             if logs:
@@ -102,7 +104,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             progress.update()
             if stopping:
                 break
-        outcomes.catch_up()
+        outcomes.catch_up(wait=True)
     loop.checkpoints.wait()
     return loop.backend.host(state)
 
@@ -175,19 +177,16 @@ class Outcomes:
         self._later.add(self._validation.picture(state), write)
 
     def validate(self, before: Any, state: states.TrainState, number: int) -> None:
-        """Losses and score; RMS of the modules, and of the step from params `before`.
-
-        The score picks the best checkpoint.
-        """
+        """Losses, score, RMS of the modules and of the step from params `before`."""
         after, host = self._copy(state.params), self._loop.backend.host
-        losses, score = self._validation(state)
+        read = self._validation(state)
         self._images, ended = 0, time.perf_counter()
 
-        def write(losses: tuple[dict[str, float], dict[str, float]]) -> None:
-            row, by_task = losses
-            self._check(number, row)
-            row |= score(by_task)
-            self._writer.write_scalars(number, {"epoch": self._epoch(number)} | row)
+        def write(result: Validated) -> None:
+            self._check(number, result.row)
+            row = {"epoch": self._epoch(number)} | result.row
+            row |= result.finish(result.by_task)
+            self._writer.write_scalars(number, row)
             self._score, self._since = row[SCORE], ended
 
         def read_rms() -> dict[str, float]:
@@ -200,7 +199,7 @@ class Outcomes:
             self._check(number, row)
             self._writer.write_scalars(number, {"epoch": self._epoch(number)} | row)
 
-        self._later.add(losses, write)
+        self._later.add(read, write)
         self._later.add(read_rms, write_rms)
 
     def save(
@@ -298,6 +297,14 @@ class AverageStatistics:
         return dataclasses.replace(state, average=weights)
 
 
+class Validated(NamedTuple):
+    """The losses of a validation, and what gives its score."""
+
+    row: dict[str, float]  # to be logged
+    by_task: dict[str, float]
+    finish: Finish
+
+
 class Validation:
     """Losses over the whole validation split, the score, and pictures of slices."""
 
@@ -309,12 +316,8 @@ class Validation:
         self._image: np.ndarray | None = None  # this process's rows of `_pictured`
         self._pictured: Any = None
 
-    def __call__(self, state: states.TrainState) -> tuple[Callable, Callable]:
-        """Start both; functions that return
-
-        - the losses, all of them to be logged, and those by task;
-        - the score and what belongs to it, given the losses by task.
-        """
+    def __call__(self, state: states.TrainState) -> Callable[[], Validated]:
+        """Start it; a function that waits for its end."""
         total: Any = None
         batches = tqdm(
             self._loop.validation(),
@@ -325,20 +328,21 @@ class Validation:
         for batch in batches:
             sums = self._sums(state, self._loop.backend.put_batch(batch))
             total = sums if total is None else self._add(total, sums)
-        score = self._loop.score(functools.partial(self._outputs, state))
-        return functools.partial(self._losses, total), score
+        scored = self._loop.score(functools.partial(self._outputs, state))
+        return lambda: self._result(self._loop.backend.host(total), scored())
 
-    def _losses(self, sums: Any) -> tuple[dict[str, float], dict[str, float]]:
-        by_task, parts = self._loop.step.objective.losses(self._loop.backend.host(sums))
+    def _result(self, sums: Any, finish: Finish) -> Validated:
+        by_task, parts = self._loop.step.objective.losses(sums)
         row = {
             f"validation/loss/{name}": float(loss)
             for losses in (by_task, *parts.values())
             for name, loss in losses.items()
         }
-        return row, {task: float(loss) for task, loss in by_task.items()}
+        losses = {task: float(loss) for task, loss in by_task.items()}
+        return Validated(row, losses, finish)
 
     def picture(self, state: states.TrainState) -> Callable[[], np.ndarray]:
-        """Start it; returns CT, contours and dose of the batch with most structures."""
+        """Start one of the batch with most structures: CT, contours and dose."""
         if self._image is None:
             batches = itertools.islice(self._loop.validation(), 16)
             best = max(batches, key=_structures_shown)

@@ -36,7 +36,7 @@ class Bench:
         *,
         stop_after=None,
         after_step=lambda step: None,
-        score=lambda predict: lambda losses: {loop.SCORE: sum(losses.values())},
+        score=lambda predict: lambda: lambda losses: {loop.SCORE: sum(losses.values())},
         initial_rms=types.MappingProxyType({}),
     ):
         steps_seen = itertools.count(1)
@@ -126,7 +126,7 @@ def test_the_score_picks_the_best_checkpoint_whatever_the_losses(
             calls.append((outputs, losses))
             return {"validation/of_mine": 2.0, loop.SCORE: scores[len(calls) - 1]}
 
-        return finish
+        return lambda: finish
 
     bench.run(tmp_path, score=score)
     assert checkpoint.evaluated_step(tmp_path / "checkpoints", "best") == best
