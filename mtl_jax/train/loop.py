@@ -42,9 +42,8 @@ class Loop:
     step: step.Step
     backend: parallel.Backend
     schedule: configs.Schedule
-    batches_from: Callable[
-        [int], Iterator[records.Batch]
-    ]  # training batches from a step on
+    batches_from: Callable[[int], Iterator[Any]]  # training batches from a step on
+    put_batch: Callable[[Any], Any]  # one of them, on the devices
     validation: Callable[[], Iterable[records.Batch]]
     checkpoints: checkpoint.Checkpoints
     run: dict[str, Any]  # stored in every checkpoint besides the state
@@ -82,7 +81,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             last = number == schedule.steps
             validates = number % schedule.validate_every == 0 or last
             before = copy(state.params) if validates else None
-            state = update(state, loop.backend.put_batch(batch))
+            state = update(state, loop.put_batch(batch))
             ahead.mark(copy(state.step))
             outcomes.count(batch)
             stopping = not last and loop.stop()
@@ -142,7 +141,7 @@ class Outcomes:
     def __exit__(self, *_: object) -> None:
         self._later.close()
 
-    def count(self, batch: records.Batch) -> None:
+    def count(self, batch: Mapping[str, Any]) -> None:
         """Count the images of a step, for their rate."""
         self._images += len(batch["mask"]) * distributed.count()
 
@@ -292,7 +291,7 @@ class AverageStatistics:
         weights = state.average | {"batch_stats": state.batch_stats}
         batches = self._loop.batches_from(number)
         for batch in itertools.islice(batches, self.BATCHES):
-            measured = self._updated(weights, self._loop.backend.put_batch(batch))
+            measured = self._updated(weights, self._loop.put_batch(batch))
             weights = weights | {"batch_stats": measured}
         return dataclasses.replace(state, average=weights)
 

@@ -162,6 +162,26 @@ def test_networks_are_averaged_patient_by_patient():
         )
 
 
+def test_the_next_batch_is_begun_before_one_is_read():
+    events = []
+
+    class Computed:
+        """Outputs of a batch that NumPy reads."""
+
+        def __init__(self, image):
+            self.image = image
+            events.append("begun")
+
+        def __array__(self, dtype=None, copy=None):
+            events.append("read")
+            return self.image
+
+    feed = batches([0, 0, 0, 1, 1, 1], 2, 4)
+    found = volumes.by_patient(feed, lambda image: {"dose": Computed(image)})
+    assert [outputs["dose"].shape for _, outputs in found] == [(3, 4, 4, 1)] * 2
+    assert events == ["begun", "begun", "read", "begun", "read", "read"]
+
+
 def peak_mb(networks):
     """Highest memory while two patients are predicted with so many networks."""
     owners, side = [0] * 10 + [1] * 10, 64

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import threading
 import time
 import types
 
@@ -66,6 +67,7 @@ class Bench:
                 batches_from=lambda first: itertools.islice(
                     itertools.cycle(self.batches), first, None
                 ),
+                put_batch=self.backend.put_batch,
                 validation=lambda: self.batches[:2],
                 checkpoints=checkpoints,
                 run={"name": "bench"},
@@ -183,6 +185,21 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
     found = bench.run(tmp_path)
     assert checkpoint.digest(found) == checkpoint.digest(expected)
     assert rows(tmp_path) == rows(folder)
+
+
+def test_the_main_thread_waits_for_no_number_of_a_step(bench, tmp_path, monkeypatch):
+    """It would leave the device without steps: only the last state is read in it."""
+    reads, host = [], bench.backend.host
+
+    def noted(tree):
+        reads.append(threading.current_thread() is threading.main_thread())
+        return host(tree)
+
+    monkeypatch.setattr(bench.backend, "host", noted)
+    bench.run(tmp_path)
+    assert reads.count(True) == 1 and reads[-1]
+    # Log lines, two validations with parameters before and after, three checkpoints.
+    assert reads.count(False) == 6 + 2 * 3 + 4
 
 
 def test_nothing_is_compiled_after_the_first_epoch(bench, tmp_path):
