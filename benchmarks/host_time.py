@@ -1,12 +1,14 @@
 """Host work of a training step, with the device's time taken away.
 
-    python -m benchmarks.host_time [--role=multi] [--batch_size=8] [--steps=200]
+    python -m benchmarks.host_time [--role=multi] [--batch_size=8] [--steps=1000]
 
 The training loop runs with the arrays of the role's network, as many as at full width
 but narrow, and with a step that computes nothing. Batches are in memory, as reading
 them is the work of other threads. Output: a Markdown table of the main thread's time on
-its core for a step, in microseconds; log lines are included, validation and checkpoints
-are not. An accelerator waits for the host if its own step takes less.
+its core, in microseconds a step; a log line is shared by the steps since the last one,
+validation and checkpoints are left out. Beside other processes a core is slower, which
+the lowest tenth of the log windows shows least. An accelerator waits for the host only
+if its own step takes less.
 """
 
 import argparse
@@ -14,10 +16,8 @@ import dataclasses
 import itertools
 import os
 import platform
-import statistics
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from mtl_jax.run import learning_rate, wiring
 from mtl_jax.train import checkpoint, loop, parallel, step, writers
 from mtl_jax.train import state as states
 
-# Steps before the measurement: the program is compiled, the device's queue is full.
+# Steps before the measurement: the program is compiled, the queue is full.
 UNTIMED = 20
 PARTS = {
     "put_batch": "transfer of the batch",
@@ -61,7 +61,7 @@ class TimedBackend(parallel.Jit):
 
     def __init__(self, devices: list[jax.Device]):
         super().__init__(devices)
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
         return self._timed("put_batch", super().put_batch)(batch)
@@ -88,25 +88,23 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.host_time",
         description="Host work of a training step, without the device's time.",
     )
-    whole = flag_types.positive_integer
+    number = flag_types.positive_integer
     parser.add_argument("--role", default="multi", help="role (multi)")
-    parser.add_argument("--batch_size", type=whole, default=8, help="slices (8)")
-    parser.add_argument("--steps", type=whole, default=200, help="steps a turn (200)")
-    parser.add_argument("--turns", type=whole, default=5, help="turns (5)")
+    parser.add_argument("--batch_size", type=number, default=8, help="slices (8)")
+    parser.add_argument("--steps", type=number, default=1000, help="steps (1000)")
     flags = parser.parse_args(arguments)
     made, state = make(flags.role, flags.batch_size)
-    turns = [measure(made, state, flags.steps) for _ in range(flags.turns)]
+    windows = measure(made, state, flags.steps)
     print(
-        f"{flags.role}, batch {flags.batch_size}: {len(jax.tree.leaves(state))} arrays "
+        f"{flags.role}, batch {flags.batch_size}, {len(jax.tree.leaves(state))} arrays "
         f"in a state; {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, jax {jax.__version__}, "
-        f"{jax.devices()[0].device_kind}; medians of {flags.turns} turns of "
-        f"{flags.steps} steps\n\n| | us a step | least | most |\n|---|---:|---:|---:|"
+        f"{jax.devices()[0].device_kind}; {len(windows[WHOLE])} log windows\n\n"
+        "| us a step | lowest tenth | median |\n|---|---:|---:|"
     )
-    for name in turns[0]:
-        values = [turn[name] for turn in turns]
-        middle = statistics.median(values)
-        print(f"| {name} | {middle:.0f} | {min(values):.0f} | {max(values):.0f} |")
+    for name, values in windows.items():
+        low, middle = np.percentile(values, (10, 50))
+        print(f"| {name} | {low:.0f} | {middle:.0f} |")
 
 
 def make(role: str, batch_size: int) -> tuple[loop.Loop, states.TrainState]:
@@ -158,29 +156,26 @@ def make(role: str, batch_size: int) -> tuple[loop.Loop, states.TrainState]:
     ), jax.device_get(state)
 
 
-def measure(made: loop.Loop, state: states.TrainState, steps: int) -> dict[str, float]:
-    """Microseconds of a step by part, over `steps` steps."""
+def measure(
+    made: loop.Loop, state: states.TrainState, steps: int
+) -> dict[str, np.ndarray]:
+    """Microseconds a step by part, of each log window."""
     backend: Any = made.backend
-    ends: list[float] = []
-    found: dict[str, float] = {}
+    ends: list[list[float]] = []  # by step, of each part and of all
 
     def stop() -> bool:
-        ends.append(time.thread_time())
-        if len(ends) == UNTIMED:
-            backend.seconds.clear()
-        if len(ends) < UNTIMED + steps:
-            return False
-        found.update(backend.seconds)
-        return True
+        ends.append([*backend.seconds.values(), time.thread_time()])
+        return len(ends) == UNTIMED + steps
 
     with tempfile.TemporaryDirectory() as folder:
         writer = writers.open_writers(Path(folder), resume_step=0)
         loop.train(dataclasses.replace(made, stop=stop), state, writer)
         writer.close()
-    whole = ends[-1] - ends[UNTIMED - 1]
-    parts = {label: found[name] for name, label in PARTS.items()}
-    parts |= {"all else": whole - sum(parts.values()), WHOLE: whole}
-    return {name: 1e6 * seconds / steps for name, seconds in parts.items()}
+    every = made.schedule.log_every
+    windows = np.diff(np.array(ends)[UNTIMED - 1 :: every], axis=0) / every * 1e6
+    *parts, whole = windows.T
+    found = dict(zip(PARTS.values(), parts, strict=True))
+    return found | {"all else": whole - np.sum(parts, axis=0), WHOLE: whole}
 
 
 if __name__ == "__main__":

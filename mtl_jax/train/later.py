@@ -17,8 +17,8 @@ from mtl_jax.train import distributed
 T = TypeVar("T")
 
 # Steps that may wait for the device: enough to cover a pause of the host, few enough
-# that a signal is answered soon.
-AHEAD = 10
+# that a signal is answered soon. To mark a step costs the host some time.
+AHEAD, MARK_EVERY = 10, 5
 # Reads at a time: a slow one must not delay the time of a log line.
 READERS = 4
 
@@ -61,13 +61,19 @@ class Later:
 
 
 class Ahead:
-    """Keeps the host at most `AHEAD` steps ahead of the device."""
+    """Keeps the host less than AHEAD + MARK_EVERY steps ahead of the device."""
 
     def __init__(self) -> None:
+        self._steps = 0
         self._marks: deque[Any] = deque()
 
-    def mark(self, value: Any) -> None:
-        """Note a step by an array that it makes; wait for an earlier one."""
-        self._marks.append(value)
-        if len(self._marks) > AHEAD:
-            jax.block_until_ready(self._marks.popleft())
+    def step(self, mark: Callable[[], Any]) -> None:
+        """Count a step; now and then wait for an earlier one.
+
+        `mark` returns an array that this step makes and the next ones do not overwrite.
+        """
+        self._steps += 1
+        if self._steps % MARK_EVERY == 0:
+            self._marks.append(mark())
+            if len(self._marks) > AHEAD // MARK_EVERY:
+                jax.block_until_ready(self._marks.popleft())

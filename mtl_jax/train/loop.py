@@ -82,7 +82,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             validates = number % schedule.validate_every == 0 or last
             before = copy(state.params) if validates else None
             state = update(state, loop.put_batch(batch))
-            ahead.mark(copy(state.step))
+            ahead.step(functools.partial(copy, state.step))
             outcomes.count(batch)
             stopping = not last and loop.stop()
             saves = number % schedule.checkpoint_every == 0 or last or stopping

@@ -56,7 +56,9 @@ def _windowed(ct: jax.Array, window: jax.Array) -> jax.Array:
     """Stored values [B, H, W] as `image_channels.Window` writes them, [B, H, W, 1]."""
     offset, low, high, mean, std = window
     values = jnp.clip(ct.astype(jnp.float32) - offset, low, high)
-    return ((values - mean) / std)[..., None]
+    # XLA would multiply by the reciprocal of a number, which rounds twice.
+    divisor = jax.lax.optimization_barrier(jnp.broadcast_to(std, values.shape))
+    return ((values - mean) / divisor)[..., None]
 
 
 def _bits(masks: jax.Array, positions: jax.Array) -> jax.Array:

@@ -59,7 +59,9 @@ def test_batches_are_those_of_the_host(split, way, case):
             one, other = jax.device_get((array, found[key]))
             assert one.dtype == other.dtype and one.any(), key
             np.testing.assert_array_equal(one, other, err_msg=key)
-            assert found[key].sharding.is_equivalent_to(array.sharding, array.ndim)
+            if name == "jit":  # the batch of pmap is still on the host
+                spread = array.sharding
+                assert found[key].sharding.is_equivalent_to(spread, array.ndim)
 
 
 def test_processes_share_one_batch(split):
