@@ -17,7 +17,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from mtl_jax.core import errors, files
+from mtl_jax.train import later
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Checkpoints:
         self.folder, self._contour_weights = Path(folder), contour_weights
         self._measure = measure
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._open_thread()
+        self._saving = later.Aside()
         self._scores = {each.step: each for each in _scores(folder, steps(folder))}
         policies = checkpoint_managers.preservation_policy
         self._manager = ocp.CheckpointManager(
@@ -89,18 +89,13 @@ class Checkpoints:
             item_names=("state", "run", CONTOUR_NETWORK),
         )
 
-    def _open_thread(self) -> None:
-        self._thread = futures.ThreadPoolExecutor(1)
-        self._saving: futures.Future[None] | None = None
-
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.wait()
+            self._saving.close()
         finally:
-            self._thread.shutdown()
             with self._writing():
                 self._manager.close()
 
@@ -126,20 +121,14 @@ class Checkpoints:
     ) -> None:
         """Save in the background, after the previous checkpoint.
 
-        Args:
-            step: of the state.
-            state: on the host, or a function that a thread calls to read it. If that
-                raises an error, nothing is saved.
-            run: the JSON item.
-            score: the validation's, if any.
+        `state` is on the host, or a function that a thread calls to read it; if that
+        raises an error, nothing is saved. `score` is the validation's, if any.
 
         Raises:
-            OutputError: the previous checkpoint could not be written.
-            MtlError: that the function `state` of the previous one raised.
+            MtlError: the previous checkpoint could not be read or written.
         """
-        self.wait()
         read = state if callable(state) else lambda: state
-        self._saving = self._thread.submit(self._save, step, read, run, score)
+        self._saving.start(lambda: self._save(step, read, run, score))
 
     def _save(
         self,
@@ -169,12 +158,9 @@ class Checkpoints:
         """Return when the last checkpoint is completely on disk.
 
         Raises:
-            OutputError: it could not be written.
-            MtlError: that its function `state` raised.
+            MtlError: it could not be read or written.
         """
-        saving, self._saving = self._saving, None
-        if saving is not None:
-            saving.result()
+        self._saving.wait()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -233,14 +219,11 @@ class NoCheckpoints(Checkpoints):
 
     def __init__(self) -> None:
         """There is no folder."""
-        self._open_thread()
+        self._saving = later.Aside()
 
     def __exit__(self, *_: object) -> None:
         """Wait for the last state to be read."""
-        try:
-            self.wait()
-        finally:
-            self._thread.shutdown()
+        self._saving.close()
 
     @property
     def steps(self) -> list[int]:
@@ -251,13 +234,7 @@ class NoCheckpoints(Checkpoints):
         """Infinite: nothing was validated."""
         return float("inf")
 
-    def _save(
-        self,
-        step: int,
-        read: Callable[[], Any],
-        run: Mapping[str, Any],
-        score: float | None,
-    ) -> None:
+    def _save(self, step: int, read: Callable[[], Any], *_: Any, **__: Any) -> None:
         """Read the state: the first process saves it."""
         read()
 

@@ -60,6 +60,32 @@ class Later:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
 
+class Aside:
+    """One piece of work at a time, in a thread; what it raises, `wait` raises."""
+
+    def __init__(self) -> None:
+        self._thread = futures.ThreadPoolExecutor(1)
+        self._running: futures.Future[None] | None = None
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Start `work` after the one before has ended."""
+        self.wait()
+        self._running = self._thread.submit(work)
+
+    def wait(self) -> None:
+        """Return when nothing runs."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def close(self) -> None:
+        """As `wait`; nothing is started after that."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+
 class Ahead:
     """Keeps the host less than AHEAD + MARK_EVERY steps ahead of the device."""
 

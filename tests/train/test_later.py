@@ -65,3 +65,16 @@ def test_the_host_stays_near_to_the_device():
         ahead.step(lambda number=number: Array(number, waited))
         assert number - max(waited, default=0) < later.AHEAD + later.MARK_EVERY
     assert waited == [5, 10]
+
+
+def test_one_piece_of_work_at_a_time_and_its_error_later():
+    aside, done = later.Aside(), []
+    go = threading.Event()
+    aside.start(lambda: go.wait(60) and done.append("first"))
+    assert done == []  # `start` has returned
+    threading.Timer(0.05, go.set).start()
+    aside.start(lambda: done.append("second") or 1 / 0)
+    assert done[0] == "first"
+    with pytest.raises(ZeroDivisionError):
+        aside.close()
+    assert done == ["first", "second"]
