@@ -82,16 +82,18 @@ def list_measurements(
     preprocess = wiring.make_preprocess(config, data)
     augmented = augment.Augment(site=preprocess.site, ct_std=data.ct_std, **settings)
 
+    walk = batches.walk(
+        split,
+        batch_size=batch_size,
+        seed=config.seed,
+        skip_empty_slices=data.skip_empty_slices,
+        process_index=0,
+        process_count=1,
+    )
+
     def training(augmentation: augment.Augment | None) -> batches.Training:
         return batches.training(
-            split,
-            preprocess=preprocess,
-            augment=augmentation,
-            batch_size=batch_size,
-            seed=config.seed,
-            skip_empty_slices=data.skip_empty_slices,
-            process_index=0,
-            process_count=1,
+            split, walk, preprocess=preprocess, augment=augmentation
         )
 
     def raw() -> Iterator[int]:

@@ -130,9 +130,9 @@ def time_picture(run: wiring.Run, on_device: Any) -> float:
         checkpoint.Checkpoints(Path(folder)) as checkpoints,
     ):
         validation = loop.Validation(run.loop(checkpoints, lambda: False))
-        validation.picture(on_device)
+        validation.picture(on_device)()
         start = time.perf_counter()
-        validation.picture(on_device)
+        validation.picture(on_device)()
         return time.perf_counter() - start
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.throughput import cases, workload
 from mtl_jax.datasets import prepared
 from mtl_jax.inference import volumes
@@ -67,7 +65,7 @@ def make_reading(
 
 def make_prediction(
     spec: workload.Spec,
-    network: Callable[[np.ndarray], dict[str, np.ndarray]],
+    network: volumes.Network,
     **fields: Any,
 ) -> workload.Workload:
     """Turns that predict whole patients of the test split; a step is a patient.

@@ -6,6 +6,7 @@ Unlike those of `jax_workloads`, these read generated patients from disk.
 import functools
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def evaluation(spec: workload.Spec) -> workload.Workload:
         state = run.backend.put_state(run.initial_state()[0])
     predict = run.backend.by_slice(run.step.predict)
 
-    def network(image: np.ndarray) -> dict[str, np.ndarray]:
+    def network(image: np.ndarray) -> Mapping[str, Any]:
         return predict(state, image)
 
     return data_workloads.make_prediction(

@@ -148,6 +148,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "data.image_spacing_mm": _number(0),
     "data.skip_empty_slices": _flag(),
+    "data.on_device": _flag(shapes_training=False),
     "data.draws": _several(
         "three whole numbers",
         lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
@@ -242,6 +243,7 @@ KEYS: Mapping[str, Key] = {
 BEFORE: Mapping[str, Any] = {
     "data.accept": [*note_kinds.REFUSING],  # these versions refused for none of them
     "data.draws": [1, 1, 1],
+    "data.on_device": False,
     "model.image_skip": False,
     "data.ct_second_window": [0.0, 0.0],
     "data.neighbours": 0,
@@ -370,6 +372,11 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         )
     if config.data.contour_folds == 1:
         raise errors.ConfigError("data.contour_folds is 1: give 0, or at least 2")
+    if config.data.on_device and config.augment.enabled:
+        raise errors.ConfigError(
+            "data.on_device and augment.enabled are both True: random changes are made "
+            "on the host; set one of them to False"
+        )
     if not any(config.data.draws):
         raise errors.ConfigError("data.draws is 0 for every slice: give one above 0")
     if config.train.epochs == 0 and config.train.steps == 0:

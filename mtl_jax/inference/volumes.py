@@ -9,8 +9,9 @@ import dataclasses
 import functools
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from mtl_jax.core import contour_masks, errors, files, geometry, records
 from mtl_jax.pipeline import preprocess as preprocessing
 
 SMALLEST = float(np.finfo(np.float16).smallest_normal)
+
+# Images [B, H, W, C] to dose / prescription and contour probabilities, by task. These
+# are arrays that may still be computed when the network returns: reading them waits.
+Network = Callable[[np.ndarray], Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +137,7 @@ class Feed:
     """A network, and the batches of slices that it predicts."""
 
     batches: Iterable[records.Batch]  # slices in order (pipeline/batches.evaluation)
-    # Images [B, H, W, C] to dose / prescription and contour probabilities.
-    network: Callable[[np.ndarray], dict[str, np.ndarray]]
+    network: Network
     preprocess: preprocessing.Preprocess  # restores the patient's grid
 
 
@@ -158,14 +162,12 @@ def predict(
 
 
 def by_patient(
-    batches: Iterable[records.Batch],
-    network: Callable[[np.ndarray], dict[str, np.ndarray]],
+    batches: Iterable[records.Batch], network: Network
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield (patient index, outputs [Z, H, W, ...] by task) on the network's grid."""
     rows: list[dict[str, np.ndarray]] = []
     current = None
-    for batch in batches:
-        outputs = network(batch["image"])
+    for batch, outputs in _with_outputs(batches, network):
         for row in np.flatnonzero(batch["mask"]):
             patient = int(batch["patient"][row])
             if patient != current and current is not None:
@@ -176,17 +178,32 @@ def by_patient(
         yield current, _stack(rows)
 
 
-def with_mirror(
-    network: Callable[[np.ndarray], dict[str, np.ndarray]],
-    preprocess: preprocessing.Preprocess,
-) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _with_outputs(
+    batches: Iterable[records.Batch], network: Network
+) -> Iterator[tuple[records.Batch, dict[str, np.ndarray]]]:
+    """Yield each batch and its outputs, while those of the next are computed."""
+    before: tuple[records.Batch, Mapping[str, Any]] | None = None
+    for batch in batches:
+        outputs = network(batch["image"])
+        if before is not None:
+            yield before[0], _read(before[1])
+        before = batch, outputs
+    if before is not None:
+        yield before[0], _read(before[1])
+
+
+def _read(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {task: np.asarray(output) for task, output in outputs.items()}
+
+
+def with_mirror(network: Network, preprocess: preprocessing.Preprocess) -> Network:
     """`network`, averaged with its prediction for the mirror image (not in the paper).
 
     Left and right organs exchange channels, in the input and in the output.
     """
     channels = preprocess.mirrored_channels
 
-    def both(image: np.ndarray) -> dict[str, np.ndarray]:
+    def both(image: np.ndarray) -> Mapping[str, Any]:
         straight = network(image)
         mirrored = network(np.ascontiguousarray(image[:, :, ::-1, channels]))
         mean = {}

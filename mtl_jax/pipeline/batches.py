@@ -10,8 +10,8 @@ batch is padded with rows whose `mask` is 0.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import grain.python as grain
 import numpy as np
@@ -103,6 +103,8 @@ class Training:
 
     steps_per_epoch: int
     batches: grain.MapDataset
+    # If the slices stay on the devices: what `train.resident` makes the batches of.
+    table: Mapping[str, Any] | None = None
 
     def batch(self, step: int) -> records.Batch:
         """The batch of `step`, read by this thread."""
@@ -129,11 +131,37 @@ class Evaluation:
         return _read_ahead(self.batches)
 
 
-def training(
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """Which slices a process's rows of each training batch are.
+
+    The rows of all processes in order are the batch that a single process would have.
+    """
+
+    indices: np.ndarray  # of an epoch, in the split
+    seed: int
+    batch_size: int  # rows of all processes
+    local: int  # rows of this process
+    first: int  # the position of the first of them in the batch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return len(self.indices) // self.batch_size
+
+    def rows(self, step: int) -> np.ndarray:
+        """[local] the slices of `step`."""
+        start = step * self.batch_size + self.first
+        return self._sequence(start, start + self.local)
+
+    @functools.cached_property
+    def _sequence(self) -> Callable[[int, int], np.ndarray]:
+        return shuffled(self.indices, self.seed)
+
+
+def walk(
     split: prepared.Split,
     *,
-    preprocess: preprocessing.Preprocess,
-    augment: augmentation.Augment | None,
     batch_size: int,
     seed: int,
     skip_empty_slices: bool,
@@ -141,13 +169,11 @@ def training(
     times: np.ndarray | None = None,
     process_index: int,
     process_count: int,
-) -> Training:
-    """Shuffled batches of `split`; `batch_size` counts the rows of all processes.
+) -> Walk:
+    """A shuffled walk over `split`; `batch_size` counts the rows of all processes.
 
-    The rows of all processes in order are the batch that a single process would have:
-    augmentation is keyed by (seed, step, position in that batch). `leave_out` has the
-    positions of patients to leave out, `times` [slices] how often an epoch has each
-    slice (pipeline/draws); None: once.
+    `leave_out` has the positions of patients to leave out, `times` [slices] how often
+    an epoch has each slice (pipeline/draws); None: once.
 
     Raises:
         ConfigError: `batch_size` does not fit the processes or the split.
@@ -161,19 +187,35 @@ def training(
             f"split {split.name} has {len(indices)} slices to train on, fewer than "
             f"train.batch_size {batch_size}; choose a smaller batch"
         )
+    return Walk(indices, seed, batch_size, local, process_index * local)
+
+
+def training(
+    split: prepared.Split,
+    walk: Walk,
+    *,
+    preprocess: preprocessing.Preprocess,
+    augment: augmentation.Augment | None,
+) -> Training:
+    """The batches of `walk` over `split`.
+
+    Augmentation is keyed by (seed, step, position in the batch of all processes).
+    """
     load = Loader.of(split, preprocess, augment)
-    walk = shuffled(indices, seed)
-    first = process_index * local
 
     def read(step: int) -> records.Batch:
-        start = step * batch_size + first
-        key = (seed, AUGMENTATION, step)
-        return load(walk(start, start + local), local, key, first)
+        key = (walk.seed, AUGMENTATION, step)
+        return load(walk.rows(step), walk.local, key, walk.first)
 
-    return Training(
-        steps_per_epoch=len(indices) // batch_size,
-        batches=grain.MapDataset.range(FOREVER).map(read),
-    )
+    return endless(walk, read)
+
+
+def endless(
+    walk: Walk, read: Callable[[int], Any], table: Mapping[str, Any] | None = None
+) -> Training:
+    """The batches of `walk`, of which `read` makes that of a step."""
+    batches = grain.MapDataset.range(FOREVER).map(read)
+    return Training(walk.steps_per_epoch, batches, table)
 
 
 def shuffled(indices: np.ndarray, seed: int) -> Callable[[int, int], np.ndarray]:

@@ -98,7 +98,7 @@ class Network:
     """A model's network with its weights, compiled."""
 
     model: TrainedModel
-    apply: Callable[[np.ndarray], dict[str, np.ndarray]]  # images [B, H, W, C]
+    apply: volumes.Network
     batch_size: int
     contour_network: "Network | None"
     others: tuple["Network", ...] = ()  # whose outputs are averaged with its
@@ -232,7 +232,7 @@ def _load(
     head = settings.model.contour_head
     predict_slices = backend.by_slice(functools.partial(step.predict, network, head))
 
-    def plain(image: np.ndarray) -> dict[str, np.ndarray]:
+    def plain(image: np.ndarray) -> Mapping[str, Any]:
         return predict_slices(placed, image)
 
     apply = plain

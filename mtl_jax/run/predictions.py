@@ -6,10 +6,9 @@ checkpoint that makes them.
 """
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from mtl_jax.inference import volumes
@@ -81,9 +80,7 @@ def predict_split(
             bar.update()
 
 
-def _network(
-    run: wiring.Run, step: int, backend: parallel.Backend
-) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _network(run: wiring.Run, step: int, backend: parallel.Backend) -> volumes.Network:
     """The network of `run` after `step`, on the devices of `backend`."""
     folder = _folder(run, step)
     network = wiring.make_network(run.config, backend.axis_name, backend.platform)

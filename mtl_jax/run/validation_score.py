@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from mtl_jax.train import checkpoint, distributed, loop
 logger = logging.getLogger(__name__)
 
 NAME = "validation_yardsticks.json"
+# Predicted patients that may wait to be scored: some 40 MB each.
+WAITING_PATIENTS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +113,9 @@ class SumOfLosses:
     def prepare(self) -> None:
         """There is no yardstick."""
 
-    def __call__(self, _: loop.Predict, losses: Mapping[str, float]) -> dict[str, Any]:
-        return {loop.SCORE: sum(losses.values())}
+    def __call__(self, _: loop.Predict) -> Callable[[], loop.Finish]:
+        """Nothing is predicted; the losses are added."""
+        return lambda: lambda losses: {loop.SCORE: sum(losses.values())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,16 +219,15 @@ class OverYardsticks:
         values = {FIGURES[t].name: FIGURES[t].read(summary) for t in self.tasks}
         return {name: value for name, value in values.items() if value is not None}
 
-    def __call__(
-        self, predict: loop.Predict, losses: Mapping[str, float]
-    ) -> dict[str, float]:
-        """The score and its parts, in all processes.
+    def __call__(self, predict: loop.Predict) -> Callable[[], loop.Finish]:
+        """Predict the patients with the network `predict`, in all processes.
 
-        Args:
-            predict: the network.
-            losses: by task; counts for a task that has no figure or no yardstick.
+        They are scored in a thread. Returns a function that waits for it; then all
+        processes get the score and its parts from the losses, which count for a task
+        that has no figure or no yardstick.
         """
-        rows: list[scoring.Row] = []
+        thread = futures.ThreadPoolExecutor(1)
+        scored: list[futures.Future[list[scoring.Row]]] = []
         with tqdm(
             total=len(self.positions),
             desc="validation, volumes",
@@ -235,8 +238,21 @@ class OverYardsticks:
             batches = distributed.with_all_rows(self.batches())
             for position, outputs in volumes.by_patient(batches, predict):
                 if distributed.is_first():
-                    rows += self._rows(position, outputs)
+                    scored.append(thread.submit(self._rows, position, outputs))
+                    futures.wait(scored[:-WAITING_PATIENTS])
                 bar.update()
+        thread.shutdown(wait=False)
+
+        def finish() -> loop.Finish:
+            rows = [row for patient in scored for row in patient.result()]
+            return functools.partial(self._score, rows)
+
+        return finish
+
+    def _score(
+        self, rows: Sequence[scoring.Row], losses: Mapping[str, float]
+    ) -> dict[str, float]:
+        """The score and its parts, in all processes; the first one has the rows."""
         figures = distributed.once(lambda: self._figures(rows))
         logged = {f"validation/{name}": value for name, value in figures.items()}
         parts: dict[str, float] = dict(losses)

@@ -25,7 +25,7 @@ from mtl_jax.datasets import prepared
 from mtl_jax.losses import objective
 from mtl_jax.models import layers, networks, parameters, pretrained
 from mtl_jax.models.fast import rewrites
-from mtl_jax.pipeline import augment, batches, draws, preprocess
+from mtl_jax.pipeline import augment, batches, draws, preprocess, resident
 from mtl_jax.run import (
     contour_runs,
     input_volumes,
@@ -37,6 +37,7 @@ from mtl_jax.run import (
 )
 from mtl_jax.train import checkpoint, distributed, module_rms, parallel, step, writers
 from mtl_jax.train import loop as loops
+from mtl_jax.train import resident as residents
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -199,11 +200,9 @@ class Run:
     @functools.cached_property
     def training_batches(self) -> batches.Training:
         """Slices of the training split in random order, augmented as configured."""
-        config = self.config
-        return batches.training(
-            self.split("train"),
-            preprocess=self.preprocess,
-            augment=self._augment(),
+        config, split = self.config, self.split("train")
+        walk = batches.walk(
+            split,
             batch_size=config.train.batch_size,
             seed=config.seed,
             skip_empty_slices=config.data.skip_empty_slices,
@@ -211,6 +210,11 @@ class Run:
             times=self._times(),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+        )
+        if config.data.on_device:
+            return resident.training(split, walk, self.preprocess)
+        return batches.training(
+            split, walk, preprocess=self.preprocess, augment=self._augment()
         )
 
     def _times(self) -> np.ndarray | None:
@@ -473,6 +477,7 @@ class Run:
             backend=self.backend,
             schedule=self.schedule,
             batches_from=self.training_batches.iterate,
+            put_batch=residents.put_batches(self.backend, self.training_batches.table),
             validation=lambda: self.evaluation_batches("validation"),
             checkpoints=checkpoints,
             run=self.checkpoint_item if distributed.is_first() else {},

@@ -16,7 +16,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from mtl_jax.core import errors, files
+from mtl_jax.train import later
 from mtl_jax.train import state as states
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Checkpoints:
         self.folder, self._contour_weights = Path(folder), contour_weights
         self._measure = measure
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._saving = later.Aside()
         self._scores = {each.step: each for each in _scores(folder, steps(folder))}
         policies = checkpoint_managers.preservation_policy
         self._manager = ocp.CheckpointManager(
@@ -91,8 +93,11 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._writing():
-            self._manager.close()
+        try:
+            self._saving.close()
+        finally:
+            with self._writing():
+                self._manager.close()
 
     @property
     def steps(self) -> list[int]:
@@ -114,7 +119,26 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, run: Mapping[str, Any], score: float | None
     ) -> None:
-        """Save host `state` in the background; `score`: its validation's, if any."""
+        """Save in the background, after the previous checkpoint.
+
+        `state` is on the host, or a function that a thread calls to read it; if that
+        raises an error, nothing is saved. `score` is the validation's, if any.
+
+        Raises:
+            MtlError: the previous checkpoint could not be read or written.
+        """
+        read = state if callable(state) else lambda: state
+        self._saving.start(lambda: self._save(step, read, run, score))
+
+    def _save(
+        self,
+        step: int,
+        read: Callable[[], Any],
+        run: Mapping[str, Any],
+        score: float | None,
+    ) -> None:
+        """Read, describe and write a checkpoint; return when it is on disk."""
+        state = read()
         item = dict(run) | {"digest": digest(state), "step": step, "score": score}
         self._scores.pop(step, None)
         if score is not None:
@@ -128,11 +152,15 @@ class Checkpoints:
             items[CONTOUR_NETWORK] = ocp.args.PyTreeSave(self._contour_weights)
         with self._writing():
             self._manager.save(step, args=ocp.args.Composite(**items))
+            self._manager.wait_until_finished()
 
     def wait(self) -> None:
-        """Return when the last checkpoint is completely on disk."""
-        with self._writing():
-            self._manager.wait_until_finished()
+        """Return when the last checkpoint is completely on disk.
+
+        Raises:
+            MtlError: it could not be read or written.
+        """
+        self._saving.wait()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -184,13 +212,18 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """The checkpoints of a process that is not the first: it saves and reads none."""
+    """The checkpoints of a process that is not the first: it saves and reads none.
+
+    It reads the states as the first process does, so that all notice the same errors.
+    """
 
     def __init__(self) -> None:
         """There is no folder."""
+        self._saving = later.Aside()
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to close."""
+        """Wait for the last state to be read."""
+        self._saving.close()
 
     @property
     def steps(self) -> list[int]:
@@ -201,13 +234,9 @@ class NoCheckpoints(Checkpoints):
         """Infinite: nothing was validated."""
         return float("inf")
 
-    def save(
-        self, step: int, state: Any, run: Mapping[str, Any], score: float | None
-    ) -> None:
-        """Do nothing: the first process saves."""
-
-    def wait(self) -> None:
-        """There is nothing to wait for."""
+    def _save(self, step: int, read: Callable[[], Any], *_: Any, **__: Any) -> None:
+        """Read the state: the first process saves it."""
+        read()
 
     def restore(self, like: Any) -> None:
         """None: the first process sends its state to the others."""

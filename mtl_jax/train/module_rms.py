@@ -59,6 +59,17 @@ def _rms(arrays: list[np.ndarray]) -> float:
     return float(np.sqrt(total / sum(array.size for array in arrays)))
 
 
+def row(before: Kernels, after: Kernels) -> dict[str, float]:
+    """`rms/<module>` and `update_rms/<module>` of one step's update."""
+    updates = {
+        module: [new - old for new, old in zip(arrays, before[module], strict=True)]
+        for module, arrays in after.items()
+    }
+    return {f"rms/{module}": size for module, size in rms(after).items()} | {
+        f"update_rms/{module}": size for module, size in rms(updates).items()
+    }
+
+
 class Watch:
     """Compares kernels with those at the run's start; warns of each module once."""
 
@@ -66,18 +77,11 @@ class Watch:
         self._initial = initial_rms
         self._dead: set[str] = set()
 
-    def row(self, before: Kernels, after: Kernels) -> dict[str, float]:
-        """`rms/<module>` and `update_rms/<module>` of one step's update."""
-        sizes = rms(after)
-        for module, size in sizes.items():
-            self._warn_if_dead(module, size)
-        updates = {
-            module: [new - old for new, old in zip(arrays, before[module], strict=True)]
-            for module, arrays in after.items()
-        }
-        return {f"rms/{module}": size for module, size in sizes.items()} | {
-            f"update_rms/{module}": size for module, size in rms(updates).items()
-        }
+    def look(self, row: Mapping[str, float]) -> None:
+        """Warn of the modules that have died by `row`."""
+        for name, size in row.items():
+            if name.startswith("rms/"):
+                self._warn_if_dead(name.removeprefix("rms/"), size)
 
     def _warn_if_dead(self, module: str, size: float) -> None:
         initial = self._initial[module]

@@ -56,10 +56,17 @@ class Backend(Protocol):
         """`function(state, image) -> arrays [B, ...]`, compiled."""
         ...
 
-    def by_slice(self, function: Callable) -> Callable:
-        """`predictions` for images [b, ...] on the host; returns NumPy arrays.
+    def replicated(self, function: Callable) -> Callable:
+        """`function(*trees) -> tree`, all of them as `put_state` leaves them; compiled.
 
-        They have the rows of all processes.
+        Nothing is donated, so it also copies what the next update will overwrite.
+        """
+        ...
+
+    def by_slice(self, function: Callable) -> Callable:
+        """`predictions` for images [b, ...] on the host, for the rows of all processes.
+
+        They are arrays that NumPy can read, which waits until they are computed.
         """
         ...
 
@@ -118,16 +125,21 @@ class Jit:
             out_shardings=self._spread,
         )
 
+    def replicated(self, function: Callable) -> Callable:
+        everywhere = self._everywhere
+        return jax.jit(function, in_shardings=everywhere, out_shardings=everywhere)
+
     def by_slice(self, function: Callable) -> Callable:
         compiled = self.predictions(function)
+        # By a separate program: in the same one, XLA would gather the decoders'
+        # features and compute the rest of the network on all devices.
+        gathered = jax.jit(lambda outputs: outputs, out_shardings=self._everywhere)
 
         def call(state: Any, image: np.ndarray) -> Any:
             outputs = compiled(state, self._put(image, self._spread))
-            # Gathered by a separate program: in the same one, XLA would gather the
-            # decoders' features and compute the rest of the network on all devices.
-            return (
-                distributed.gather(outputs) if self._is_shared else self.host(outputs)
-            )
+            if not self._is_shared:
+                return outputs
+            return jax.tree.map(lambda x: x.addressable_data(0), gathered(outputs))
 
         return call
 
@@ -171,6 +183,9 @@ class Pmap:
 
     def predictions(self, function: Callable) -> Callable:
         return jax.pmap(function, axis_name=AXIS, devices=self._devices)
+
+    def replicated(self, function: Callable) -> Callable:
+        return jax.pmap(function, devices=self._devices)
 
     def by_slice(self, function: Callable) -> Callable:
         compiled = self.predictions(function)

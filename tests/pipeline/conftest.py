@@ -101,18 +101,20 @@ def make_preprocess(**changes: object) -> preprocess.Preprocess:
     return preprocess.Preprocess(**(values | changes))
 
 
+def make_walk(split, **changes: object) -> batches.Walk:
+    """`batches.walk` of one process, in batches of 4, but for what is given."""
+    values: dict[str, object] = dict(
+        batch_size=4, seed=0, skip_empty_slices=True, process_index=0, process_count=1
+    )
+    return batches.walk(split, **(values | changes))
+
+
 def make_training(split, **changes: object) -> batches.Training:
     """`batches.training` of one process, in batches of 4, but for what is given."""
-    values: dict[str, object] = dict(
-        preprocess=make_preprocess(),
-        augment=None,
-        batch_size=4,
-        seed=0,
-        skip_empty_slices=True,
-        process_index=0,
-        process_count=1,
-    )
-    return batches.training(split, **(values | changes))
+    preprocess = changes.pop("preprocess", None) or make_preprocess()
+    augment = changes.pop("augment", None)
+    walk = make_walk(split, **changes)
+    return batches.training(split, walk, preprocess=preprocess, augment=augment)
 
 
 @pytest.fixture
@@ -143,6 +145,12 @@ def new_preprocess() -> Callable[..., preprocess.Preprocess]:
 def new_training() -> Callable[..., batches.Training]:
     """`make_training`, of a split."""
     return make_training
+
+
+@pytest.fixture
+def new_walk() -> Callable[..., batches.Walk]:
+    """`make_walk`, over a split."""
+    return make_walk
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ DRAWN = functools.partial(network, dose_gy=5.0, inside=0.9)
 
 
 def test_two_patients_by_hand(tmp_path):
-    found = make_score(tmp_path)(DRAWN, LOSSES)
+    found = make_score(tmp_path)(DRAWN)()(LOSSES)
     # Dose: 10 and 30 Gy; 5 Gy are predicted, and the training patient has 12 Gy.
     assert found["validation/dose_score_gy"] == pytest.approx((5 + 25) / 2)
     dose = (5 + 25) / (2 + 18)
@@ -124,8 +124,8 @@ def test_two_patients_by_hand(tmp_path):
 
 def test_only_the_chosen_patients_and_the_roles_task_count(tmp_path):
     found = make_score(tmp_path, positions=(1,), tasks=("dose",))(
-        lambda image: {"dose": DRAWN(image)["dose"]}, {"dose": 0.5}
-    )
+        lambda image: {"dose": DRAWN(image)["dose"]}
+    )()({"dose": 0.5})
     assert found == pytest.approx(
         {
             "validation/dose_score_gy": 25.0,
@@ -137,7 +137,7 @@ def test_only_the_chosen_patients_and_the_roles_task_count(tmp_path):
 
 def test_dose_where_none_is_possible_counts_unless_the_mask_is_applied(tmp_path):
     rules = dataclasses.replace(RULES, apply_possible_dose_mask=False)
-    found = make_score(tmp_path, rules=rules)(DRAWN, LOSSES)
+    found = make_score(tmp_path, rules=rules)(DRAWN)()(LOSSES)
     # Four voxels of 5 Gy more, for each four of the mask.
     assert found["validation/dose_score_gy"] == pytest.approx(15 + 5)
     assert found["validation/ratio/dose"] == pytest.approx(20 / 10)
@@ -171,7 +171,7 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path, rng, head, largest):
         tmp_path, validation=split, train=split, positions=(0, 2), preprocess=pre,
         rules=rules,
     )  # fmt: skip
-    found = one(predict, LOSSES)
+    found = one(predict)()(LOSSES)
     grids = dict.fromkeys(range(3), grid)
     feed = volumes.Feed(one.batches(), predict, pre)
     rows = [
@@ -204,7 +204,7 @@ def test_the_better_dose_wins_though_its_losses_are_higher(tmp_path):
         logits = outputs | {"contours": np.log(p / (1 - p))}
         by_task, _ = losses_of.losses(losses_of.sums(logits, batch))
         losses = {task: float(loss) for task, loss in by_task.items()}
-        return score(predict, losses), former(predict, losses)
+        return score(predict)()(losses), former(predict)()(losses)
 
     (before, sum_before), (after, sum_after) = scores(sure), scores(unsure)
     assert before["validation/mean_dice"] == after["validation/mean_dice"]
@@ -223,7 +223,7 @@ def test_without_a_figure_the_loss_of_the_task_counts(tmp_path, caplog, missing)
         score.prepare()
     (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
     assert f"best checkpoint, {missing}: the validation loss" in warning.getMessage()
-    found = score(DRAWN, LOSSES)
+    found = score(DRAWN)()(LOSSES)
     ratio = {"dose": (1 - 1) / (1 - 2 / 3), "contours": 5 / 2}[missing]
     assert found["validation/score"] == pytest.approx((ratio + LOSSES[missing]) / 2)
     assert len(found) == 3
@@ -235,7 +235,7 @@ def test_a_yardstick_that_cannot_be_fitted_leaves_the_loss(tmp_path, train):
     drawn = {} if has_dose else {"Brainstem": [0]}
     split = make_split("train", make_patient(1, 12.0, has_dose=has_dose, **drawn))
     score = make_score(tmp_path, train=split)
-    found = score(DRAWN, LOSSES)
+    found = score(DRAWN)()(LOSSES)
     assert list(score.yardsticks) == [train]
     (other,) = {*BOTH} - {train}
     expected = (found[f"validation/ratio/{train}"] + LOSSES[other]) / 2
@@ -247,9 +247,9 @@ def test_drawing_nothing_where_nothing_is_makes_no_error(tmp_path):
     split = make_split("validation", make_patient(1, 10.0, Brainstem=[]))
     score = make_score(tmp_path, validation=split, positions=(0,), tasks=("contours",))
     nothing = functools.partial(network, dose_gy=0, inside=0.1)
-    assert score(nothing, LOSSES)["validation/ratio/contours"] == 0
+    assert score(nothing)()(LOSSES)["validation/ratio/contours"] == 0
     # The prior map draws a voxel there, and so does this network.
-    assert score(DRAWN, LOSSES)["validation/ratio/contours"] == 1
+    assert score(DRAWN)()(LOSSES)["validation/ratio/contours"] == 1
 
 
 class Unread(list):
@@ -265,7 +265,7 @@ def test_yardsticks_are_fitted_once_for_data_patients_and_rules(tmp_path):
     unread = dataclasses.replace(TRAIN, source=Unread(TRAIN.source))
     again = make_score(tmp_path, train=unread)
     assert again.yardsticks == first.yardsticks
-    assert again(DRAWN, LOSSES) == first(DRAWN, LOSSES)
+    assert again(DRAWN)()(LOSSES) == first(DRAWN)()(LOSSES)
     rules = dataclasses.replace(RULES, apply_possible_dose_mask=False)
     for changes in ({"fingerprint": "0"}, {"positions": (0,)}, {"rules": rules}):
         with pytest.raises(AssertionError, match="is read"):

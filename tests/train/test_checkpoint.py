@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,46 @@ def test_a_state_comes_back_bit_for_bit_with_its_description(tmp_path):
     assert int(state.step) == 1
     assert run["name"] == "run"
     assert run["step"] == 1
+
+
+def test_a_checkpoint_counts_when_its_state_was_read(tmp_path):
+    """`save` returns before; what reading raises is raised later, and nothing saved."""
+    go = threading.Event()
+
+    def read():
+        assert go.wait(60)
+        return make_state(1)
+
+    def refuse():
+        raise errors.DivergedError("it is NaN")
+
+    with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(1, read, {}, None)
+        assert checkpoint.steps(tmp_path / "c") == []
+        go.set()
+        checkpoints.save(2, refuse, {}, 0.1)
+        assert checkpoints.steps == [1]
+        with pytest.raises(errors.DivergedError, match="it is NaN"):
+            checkpoints.save(3, make_state(3), {}, None)
+        checkpoints.wait()
+        assert checkpoints.steps == [1]
+        assert checkpoints.best_score() == float("inf")
+        state, _ = checkpoints.restore(make_state(0))
+    assert checkpoint.digest(state) == checkpoint.digest(make_state(1))
+
+
+def test_processes_without_checkpoints_notice_the_same_errors():
+    with (
+        pytest.raises(errors.DivergedError, match="it is NaN"),
+        checkpoint.NoCheckpoints() as none,
+    ):
+        none.save(1, lambda: make_state(1), {}, None)
+        none.wait()
+
+        def refuse():
+            raise errors.DivergedError("it is NaN")
+
+        none.save(2, refuse, {}, None)
 
 
 def cut_off(path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import threading
 import time
 import types
 
@@ -36,7 +37,7 @@ class Bench:
         *,
         stop_after=None,
         after_step=lambda step: None,
-        score=lambda predict, losses: {loop.SCORE: sum(losses.values())},
+        score=lambda predict: lambda: lambda losses: {loop.SCORE: sum(losses.values())},
         initial_rms=types.MappingProxyType({}),
     ):
         steps_seen = itertools.count(1)
@@ -66,6 +67,7 @@ class Bench:
                 batches_from=lambda first: itertools.islice(
                     itertools.cycle(self.batches), first, None
                 ),
+                put_batch=self.backend.put_batch,
                 validation=lambda: self.batches[:2],
                 checkpoints=checkpoints,
                 run={"name": "bench"},
@@ -119,9 +121,14 @@ def test_the_score_picks_the_best_checkpoint_whatever_the_losses(
 ):
     calls = []
 
-    def score(predict, losses):
-        calls.append((predict(bench.batches[0]["image"]), losses))
-        return {"validation/of_mine": 2.0, loop.SCORE: scores[len(calls) - 1]}
+    def score(predict):
+        outputs = predict(bench.batches[0]["image"])
+
+        def finish(losses):
+            calls.append((outputs, losses))
+            return {"validation/of_mine": 2.0, loop.SCORE: scores[len(calls) - 1]}
+
+        return lambda: finish
 
     bench.run(tmp_path, score=score)
     assert checkpoint.evaluated_step(tmp_path / "checkpoints", "best") == best
@@ -180,6 +187,21 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
     assert rows(tmp_path) == rows(folder)
 
 
+def test_the_main_thread_waits_for_no_number_of_a_step(bench, tmp_path, monkeypatch):
+    """It would leave the device without steps: only the last state is read in it."""
+    reads, host = [], bench.backend.host
+
+    def noted(tree):
+        reads.append(threading.current_thread() is threading.main_thread())
+        return host(tree)
+
+    monkeypatch.setattr(bench.backend, "host", noted)
+    bench.run(tmp_path)
+    assert reads.count(True) == 1 and reads[-1]
+    # Log lines, two validations with parameters before and after, three checkpoints.
+    assert reads.count(False) == 6 + 2 * 3 + 4
+
+
 def test_nothing_is_compiled_after_the_first_epoch(bench, tmp_path):
     at_step = [0]
     compiled_at = []
@@ -196,7 +218,8 @@ def test_nothing_is_compiled_after_the_first_epoch(bench, tmp_path):
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert compiled_at  # the listener hears compilations
-    assert max(compiled_at) <= 6  # the first validation
+    # The first validation is at step 6; its losses are written at step 8.
+    assert max(compiled_at) <= 8
 
 
 @pytest.mark.parametrize(

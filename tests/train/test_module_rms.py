@@ -40,7 +40,7 @@ def test_rms_by_hand():
 
 def test_updates_are_those_of_a_step():
     before = kernels(1.0)
-    row = module_rms.Watch(module_rms.rms(before)).row(before, kernels(0.75))
+    row = module_rms.row(before, kernels(0.75))
     assert row["rms/bottleneck/query"] == 0.75
     assert row["update_rms/bottleneck/query"] == 0.25
     assert row["update_rms/encoder/block1"] == 0
@@ -66,7 +66,7 @@ def test_kernels_are_copies():
 def test_a_module_that_has_died_is_named(caplog, start, now, dead):
     watch = module_rms.Watch(module_rms.rms(kernels(start)))
     for _ in range(2):  # once
-        watch.row(kernels(start), kernels(now))
+        watch.look(module_rms.row(kernels(start), kernels(now)))
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == dead
     if dead:

@@ -204,7 +204,7 @@ def validation_score(where: parallel.Backend, workdir: Path) -> dict[str, float]
     step = tiny.step(axis_name=where.axis_name)
     state = where.put_state(tiny.state(step))
     predict = functools.partial(where.by_slice(step.predict), state)
-    return score(predict, {"contours": 1.0, "dose": 1.0})
+    return score(predict)()({"contours": 1.0, "dose": 1.0})
 
 
 def main() -> None:
