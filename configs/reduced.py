@@ -10,7 +10,7 @@ networks.
 
 import ml_collections
 
-from configs import common
+from mtl_jax.configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import ablation
-from configs import openkbp_best
+from mtl_jax.configs import openkbp_best
 from mtl_jax.run import wiring
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import common, demo, openkbp, prostate, prostate_demo, reduced
+from mtl_jax.configs import common, demo, openkbp, prostate, prostate_demo, reduced
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 
