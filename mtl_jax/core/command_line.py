@@ -49,7 +49,7 @@ def parser(
     made = argparse.ArgumentParser(
         prog=program,
         description="\n".join(map(textwrap.fill, description.split("\n"))),
-        epilog=f"example:\n  {program} {example}",
+        epilog=f"example:\n  {program} {example}".rstrip(),
         formatter_class=_Formatter,
         add_help=False,
     )

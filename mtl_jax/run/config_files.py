@@ -86,7 +86,7 @@ def _check(path: Path, role: list[str]) -> None:
 def _why(path: Path, error: Exception) -> str:
     """Why the file does not load, and in which line of it."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [f.lineno for f in frames if Path(f.filename) == path]
+    lines = [f.lineno for f in frames if Path(f.filename) == path.absolute()]
     if isinstance(error, SyntaxError):
         lines, error = [error.lineno], SyntaxError(error.msg)
     place = f"{path}, line {lines[-1]}" if lines else str(path)

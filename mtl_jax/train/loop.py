@@ -70,7 +70,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
         initial=first,
         unit="step",
         dynamic_ncols=True,
-        disable=not distributed.is_first(),
+        disable=not distributed.shows_progress(),
     )
     with progress:
         clock = Clock()
@@ -218,7 +218,7 @@ class Validation:
             self._loop.validation(),
             desc="validation",
             leave=False,
-            disable=not distributed.is_first(),
+            disable=not distributed.shows_progress(),
         )
         for batch in batches:
             sums = self._loop.backend.host(
