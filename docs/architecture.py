@@ -131,6 +131,11 @@ FOLDERS = (
         "checkpoint and CTs → files that other software opens (command)",
     ),
     Folder(
+        "mtl_jax.interface",
+        (*ONE_RUN, "run", "predict"),
+        "what `import mtl_jax` gives: load a network, predict a CT as arrays",
+    ),
+    Folder(
         "mtl_jax.pack",
         ("core", "evaluation", "run", "zoo"),
         "a trained run → a network that comes with the package (command)",

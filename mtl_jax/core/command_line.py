@@ -12,7 +12,7 @@ import sys
 import textwrap
 from typing import Any
 
-import mtl_jax
+from mtl_jax import __version__
 
 SCRIPT = "mtl-jax"
 QUIET_HELP = "no progress and no notes: only results, warnings and errors"
@@ -73,7 +73,7 @@ def name(verb: str, module: str) -> str:
 
 def version() -> str:
     """Name and version of the package."""
-    return f"{SCRIPT} {mtl_jax.__version__}"
+    return f"{SCRIPT} {__version__}"
 
 
 def be_quiet() -> None:

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import mtl_jax
+from mtl_jax import __version__
 from mtl_jax.run import config_files
 from mtl_jax.zoo import packaged
 
@@ -46,7 +46,7 @@ def versions() -> Finding:
             missing.append(name)
     system = f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}"
     text = (
-        f"mtl-jax {mtl_jax.__version__}, Python {platform.python_version()}, {system}; "
+        f"mtl-jax {__version__}, Python {platform.python_version()}, {system}; "
         f"{', '.join(found)}"
     )
     if missing:
