@@ -112,11 +112,11 @@ def compile_cache() -> Finding:
     from mtl_jax.train import compilation
 
     compilation.keep_programs()
-    if not jax.config.jax_enable_compilation_cache:
+    if not jax.config.values["jax_enable_compilation_cache"]:
         return Finding(
             "off", "unset JAX_ENABLE_COMPILATION_CACHE: each start compiles anew"
         )
-    folder = Path(jax.config.jax_compilation_cache_dir)
+    folder = Path(jax.config.values["jax_compilation_cache_dir"])
     there = (
         [path.stat().st_size for path in folder.glob("*")] if folder.exists() else []
     )
