@@ -137,7 +137,7 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(errors.print_error(f"{error}; see --help", 2))
     except errors.ConfigError as error:  # a configuration that is not there, or broken
         sys.exit(errors.print_error(error, 1))
-    except AttributeError as error:  # an unknown --config.KEY
+    except (AttributeError, KeyError, TypeError) as error:  # unknown --config.KEY
         sys.exit(errors.print_error(_unknown_keys(argv, error), 1))
     return arguments
 
@@ -158,7 +158,7 @@ def _with_path(argv: list[str]) -> list[str]:
     return found
 
 
-def _unknown_keys(argv: list[str], error: AttributeError) -> str:
+def _unknown_keys(argv: list[str], error: Exception) -> str:
     """Which keys of the command line no configuration has."""
     from mtl_jax.core import config as configs
 
