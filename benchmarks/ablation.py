@@ -21,7 +21,7 @@ from typing import Any
 import ml_collections
 from tqdm import tqdm
 
-from configs import openkbp_best
+from mtl_jax.configs import openkbp_best
 from mtl_jax.core import files
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring

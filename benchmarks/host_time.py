@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flag_types
-from configs import openkbp
+from mtl_jax.configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import roles
 from mtl_jax.losses import objective

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from configs import openkbp
+from mtl_jax.configs import openkbp
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment, batches
 from mtl_jax.run import command, wiring

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from configs import openkbp
+from mtl_jax.configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
 from mtl_jax.run import command, wiring, workdir

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import demo
+from mtl_jax.configs import demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
 from mtl_jax.datasets import prepared

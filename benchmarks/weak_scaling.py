@@ -196,7 +196,7 @@ def compute_gradients(
 def make_run(flags: argparse.Namespace, task: dict[str, Any], batch_size: int) -> Any:
     """The demo's run without its data, in the size that the flags set."""
     from benchmarks.throughput import jax_workloads
-    from configs import demo
+    from mtl_jax.configs import demo
     from mtl_jax.core import config as configs
 
     config = demo.get_config()

@@ -10,7 +10,7 @@ docs/how-to/train-on-many-devices.md says what to expect.
 
 import ml_collections
 
-from configs import openkbp
+from mtl_jax.configs import openkbp
 
 SLICES = 64  # on each device
 

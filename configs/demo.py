@@ -8,7 +8,7 @@ map: 15.72).
 
 import ml_collections
 
-from configs import common
+from mtl_jax.configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

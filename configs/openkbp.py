@@ -5,7 +5,7 @@ python -m mtl_jax.main --config=configs/openkbp.py[:ROLE]
 
 import ml_collections
 
-from configs import common
+from mtl_jax.configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

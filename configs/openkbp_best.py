@@ -9,7 +9,7 @@ cores. docs/explanation/learning.md has the reasons and the measured gains.
 
 import ml_collections
 
-from configs import common
+from mtl_jax.configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

@@ -9,7 +9,7 @@ view.
 
 import ml_collections
 
-from configs import common
+from mtl_jax.configs import common
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

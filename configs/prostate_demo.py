@@ -12,7 +12,7 @@ patients:
 
 import ml_collections
 
-from configs import common, prostate
+from mtl_jax.configs import common, prostate
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

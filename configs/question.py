@@ -9,7 +9,7 @@ in the same order. docs/explanation/does-it-help.md has roles, results and times
 
 import ml_collections
 
-from configs import openkbp_best
+from mtl_jax.configs import openkbp_best
 
 
 def get_config(role: str = "multi") -> ml_collections.ConfigDict:

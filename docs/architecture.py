@@ -136,6 +136,11 @@ FOLDERS = (
         "CTs that arrive over the network → predictions sent back (command)",
     ),
     Folder(
+        "mtl_jax.interface",
+        (*ONE_RUN, "run", "predict"),
+        "what `import mtl_jax` gives: load a network, predict a CT as arrays",
+    ),
+    Folder(
         "mtl_jax.pack",
         ("core", "evaluation", "run", "zoo"),
         "a trained run → a network that comes with the package (command)",
@@ -146,11 +151,16 @@ FOLDERS = (
         "a folder of DICOM patients → a report of what it holds (command)",
     ),
     Folder(
+        "mtl_jax.doctor",
+        ("core", "models", "train", "zoo", "run"),
+        "a machine and an installation → what is there, and what to do (command)",
+    ),
+    Folder(
         "tfds_builders",
         ("core", "sources", "datasets.examples", "datasets.splits"),
         "raw files → TFDS data sets (commands); one folder a builder",
     ),
-    Folder("configs", (), "every value of a run; loads without JAX"),
+    Folder("configs", (), "every value of a run: `mtl_jax.configs`; loads without JAX"),
 )
 
 # Flags and wiring: main.py, and `__main__` of each command's folder. They may import
@@ -168,7 +178,7 @@ ENTRY_POINTS = (
 # Modules that may import a heavy library.
 JAX = tuple(f"mtl_jax.{folder}" for folder in NUMERICS)
 DOORS = {
-    "jax": (*JAX, "mtl_jax.run", *ENTRY_POINTS),
+    "jax": (*JAX, "mtl_jax.run", "mtl_jax.doctor", *ENTRY_POINTS),
     "jaxlib": JAX,
     "flax": JAX,
     "optax": JAX,
@@ -222,6 +232,7 @@ def folder_map() -> str:
         for part, job in folder.parts.items():
             lines.append(f"| {path[:-1]}/{part}` | {job} | |")
     lines.append("| `main.py` | flags and wiring of one run (command) | everything |")
+    lines.append("| `__main__.py` | all commands, as `mtl-jax VERB` | everything |")
     lines += ["", "| library | imported only by |", "|---|---|"]
     by_doors: dict[str, list[str]] = {}
     for library, doors in DOORS.items():

@@ -16,12 +16,12 @@ import ml_collections
 import pytest
 from absl.testing import flagsaver
 
-from mtl_jax import main
 from mtl_jax.run import command as run_command
-from mtl_jax.run import wiring
+from mtl_jax.run import one_run, wiring
 from mtl_jax.sources.phantom import head_and_neck
 from mtl_jax.train import writers
 
+WHOLE = one_run.prepare_train_evaluate
 TINY = {
     "data.phantom_patients": "(2,1,1)",
     "data.image_size": "(32,32)",
@@ -50,7 +50,8 @@ STUDY = {
 def configure(config="configs/demo.py", **settings) -> ml_collections.ConfigDict:
     """The configuration of `Command.line`, for one device."""
     file, *role = config.split(":")
-    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    name = file.removesuffix(".py").replace("/", ".")
+    module = importlib.import_module(f"mtl_jax.{name}")
     made = module.get_config(*role)
     made.update_from_flattened_dict(
         {key: _value(text) for key, text in _changes(settings).items()}
@@ -123,8 +124,8 @@ class Command:
         out, err = process.communicate(timeout=600)
         return process.returncode, out, err
 
-    def call(self, workdir, *, run=main.main, flags=None, **settings):
-        """As `run`, but in this process, and `main` only up to the evaluation.
+    def call(self, workdir, *, run=WHOLE, flags=None, **settings):
+        """As `run`, but in this process, and one run only up to the evaluation.
 
         Args:
             workdir: of the run or study.
@@ -135,7 +136,7 @@ class Command:
 
         def config():
             checked = wiring.check(configure(**settings))
-            if run is main.main:
+            if run is WHOLE:
                 checked.evaluate.splits = ()
             return checked
 

@@ -1,4 +1,4 @@
-"""The flags, build and summary that all commands of a builder share.
+"""The build and the summary that all commands of a builder share.
 
 Exit status: 0 built, or there already; 1 bad input, with one message; 2 usage.
 """
@@ -12,48 +12,6 @@ import tensorflow_datasets as tfds
 
 from mtl_jax.core import errors
 from tfds_builders import beam, shared_builder
-
-
-def make_parser(
-    name: str, description: str, manual_dir: str
-) -> argparse.ArgumentParser:
-    """A parser of the common flags; `manual_dir` is the help text of that flag."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m tfds_builders.{name}", description=description
-    )
-    parser.add_argument("--manual_dir", type=Path, help=manual_dir)
-    parser.add_argument(
-        "--data_dir",
-        type=Path,
-        help="folder of data sets; default: $TFDS_DATA_DIR or ~/tensorflow_datasets",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=2,
-        help="processes that read patients (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--beam_pipeline_options",
-        metavar="NAME=VALUE,...",
-        help="build by Apache Beam (extra `beam`) with these options, for instance "
-        "runner=DirectRunner; --workers then has no effect "
-        "(docs/how-to/build-on-many-machines.md)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="build again, and replace the existing data set when the build is done",
-    )
-    return parser
-
-
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """The flags; exits with status 2 if they are wrong."""
-    flags = parser.parse_args(arguments)
-    if flags.workers < 1:
-        parser.error(f"--workers is {flags.workers}, expected 1 or more")
-    return flags
 
 
 def build(

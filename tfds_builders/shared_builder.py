@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -23,6 +24,8 @@ import tqdm
 from mtl_jax.core import errors, records, sites, workers
 from mtl_jax.datasets import examples, splits
 from tfds_builders import beam, data_folder
+
+logger = logging.getLogger("mtl_jax")
 
 # Consecutive patients that share a shard; the patients of a shard are held in memory.
 PATIENTS_PER_SHARD = 8
@@ -125,6 +128,8 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
     HOMEPAGE: ClassVar[str]
     # Reads the patient of a Source.raw; picklable, for the workers.
     READ: ClassVar[Callable[[Any], records.Patient]]
+    logger = logging.getLogger("mtl_jax")
+
     # Consecutive patients that share a shard; None: PATIENTS_PER_SHARD.
     PER_SHARD: ClassVar[int | None] = None
 
@@ -228,6 +233,13 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
                     return self._replace(build)
             self.info.read_from_directory(self._data_dir)  # another process was first
         return self._check_same_source(is_given=is_given)
+
+    def _log_download_bytes(self) -> None:
+        """In place of TFDS's line on a download: most patients are in files here."""
+        logger.info("building the data set %s in %s", self.name, self.data_path)
+
+    def _log_download_done(self) -> None:
+        pass  # the commands that build say what they built
 
     def _build(self, build: Callable[[], None], *, is_given: bool) -> None:
         """Build; if another process was first, keep its data set of the same source."""

@@ -18,6 +18,7 @@ from benchmarks.throughput import machine
 from mtl_jax.core import config as configs
 from mtl_jax.core import files
 from mtl_jax.run import command
+from mtl_jax.run import flags as run_flags
 from mtl_jax.train import parallel
 
 PARTS = ("train", "inference")
@@ -49,13 +50,13 @@ def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]
 def run(arguments: Sequence[str]) -> int:
     """Run the command line `arguments`; returns the exit status."""
     flags, config_flags = parse_flags(arguments[1:])
-    command.parse([arguments[0], *config_flags])
+    run_flags.parse([arguments[0], *config_flags])
     return command.status_of(lambda: compile_all(flags, arguments))
 
 
 def compile_all(flags: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Compile the programs and write the results; returns 1 if one does not fit."""
-    config = without_data(command.CONFIG.value)
+    config = without_data(run_flags.CONFIG.value)
     target = programs.find_target(flags.topology)
     result = start_result(target, config, arguments)
     for backend in flags.backends:

@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from configs import demo, openkbp
+from mtl_jax.configs import demo, openkbp
 
 OURS, PYTORCH = "ours", "pytorch"
 FRAMEWORKS = (OURS, PYTORCH)

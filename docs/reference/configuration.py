@@ -10,7 +10,7 @@ import importlib
 import pathlib
 import re
 
-from configs import common
+from mtl_jax.configs import common
 from mtl_jax.core import config as core_config
 
 FOLDER = pathlib.Path(__file__).parent
@@ -73,7 +73,7 @@ def page() -> str:
     for path in sorted(CONFIGS.glob("*.py")):
         if path.stem in ("__init__", "common"):
             continue
-        module = importlib.import_module(f"configs.{path.stem}")
+        module = importlib.import_module(f"mtl_jax.configs.{path.stem}")
         own = core_config.flatten(module.get_config())
         changed = [f"`{k}` {show(v)}" for k, v in own.items() if v != shared[k]]
         values = "; ".join(changed) or "no key: all defaults above apply"

@@ -9,46 +9,48 @@ import argparse
 import sys
 from pathlib import Path
 
-from mtl_jax.cohort import csv_files, html_report, inventory
-from mtl_jax.core import errors, sites
-from mtl_jax.sources.clinical import patient_folders, reading_flags
+from mtl_jax.core import command_line, errors, sites
+from mtl_jax.sources.clinical import reading_flags
 
 
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """The command's flags; exits with status 2 if they are wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_jax.cohort",
-        description="Reads every patient in a folder, and reports what the cohort "
-        "holds and which patients are refused.",
+    parser = command_line.parser(
+        "cohort",
+        "mtl_jax.cohort",
+        "Reads every patient in a folder, and reports what the cohort holds and which "
+        "patients are refused.",
+        "patients/ --site=prostate --out=report",
     )
-    parser.add_argument(
+    group = parser.add_argument_group("input and output")
+    group.add_argument(
         "manual_dir", type=Path, help="folder that holds one folder for each patient"
     )
-    parser.add_argument(
+    group.add_argument(
         "--out",
         type=Path,
         default=Path("runs/cohort"),
         help="folder to write the report into (default: %(default)s)",
     )
-    reading_flags.add(parser)
-    parser.add_argument(
+    group.add_argument(
         "--mapping",
         type=Path,
         help="file that maps ROI names to structures (default: mapping.yaml in the "
         "folder, if there is one)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--survey",
         action="store_true",
         help="only print the names of all ROIs, as a mapping file to fill in",
     )
-    parser.add_argument(
+    group.add_argument(
         "--workers",
         type=int,
         choices=(1, 2),
         default=2,
         help="number of processes that read patients (default: %(default)s)",
     )
+    reading_flags.add(parser.add_argument_group("reading of DICOM files"))
     flags = parser.parse_args(arguments)
     reading_flags.check(parser, flags)
     return flags
@@ -56,6 +58,10 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 
 def run(flags: argparse.Namespace) -> int:
     """Print the survey or write the report; returns the exit status."""
+    # These take seconds to import: after the flags.
+    from mtl_jax.cohort import csv_files, html_report, inventory
+    from mtl_jax.sources.clinical import patient_folders
+
     options = reading_flags.options(flags)
     patient_folders.check_apart(flags.out, flags.manual_dir, "--out")
     rules = patient_folders.Rules(options, mapping_file=flags.mapping)

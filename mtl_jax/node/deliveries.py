@@ -17,7 +17,7 @@ from pynetdicom import association
 from mtl_jax.core import files
 from mtl_jax.node import limits as node_limits
 from mtl_jax.node import measurements, peers, series_queue
-from mtl_jax.predict import output_files
+from mtl_jax.predict import dicom_files
 from mtl_jax.sources.dicom import headers
 
 logger = logging.getLogger(__name__)
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 # All archives take it (PS3.5 10.1), and long contours do not fit into an explicit VR.
 IMPLICIT = "1.2.840.10008.1.2"
 KINDS = {
-    output_files.STRUCTURES: headers.STRUCTURE_SET,
-    output_files.DOSE: headers.DOSE,
+    dicom_files.STRUCTURES: headers.STRUCTURE_SET,
+    dicom_files.DOSE: headers.DOSE,
 }
 SENT = ".sent"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0

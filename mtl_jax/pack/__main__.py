@@ -10,17 +10,18 @@ import re
 import sys
 from pathlib import Path
 
-from mtl_jax.core import errors
-from mtl_jax.pack import packing
+from mtl_jax.core import command_line, errors
 from mtl_jax.zoo import packaged
 
 
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """The command's flags; exits with status 2 if they are wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_jax.pack",
-        description="Writes the evaluated network of a run in half precision, with its "
-        "description and model card.",
+    parser = command_line.parser(
+        "pack",
+        "mtl_jax.pack",
+        "Writes the evaluated network of a run in half precision, with its description "
+        "and model card.",
+        "runs/openkbp_best/multi --out=networks",
     )
     parser.add_argument(
         "workdir", type=Path, help="working directory, trained and evaluated"
@@ -56,6 +57,8 @@ def _name(text: str) -> str:
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
     flags = parse_flags(arguments)
+    from mtl_jax.pack import packing  # takes seconds: after the flags
+
     try:
         name = flags.name or _name(flags.workdir.resolve().name)
         made = packing.pack(flags.workdir, name, flags.out, flags.licence)

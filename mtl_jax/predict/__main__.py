@@ -10,36 +10,39 @@ Exit status: 0 done; 1 bad input, or a patient failed; 2 usage; 75 stopped.
 
 import argparse
 import io
-import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags as absl_flags
 from absl import logging as absl_logging
 
-from mtl_jax.core import errors, locks, roles
-from mtl_jax.predict import averaged, cases, output_files, patient_loop
-from mtl_jax.run import stopping
-from mtl_jax.sources.clinical import patient_folders, reading_flags
-from mtl_jax.train import compilation
+from mtl_jax.core import command_line, errors, locks, roles
+from mtl_jax.sources.clinical import reading_flags
 from mtl_jax.zoo import packaged
+
+if TYPE_CHECKING:
+    from mtl_jax.predict import cases
 
 
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """The command's flags; exits with status 2 if they are wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_jax.predict",
-        description="Predicts contours and dose of CTs, for research only.",
+    parser = command_line.parser(
+        "predict",
+        "mtl_jax.predict",
+        "Predicts contours and dose of CTs, for research only.",
+        "patients/ --out=predicted --nifti",
     )
-    parser.add_argument(
+    network = parser.add_argument_group("input")
+    network.add_argument(
         "ct_dir",
         type=_path,
         nargs="+",
         help="a patient's folder (a DICOM CT series, or OpenKBP's CSV files), or a "
         "folder of such folders",
     )
-    parser.add_argument(
+    network.add_argument(
         "--checkpoint",
         type=_paths,
         metavar="DIR|NAME[,...]",
@@ -48,18 +51,19 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         f"folder (here: {', '.join(packaged.names()) or 'none'}; default: "
         f"{packaged.DEFAULT}); the predictions of several are averaged",
     )
-    parser.add_argument(
+    _add_file_flags(network)
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--out",
         type=_path,
         default=Path("runs/predict"),
         help="folder for the results, one subfolder per patient (default: %(default)s)",
     )
-    _add_format_flags(parser)
-    parser.add_argument(
+    _add_format_flags(output)
+    output.add_argument(
         "--overwrite", action="store_true", help="predict finished patients again"
     )
-    _add_file_flags(parser)
-    reading_flags.add_options(parser)
+    reading_flags.add_options(parser.add_argument_group("reading of DICOM files"))
     flags = parser.parse_args(arguments)
     reading_flags.check(parser, flags)
     if flags.with_plan and flags.reference_plan:
@@ -70,7 +74,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     return flags
 
 
-def _add_format_flags(parser: argparse.ArgumentParser) -> None:
+def _add_format_flags(parser: argparse._ArgumentGroup) -> None:
     """Flags that say which files are written, and how."""
     parser.add_argument(
         "--nifti", action="store_true", help="also write NIfTI files (*.nii.gz)"
@@ -95,7 +99,7 @@ def _add_format_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_file_flags(parser: argparse.ArgumentParser) -> None:
+def _add_file_flags(parser: argparse._ArgumentGroup) -> None:
     """Flags that name files besides the CTs."""
     parser.add_argument(
         "--rtstruct",
@@ -145,12 +149,12 @@ def _paths(text: str) -> list[Path]:
     return [_path(part) for part in text.split(",")]
 
 
-def _path_or_auto(text: str) -> cases.PathOrAuto:
-    return cases.AUTO if text == cases.AUTO else _path(text)
+def _path_or_auto(text: str) -> "cases.PathOrAuto":
+    return "auto" if text == "auto" else _path(text)
 
 
 def usage_error(
-    flags: argparse.Namespace, role: roles.Role, patients: list[cases.CaseFolder]
+    flags: argparse.Namespace, role: roles.Role, patients: "list[cases.CaseFolder]"
 ) -> str:
     """What is wrong with the flags for this role and these patients; '' if nothing."""
     needs = role.input.needs_rtstruct
@@ -177,10 +181,14 @@ def usage_error(
 
 def run(flags: argparse.Namespace) -> int:
     """Predict the patients that are not done; returns the exit status."""
+    # These take seconds to import: after the flags.
+    from mtl_jax.predict import averaged, cases, output_files, patient_loop
+    from mtl_jax.sources.clinical import patient_folders
+
     networks = flags.checkpoint or [packaged.folder(packaged.DEFAULT)]
     model = averaged.describe(networks)
     for each in (model, *model.others):
-        if each.introduction:
+        if each.introduction and not command_line.is_quiet():
             print(each.introduction)
         if each.training is None:
             print(
@@ -214,12 +222,15 @@ def run(flags: argparse.Namespace) -> int:
 def main(arguments: list[str]) -> int:
     """The command; returns the exit status."""
     flags = parse_flags(arguments)
+    from mtl_jax.run import stopping
+    from mtl_jax.train import compilation
+
     if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not fit its encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     if not absl_flags.FLAGS.is_parsed():
         absl_flags.FLAGS.mark_as_parsed()  # Grain reads its flags: defaults
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
-    logging.getLogger("mtl_jax").setLevel(logging.INFO)
+    command_line.set_log_level()
     compilation.keep_programs()
     try:
         with stopping.raise_on_signal():

@@ -154,7 +154,7 @@ def read(
         else:
             case = _read_dicom(case_folder, model, options, contours)
     if model.role.input.needs_rtstruct:
-        _check_contours(case.patient, model)
+        check_contours(case.patient, model)
     return case
 
 
@@ -224,9 +224,7 @@ def _read_openkbp(
     return Case(patient, reference, OPENKBP_BODY_PART, ())
 
 
-def _check_contours(
-    patient: records.Patient, model: trained_model.TrainedModel
-) -> None:
+def check_contours(patient: records.Patient, model: trained_model.TrainedModel) -> None:
     """Raise SourceError if none of the contours that the role needs is there."""
     contoured = patient.structures
     if model.role.input.shows_targets:

@@ -1,6 +1,6 @@
-"""The flags, data, signals and exit status that the training commands share.
+"""The data, signals and exit status that the training commands share.
 
-Input: the command line. Output: a checked configuration, a data set, a working
+Input: the values of the flags. Output: a checked configuration, a data set, a working
 directory, and the command's exit status.
 
 Exit status: 0 done; 1 bad input or data; 2 usage; 75 preempted, saved, start again.
@@ -10,20 +10,20 @@ import errno
 import importlib
 import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ml_collections
-from absl import app, flags
+from absl import app
+from absl import flags as absl_flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from mtl_jax.core import command_line, errors, note_kinds, sites
 from mtl_jax.core import config as configs
-from mtl_jax.core import errors, note_kinds, sites
 from mtl_jax.datasets import prepared
-from mtl_jax.run import stopping, wiring
+from mtl_jax.run import flags, stopping, wiring
 from mtl_jax.sources.clinical import patient_folders
 from mtl_jax.sources.dicom import reader
 from mtl_jax.sources.phantom import dicom_cohort, head_and_neck
@@ -42,60 +42,26 @@ UNWRITABLE = (
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
 )
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Configuration: FILE[:ROLE]; --config.KEY=VALUE changes a value."
-)
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for results; by default a folder of runs/<config>."
-)
-DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    None,
-    "TFDS's data directory; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.",
-)
-MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir",
-    None,
-    "Folder of the raw patients; by default <data_dir>/downloads/manual.",
-)
-# Needed only if JAX does not find the other processes by itself.
-COORDINATOR = flags.DEFINE_string(
-    "coordinator_address",
-    os.environ.get("JAX_COORDINATOR_ADDRESS") or None,
-    "HOST:PORT of the first of several processes; by default $JAX_COORDINATOR_ADDRESS.",
-)
-PROCESSES = flags.DEFINE_integer(
-    "num_processes",
-    os.environ.get("JAX_NUM_PROCESSES") or None,
-    "Number of processes that train together; by default $JAX_NUM_PROCESSES.",
-    lower_bound=1,
-)
-PROCESS = flags.DEFINE_integer(
-    "process_id",
-    os.environ.get("JAX_PROCESS_ID") or None,
-    "Number of this process, from 0; by default $JAX_PROCESS_ID.",
-    lower_bound=0,
-)
 
-
-def start(run: Callable[[], int]) -> None:
-    """Parse the flags, call `run`, and end with its exit status."""
+def start(run: Callable[[], int]) -> NoReturn:
+    """Call `run`, whose flags were read, and end with its exit status."""
 
     def main(argv: list[str]) -> int:
         del argv  # the flags hold all of it
         absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
-        logging.getLogger("mtl_jax").setLevel(logging.INFO)
+        command_line.set_log_level()
         compilation.keep_programs()
         status = status_of(lambda: _run_connected(run))
         return distributed.leave(status, together=status in (0, stopping.STATUS))
 
-    app.run(main, flags_parser=parse)
+    app.run(main, flags_parser=lambda argv: argv)
+    raise AssertionError  # app.run ends the process
 
 
 def _run_connected(run: Callable[[], int]) -> int:
     """The exit status of `run`, with this process connected to the others."""
-    count = PROCESSES.value
-    with distributed.connected(COORDINATOR.value, count, PROCESS.value):
+    count = flags.PROCESSES.value
+    with distributed.connected(flags.COORDINATOR.value, count, flags.PROCESS.value):
         if not distributed.is_first():
             logging.getLogger("mtl_jax").setLevel(logging.WARNING)
         return run()
@@ -121,47 +87,18 @@ def status_of(run: Callable[[], int]) -> int:
         )
 
 
-def parse(argv: list[str]) -> list[str]:
-    """Parse the flags; a wrong one exits with one line and status 2 or 1."""
-    if {"--help", "-h", "--helpshort"} & set(argv):
-        app.usage(shorthelp=True, writeto_stdout=True)
-        sys.exit(0)
-    try:
-        arguments = flags.FLAGS(argv)
-        if CONFIG.value is None:
-            raise flags.Error(
-                "--config=FILE[:ROLE] is missing, e.g. configs/openkbp.py"
-            )
-        if len(arguments) > 1:
-            raise flags.Error(f"unexpected arguments: {' '.join(arguments[1:])}")
-    except flags.Error as error:
-        sys.exit(errors.print_error(f"{error}; see --help", 2))
-    except AttributeError as error:  # an unknown --config.KEY
-        names = [word.split("=")[0] for word in argv if word.startswith("--config.")]
-        unknown = [key for key in (k[9:] for k in names) if key not in configs.KEYS]
-        hints = [f"{key}{errors.nearest(key, configs.KEYS)}" for key in unknown]
-        sys.exit(
-            errors.print_error(
-                f"unknown configuration key {', '.join(hints) or error}", 1
-            )
-        )
-    except OSError as error:  # a configuration file that is missing or does not load
-        sys.exit(errors.print_error(f"--config cannot be loaded: {error}", 1))
-    return arguments
-
-
 def config() -> ml_collections.ConfigDict:
     """The configuration of the flags, checked."""
-    checked = wiring.check(CONFIG.value)
+    checked = wiring.check(flags.CONFIG.value)
     distributed.check_same(configs.flatten(checked))
     return checked
 
 
 def workdir(below: str = "") -> Path:
     """`--workdir`, or by default `runs/<config>/<below>`."""
-    if WORKDIR.value:
-        return folder(WORKDIR.value)
-    filename = config_flags.get_config_filename(flags.FLAGS["config"])
+    if flags.WORKDIR.value:
+        return folder(flags.WORKDIR.value)
+    filename = config_flags.get_config_filename(absl_flags.FLAGS["config"])
     return Path("runs") / Path(filename).stem / below
 
 
@@ -175,14 +112,18 @@ def folder(path: str) -> Path:
     return Path(path).expanduser()
 
 
+def data_folder() -> Path:
+    """`--data_dir`, or by default TFDS's data directory."""
+    usual = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return folder(flags.DATA_DIR.value or usual)
+
+
 def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
     """The data set of `config` in the flags' directories, built if it is missing."""
-    data_dir = folder(
-        DATA_DIR.value or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    )
+    data_dir = data_folder()
     manual_dir = data_dir / "downloads" / "manual"
-    if MANUAL_DIR.value:
-        manual_dir = folder(MANUAL_DIR.value)
+    if flags.MANUAL_DIR.value:
+        manual_dir = folder(flags.MANUAL_DIR.value)
     data = distributed.call_in_turn(
         lambda: prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
     )

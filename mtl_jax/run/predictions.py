@@ -72,7 +72,7 @@ def predict_split(
         total=len(wanted),
         desc=f"{run.role.name}, {name}",
         unit="pt",
-        disable=not distributed.is_first(),
+        disable=not distributed.shows_progress(),
     ) as bar:
         grids = {index: entry.grid for index, entry in enumerate(patients)}
         for prediction in volumes.predict(feeds, grids):

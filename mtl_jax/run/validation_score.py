@@ -233,7 +233,7 @@ class OverYardsticks:
             desc="validation, volumes",
             unit="pt",
             leave=False,
-            disable=not distributed.is_first(),
+            disable=not distributed.shows_progress(),
         ) as bar:
             batches = distributed.with_all_rows(self.batches())
             for position, outputs in volumes.by_patient(batches, predict):

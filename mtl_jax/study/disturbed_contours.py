@@ -8,11 +8,12 @@ contours.
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from absl import flags
+from absl import flags as absl_flags
 from scipy import ndimage
 
 from mtl_jax.core import errors, records, roles, sites
@@ -20,10 +21,12 @@ from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.metrics import paired_tests
 from mtl_jax.report import render
-from mtl_jax.run import command, input_contours, predictions, wiring
+from mtl_jax.run import command, flags, input_contours, predictions, wiring
 from mtl_jax.study.tables import measures, score_tables
 
-SPLIT = flags.DEFINE_enum("split", "test", records.SPLITS, "The patients to predict.")
+SPLIT = absl_flags.DEFINE_enum(
+    "split", "test", records.SPLITS, "split whose patients are predicted"
+)
 AS_DRAWN = "as they are"
 
 # A mask [Y, X] bool of one structure, and a changed one.
@@ -187,4 +190,12 @@ def table(
 
 
 if __name__ == "__main__":
+    flags.parse_or_help(
+        sys.argv[1:],
+        "disturbed_contours",
+        "mtl_jax.study.disturbed_contours",
+        "How the predicted dose changes when the input contours are disturbed.",
+        "--config=openkbp:seq_human",
+        {"the patients": (SPLIT,)},
+    )
     command.start(run)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mtl_jax.core import errors, files, locks
+from mtl_jax.core import command_line, errors, files, locks
 from mtl_jax.run import workdir
 from mtl_jax.study import plan
 
@@ -58,7 +58,8 @@ def copy(jobs: Sequence[plan.Job], sources: dict[Path, Path]) -> None:
         LockedError: a source is in use.
     """
     wanted = [job for job in jobs if job.workdir in sources]
-    for job in tqdm(wanted, desc="gathering", unit="run", disable=not wanted):
+    hidden = not wanted or command_line.is_quiet()
+    for job in tqdm(wanted, desc="gathering", unit="run", disable=hidden):
         source = sources[job.workdir]
         with _unused(source), files.whole_folder(job.workdir) as partial:
             shutil.copytree(

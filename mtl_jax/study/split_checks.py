@@ -9,7 +9,7 @@ import itertools
 
 from tqdm import tqdm
 
-from mtl_jax.core import errors
+from mtl_jax.core import command_line, errors
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.report import content
 
@@ -64,7 +64,8 @@ def _digests(split: prepared.Split) -> set[str]:
     """The SHA-256 of each patient's CT: from the index, or from the slices without."""
     known = {entry.ct_sha256 for entry in split.patients if entry.ct_sha256}
     unknown = [entry for entry in split.patients if not entry.ct_sha256]
-    bar = tqdm(unknown, desc=f"checking {split.name}", unit="pt", disable=not unknown)
+    hidden = not unknown or command_line.is_quiet()
+    bar = tqdm(unknown, desc=f"checking {split.name}", unit="pt", disable=hidden)
     return known | {
         examples.hash_ct(
             split.source[index]["ct"]

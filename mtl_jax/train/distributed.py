@@ -24,7 +24,7 @@ import numpy as np
 from jax._src import distributed as services
 from jax.experimental import multihost_utils
 
-from mtl_jax.core import errors, records
+from mtl_jax.core import command_line, errors, records
 
 T = TypeVar("T")
 
@@ -152,6 +152,11 @@ def index() -> int:
 def is_first() -> bool:
     """Whether this process is the one that reads and writes the working directory."""
     return index() == 0
+
+
+def shows_progress() -> bool:
+    """Whether this process shows progress bars: the first one, without `--quiet`."""
+    return is_first() and not command_line.is_quiet()
 
 
 def wait() -> None:

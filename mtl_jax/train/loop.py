@@ -71,7 +71,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
         initial=first,
         unit="step",
         dynamic_ncols=True,
-        disable=not distributed.is_first(),
+        disable=not distributed.shows_progress(),
     )
     with progress, Outcomes(loop, state, writer, progress) as outcomes:
         state = loop.backend.put_state(state)
@@ -322,7 +322,7 @@ class Validation:
             self._loop.validation(),
             desc="validation",
             leave=False,
-            disable=not distributed.is_first(),
+            disable=not distributed.shows_progress(),
         )
         for batch in batches:
             sums = self._sums(state, self._loop.backend.put_batch(batch))

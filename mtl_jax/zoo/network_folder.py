@@ -15,8 +15,10 @@ import numpy as np
 
 from mtl_jax.core import errors, files
 from mtl_jax.models import parameters, weight_files
+from mtl_jax.zoo import packaged
 
-WEIGHTS, DESCRIPTION, CARD = "weights.safetensors", "network.json", "model_card.md"
+WEIGHTS, CARD = "weights.safetensors", "model_card.md"
+DESCRIPTION = packaged.DESCRIPTION
 # A network is part of the package, and of each clone of its repository.
 MOST_BYTES = 35_000_000
 

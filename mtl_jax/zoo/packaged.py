@@ -1,6 +1,7 @@
 """The networks that come with the package: their names, and what they are in words.
 
-Output: the folder of a network, and sentences for those who use it.
+Output: the folder of a network, and sentences for those who use it. It loads without
+JAX; network_folder reads the files.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,15 +10,15 @@ from typing import Any
 
 from mtl_jax.core import errors, roles
 from mtl_jax.evaluation import summary
-from mtl_jax.zoo import network_folder
 
+DESCRIPTION = "network.json"  # the file that makes a folder one of a network
 FOLDER = Path(__file__).parent
 DEFAULT = "multi"
 
 
 def names() -> tuple[str, ...]:
     """Names of the networks in this installation."""
-    return tuple(sorted(p.name for p in FOLDER.iterdir() if network_folder.is_one(p)))
+    return tuple(sorted(path.parent.name for path in FOLDER.glob(f"*/{DESCRIPTION}")))
 
 
 def folder(name: str) -> Path:

@@ -2,15 +2,7 @@
 
 import pytest
 
-from configs import (
-    accelerator,
-    common,
-    demo,
-    openkbp,
-    prostate,
-    prostate_demo,
-    reduced,
-)
+from mtl_jax.configs import accelerator, common, demo, openkbp, prostate, prostate_demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, roles, sites
 
@@ -151,7 +143,7 @@ def test_a_stored_configuration_without_the_newer_keys_is_as_before():
 
 @pytest.mark.parametrize(
     ("file", "highest", "steps"),
-    [(demo, 3e-3, 1000), (prostate_demo, 3e-3, 500), (reduced, 2e-3, 2000)],
+    [(demo, 3e-3, 1000), (prostate_demo, 3e-3, 500)],
 )
 def test_the_small_runs_have_a_cosine_over_all_their_steps(file, highest, steps):
     config = configs.check(file.get_config())

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from configs import openkbp, prostate
+from mtl_jax.configs import openkbp, prostate
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, geometry, metric_names, records, roles, sites
 from mtl_jax.evaluation import scoring

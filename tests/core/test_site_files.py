@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from configs import prostate
+from mtl_jax.configs import prostate
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, reported_metrics, site_files, sites
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from configs import prostate
+from mtl_jax.configs import prostate
 from mtl_jax.core import clinical_goals, errors, sites
 from mtl_jax.core import config as configs
 from mtl_jax.evaluation import goals, scoring

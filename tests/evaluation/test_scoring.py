@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from configs import common
+from mtl_jax.configs import common
 from mtl_jax.core import config as configs
 from mtl_jax.core import records
 from mtl_jax.evaluation import scoring, summary

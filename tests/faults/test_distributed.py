@@ -8,11 +8,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from configs import demo
+from mtl_jax.configs import demo
 from mtl_jax.core import config as configs
 from mtl_jax.evaluation import scoring
 from mtl_jax.run import command, wiring
-from mtl_jax.study import __main__ as study
+from mtl_jax.study import comparison
 from mtl_jax.train import checkpoint, distributed, writers
 from tests import commands
 from tests.predict import checkpoints
@@ -196,5 +196,5 @@ def test_only_the_first_process_reads_the_network_to_start_from(story):
 def test_a_study_of_several_processes_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(distributed, "count", lambda: 2)
     monkeypatch.setattr(command, "config", demo.get_config)
-    assert command.status_of(study.run) == 1
+    assert command.status_of(comparison.compare) == 1
     assert "a study runs in one process" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common
+from mtl_jax.configs import common
 from mtl_jax.core import errors
 from mtl_jax.models import multitask, networks, parameters
 

@@ -7,7 +7,7 @@ import flax.struct
 import ml_collections
 import numpy as np
 
-from configs import demo, prostate_demo
+from mtl_jax.configs import demo, prostate_demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import sites
 from mtl_jax.models import parameters

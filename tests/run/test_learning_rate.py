@@ -1,6 +1,6 @@
 """The course of the learning rate in words."""
 
-from configs import common
+from mtl_jax.configs import common
 from mtl_jax.core import config as configs
 from mtl_jax.run import learning_rate
 

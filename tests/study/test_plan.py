@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from configs import openkbp
+from mtl_jax.configs import openkbp
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, locks
 from mtl_jax.run import contour_runs, wiring, workdir

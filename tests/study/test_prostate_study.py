@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from configs import prostate
+from mtl_jax.configs import prostate
 from mtl_jax.core import config as configs
 from mtl_jax.core import geometry, records, sites
 from mtl_jax.evaluation import scoring, summary

@@ -12,8 +12,7 @@ from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.inference import volumes
 from mtl_jax.run import input_contours, predictions, wiring, workdir
-from mtl_jax.study import __main__ as study_command
-from mtl_jax.study import disturbed_contours
+from mtl_jax.study import comparison, disturbed_contours
 from tests import commands
 
 SETTINGS = commands.STUDY
@@ -24,7 +23,7 @@ ROLES = ("contour", "baseline", "seq_human", "seq_auto", "multi")
 def call(command, home, **flags):
     """The study in this process: (exit status, stdout, stderr)."""
     settings = {k: v for k, v in SETTINGS.items() if k != "module"}
-    return command.call(home, run=study_command.run, flags=flags, **settings)
+    return command.call(home, run=comparison.compare, flags=flags, **settings)
 
 
 def outcome(home):
@@ -121,7 +120,7 @@ def test_runs_of_other_machines_are_gathered(command, study, tmp_path):
 
 def test_a_network_to_start_from_is_missed_before_anything_runs(command, tmp_path):
     status, _, err = command.call(
-        tmp_path / "new", run=study_command.run, flags={"dry_run": True},
+        tmp_path / "new", run=comparison.compare, flags={"dry_run": True},
         model__start_from=tmp_path / "gone",
     )  # fmt: skip
     assert status == 1
@@ -149,7 +148,7 @@ def test_the_metrics_file_can_be_printed_and_edited(command, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(out.replace("openkbp:D_mean", "openkbp:D_meen", 1))
     status, _, err = command.call(
-        tmp_path / "new", run=study_command.run, evaluate__metrics=path
+        tmp_path / "new", run=comparison.compare, evaluate__metrics=path
     )
     assert status == 1
     assert "mine.toml" in err

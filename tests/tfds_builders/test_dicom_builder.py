@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfds_builders
-from configs import prostate
+from mtl_jax.configs import prostate
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 import tfds_builders.openkbp  # noqa: F401
 from mtl_jax.core import errors, workers
 from mtl_jax.datasets import prepared
+from tfds_builders import flags
 from tfds_builders.openkbp import __main__ as command
 from tfds_builders.openkbp import make_dummy_data, openkbp_dataset_builder
 
@@ -89,6 +90,11 @@ def test_the_builder_says_what_it_is():
     assert "OpenKBP" in metadata.description
     assert "babier2021openkbp" in metadata.citation
     assert set(metadata.tags) <= set(tfds.core.dataset_metadata.valid_tags())
+
+
+def test_the_command_has_every_cohort():
+    for name in openkbp_dataset_builder.Builder.builder_configs:
+        assert flags.openkbp([f"--cohort={name}"]).cohort == name
 
 
 def test_workers_and_packing_change_nothing(tmp_path: pathlib.Path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import prostate, prostate_demo
+from mtl_jax.configs import prostate, prostate_demo
 from mtl_jax.core import config as configs
 from mtl_jax.core import errors, sites
 from mtl_jax.datasets import prepared

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import common
+from mtl_jax.configs import common
 from mtl_jax.models import multitask, parameters
 from mtl_jax.train import module_rms
 from mtl_jax.train import state as states

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import common
+from mtl_jax.configs import common
 from mtl_jax.core import errors, geometry, records, sites
 from mtl_jax.datasets import examples, prepared
 from mtl_jax.pipeline import batches

@@ -10,17 +10,17 @@ Exit status: 0 built, or there already; 1 bad input, with one message; 2 usage.
 import sys
 
 from mtl_jax.datasets import prepared
-from tfds_builders import command
+from tfds_builders import command, flags
 from tfds_builders.dicom import command as dicom_command
 from tfds_builders.dicom import dicom_dataset_builder
 
 
 def main(arguments: list[str]) -> int:
     """Build, print a summary, and return the exit status."""
-    flags = dicom_command.parse_flags("dicom", arguments, site=None)
+    chosen = flags.dicom(arguments)
     builder_class = dicom_dataset_builder.Builder
     return command.run(
-        lambda: prepared.open_directory(dicom_command.build(builder_class, flags))
+        lambda: prepared.open_directory(dicom_command.build(builder_class, chosen))
     )
 
 

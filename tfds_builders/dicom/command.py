@@ -1,6 +1,6 @@
-"""Flags and build of the commands that make a data set of DICOM patients.
+"""The build of the commands that make a data set of DICOM patients.
 
-Input: command-line arguments. Output: the folder of the data set that was built.
+Input: the values of the flags. Output: the folder of the data set that was built.
 """
 
 import argparse
@@ -11,32 +11,6 @@ from mtl_jax.core import sites
 from mtl_jax.sources.clinical import patient_folders, reading_flags
 from tfds_builders import command
 from tfds_builders.dicom import dicom_dataset_builder
-
-
-def parse_flags(
-    name: str, arguments: list[str], *, site: str | None
-) -> argparse.Namespace:
-    """The flags of the command of builder `name`; exits with status 2 if wrong.
-
-    `site` is the default of `--site`, which is required without one.
-    """
-    parser = command.make_parser(
-        name,
-        f"Builds the data set {name} from a folder of DICOM patients.",
-        "folder with one folder per patient, optional mapping.yaml and splits.csv; "
-        "default: downloads/manual in the data_dir",
-    )
-    reading_flags.add(parser, site=site)
-    parser.add_argument(
-        "--refused",
-        choices=("skip", "error"),
-        default="skip",
-        help="skip patients that cannot be read, or stop the build with an error "
-        "(default: %(default)s)",
-    )
-    flags = command.parse(parser, arguments)
-    reading_flags.check(parser, flags)
-    return flags
 
 
 def build(

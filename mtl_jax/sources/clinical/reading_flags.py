@@ -4,12 +4,18 @@ Input: an argument parser. Output: its flags, and the reader options they descri
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from mtl_jax.core import errors, note_kinds
-from mtl_jax.sources.dicom import reader
+
+if TYPE_CHECKING:
+    from mtl_jax.sources.dicom import reader
 
 
-def add(parser: argparse.ArgumentParser, *, site: str | None = "prostate") -> None:
+Group = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add(parser: Group, *, site: str | None = "prostate") -> None:
     """Add the flags of the site and of the options; without `site`, it is required."""
     default = "required" if site is None else "default: %(default)s"
     parser.add_argument(
@@ -21,7 +27,7 @@ def add(parser: argparse.ArgumentParser, *, site: str | None = "prostate") -> No
     add_options(parser)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Group) -> None:
     """Add the options that are off by default."""
     for name, case in (
         ("allow_missing", "patients that lack a contoured structure"),
@@ -72,8 +78,10 @@ def check(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
         parser.error(f"--fill_gaps is {flags.fill_gaps}, expected 0 or more")
 
 
-def options(flags: argparse.Namespace) -> reader.Options:
+def options(flags: argparse.Namespace) -> "reader.Options":
     """The reader options that the flags describe."""
+    from mtl_jax.sources.dicom import reader  # takes seconds: after the flags
+
     return reader.Options(
         allow_frame_mismatch=flags.allow_frame_mismatch,
         allow_missing=flags.allow_missing,

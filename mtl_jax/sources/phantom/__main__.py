@@ -10,15 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from mtl_jax.core import errors, sites
-from mtl_jax.sources.phantom import dicom_cohort, head_and_neck
+from mtl_jax.core import command_line, errors, sites
 
 
 def parse_flags(arguments: list[str]) -> argparse.Namespace:
     """The command's flags; exits with status 2 if they are wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_jax.sources.phantom",
-        description="Writes generated patients, with CT, contours and dose.",
+    parser = command_line.parser(
+        "phantoms",
+        "mtl_jax.sources.phantom",
+        "Writes generated patients, with CT, contours and dose.",
+        "new --site=prostate --patients=3",
     )
     parser.add_argument("folder", type=Path, help="folder for the patients; new")
     parser.add_argument(
@@ -45,6 +46,8 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
     flags = parse_flags(arguments)
+    from mtl_jax.sources.phantom import dicom_cohort, head_and_neck  # takes seconds
+
     folder = flags.folder.expanduser()
     try:
         if flags.site == sites.PROSTATE.name:

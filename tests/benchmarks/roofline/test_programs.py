@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.roofline import chips, command, programs
 from benchmarks.throughput import workload
-from configs import demo
+from mtl_jax.configs import demo
 from mtl_jax.core import errors
 from mtl_jax.models.fast import rewrites
 from mtl_jax.run import wiring

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.roofline import report
-from configs import openkbp
+from mtl_jax.configs import openkbp
 
 GIB = 2**30
 MEMORY = {"arguments": 1, "results": 0, "temporaries": 2, "code": 0.5, "sum": 3.5}

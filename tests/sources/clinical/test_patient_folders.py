@@ -7,8 +7,8 @@ import shutil
 import pydicom
 import pytest
 
-from configs import prostate
 from mtl_jax.cohort import __main__ as command
+from mtl_jax.configs import prostate
 from mtl_jax.core import errors, sites
 from mtl_jax.sources.clinical import patient_folders
 from mtl_jax.sources.dicom import reader

@@ -1,0 +1,1 @@
+"""What an installation has, and what to do about what it lacks."""

@@ -1,0 +1,1 @@
+"""What Python code outside of this package uses: `import mtl_jax`."""
