@@ -20,18 +20,18 @@ assert compiler_options.known_to(device) == {{o.name: o.value for o in options}}
 """
 
 
-@pytest.mark.parametrize(
-    "topology",
-    [
-        pytest.param("v5e:1x1", marks=test_command.NEEDS_LIBTPU),
-        pytest.param(
-            "h200",
-            marks=pytest.mark.skipif(
-                not gpus.installed(), reason="no compiler for NVIDIA's GPUs"
-            ),
+TOPOLOGIES = [
+    pytest.param("v5e:1x1", marks=test_command.NEEDS_LIBTPU),
+    pytest.param(
+        "h200",
+        marks=pytest.mark.skipif(
+            not gpus.installed(), reason="no compiler for NVIDIA's GPUs"
         ),
-    ],
-)
+    ),
+]
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_every_option_is_known(topology):
     """In a process of its own: a compiler may abort it."""
     done = subprocess.run(
@@ -43,3 +43,16 @@ def test_every_option_is_known(topology):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_training_step_compiles_with_all_of_them(tmp_path, topology):
+    done = test_command.compile_for(
+        tmp_path,
+        f"--topology={topology}",
+        "--backends=jit",
+        "--parts=train",
+        "--config.train.compiler_options=tuned",
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "has no option" not in done.stderr
