@@ -10,7 +10,7 @@ import datetime
 import re
 
 import pydicom
-from pydicom import charset, dataelem, datadict, multival, tag, uid
+from pydicom import charset, datadict, dataelem, multival, tag, uid
 
 CHARACTERS = "SpecificCharacterSet"
 TEXTS = ("PatientName", "PatientID", "StudyID", "AccessionNumber")
