@@ -10,7 +10,7 @@ import datetime
 import re
 
 import pydicom
-from pydicom import charset, tag, uid
+from pydicom import charset, datadict, dataelem, multival, tag, uid
 
 CHARACTERS = "SpecificCharacterSet"
 TEXTS = ("PatientName", "PatientID", "StudyID", "AccessionNumber")
@@ -51,7 +51,7 @@ def _sentence(keyword: str, what: str) -> str:
 
 def _text(header: pydicom.Dataset, keyword: str) -> str:
     value = header.get(keyword)
-    several = isinstance(value, pydicom.multival.MultiValue)
+    several = isinstance(value, multival.MultiValue)
     return "\\".join(map(str, value)) if several else str(value or "").strip(" \0")
 
 
@@ -59,8 +59,8 @@ def _replace(header: pydicom.Dataset, keyword: str, valid: str) -> list[str]:
     """Set `keyword` to a `valid` value; a sentence if it had another one."""
     if _text(header, keyword) == valid:
         return []
-    header[tag.Tag(keyword)] = pydicom.DataElement(
-        tag.Tag(keyword), pydicom.datadict.dictionary_VR(keyword), valid
+    header[tag.Tag(keyword)] = dataelem.DataElement(
+        tag.Tag(keyword), datadict.dictionary_VR(keyword), valid
     )
     return [_sentence(keyword, "written as the standard has it" if valid else EMPTIED)]
 

@@ -97,7 +97,7 @@ def test_the_cohort_shows_notes_by_their_weight(clinic, tmp_path, capsys):
     assert cohort_command.main(flags) == 0
     out = capsys.readouterr().out
     patient = id_of(clinic, "centigray")
-    assert f"patient {patient} is refused: RD." in out
+    assert f"patient {patient} is refused: rtdose/ file 1 of 1" in out
     assert "times the prescription of site prostate (60 Gy)" in out
     assert "note: 1 of 3 patients: slices without a contour between others\n" in out
     assert cohort_command.main([*flags, "--accept=high_dose"]) == 0

@@ -83,7 +83,9 @@ def words(value: str) -> set[str]:
 class Folded:
     """A text as it is compared, with the way back."""
 
-    def __init__(self, original: str, signs: Sequence[tuple[str, int]] | None = None):
+    def __init__(
+        self, original: str, signs: Sequence[tuple[str, int]] | None = None
+    ) -> None:
         """Fold `original`, or take its folded `signs` with their places."""
         signs = list(_fold(original)) if signs is None else signs
         self.original = original

@@ -89,7 +89,12 @@ def test_folders_and_files_whose_names_are_no_text(clinic, tmp_path, capsys):
     first.write_bytes(first.read_bytes()[:-100])
     first.rename(clinic / "two" / os.fsdecode(b"\xe9\x1b[2J.dcm"))
     out = tmp_path / "out"
-    assert command.main([str(clinic), f"--out={out}", "--workers=1"]) == 0
+    call = [str(clinic), f"--out={out}", "--workers=1"]
+    assert command.main(call) == 0
+    said = capsys.readouterr().out
+    assert "is cut off" in said and "udce9" not in said
+    assert "skipped 1 file (no DICOM)" in (out / "cohort.html").read_text("utf-8")
+    assert command.main([*call, "--show_paths"]) == 0
     said = capsys.readouterr().out
     assert r"\udce9\x1b[2J.dcm is cut off" in said
     said.encode()
