@@ -58,16 +58,6 @@ def test_a_run_leaves_every_file_of_the_contract(finished):
     assert f"model card: {workdir}/model_card.md" in out
 
 
-def test_slices_on_the_device_train_the_same_network(command, finished, tmp_path):
-    status, _, err = command.run(tmp_path / "run", **SCHEDULE, data__on_device=True)
-    assert status == 0, err
-    kept, read = (
-        checkpoint.read_run(folder / "checkpoints" / str(STEPS))["digest"]
-        for folder in (tmp_path / "run", finished[0])
-    )
-    assert kept == read
-
-
 def test_metrics_have_a_row_for_each_logged_step_and_validation(finished):
     rows = writers.read_json_lines(finished[0] / "metrics.jsonl")
     training = [row for row in rows if "loss/total" in row]
