@@ -270,11 +270,10 @@ def _roles(cases: Sequence[Case], task: str) -> list[str]:
     return list(roles)
 
 
-def _is_in(
-    name: str, masks: Mapping[str, np.ndarray], ct_slice: slice_panels.Slice
-) -> bool:
-    """Whether structure `name` is anywhere in a slice of `masks` [Z, Y, X]."""
-    return name in masks and bool(masks[name][ct_slice.z].any())
+def _is_in(name: str, ct_slice: slice_panels.Slice) -> bool:
+    """Whether structure `name` has voxels in a slice."""
+    mask = ct_slice.patient.structures.get(name)
+    return mask is not None and bool(mask[ct_slice.z].any())
 
 
 def _dose_slice(

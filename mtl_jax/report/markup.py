@@ -84,7 +84,7 @@ def _part(contents: render.Table, pages: Mapping[str, str]) -> str:
 
 
 def _without_same(contents: render.Table) -> tuple[render.Table, str]:
-    """The table without columns that are the same in all rows; a sentence with these."""
+    """The table without columns that are the same in all rows, told in a sentence."""
     if len(contents.rows) < LEAST_ROWS:
         return contents, ""
     kept, same = [], []
