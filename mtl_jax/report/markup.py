@@ -90,11 +90,13 @@ def _without_same(contents: render.Table) -> tuple[render.Table, str]:
     kept, same = [], []
     for number, column in enumerate(contents.columns):
         first, *others = (row[number] for row in contents.rows)
-        if number and not column.group and first.known and set(others) == {first}:
+        if not column.group and first.known and set(others) == {first}:
             same.append(f"{column.name} {first.text}{first.mark}")
         else:
             kept.append(number)
-    sentence = f"In all rows: {', '.join(same)}." if same else ""
+    if not same or not kept or contents.columns[kept[0]].group:
+        return contents, ""
+    sentence = f"In all rows: {', '.join(same)}."
     return _with_columns(contents, kept, contents.title), sentence
 
 

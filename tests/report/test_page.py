@@ -306,8 +306,8 @@ def test_a_table_as_people_read_it():
 
 
 def test_a_column_that_is_the_same_in_all_rows_is_a_sentence():
-    names = (("ROI", ""), ("unit", ""), ("n", ""), ("multi", "model"))
-    rows = [("Cord", "Gy", 14, 1.0), ("Brain", "Gy", 14, 1.0), ("Lens", "Gy", 9, 1.0)]
+    names = (("method", ""), ("ROI", ""), ("unit", ""), ("n", ""), ("multi", "model"))
+    rows = [("multi", roi, "Gy", n, 1.0) for roi, n in (("a", 14), ("b", 14), ("c", 9))]
     table = render.Table(
         *("errors", "Errors", ("Lower is better.",)),
         columns=tuple(render.Column(*name) for name in names),
@@ -319,7 +319,10 @@ def test_a_column_that_is_the_same_in_all_rows_is_a_sentence():
         "n",
         "multi",
     ]
-    assert '<p class="note">In all rows: unit Gy. Lower is better.</p>' in source
+    assert (
+        '<p class="note">In all rows: method multi, unit Gy. Lower is better.</p>'
+        in source
+    )
     two = dataclasses.replace(table, rows=table.rows[:2])
     assert "In all rows" not in markup.table(two)
 
