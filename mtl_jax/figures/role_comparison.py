@@ -109,9 +109,7 @@ def draw_doses(
     handles = [
         panel_grid.legend_line(name, color=slices[0].colour(name), lw=2)
         for name in site.names
-        if any(
-            _is_in(name, ct_slice.patient.structures, ct_slice) for ct_slice in slices
-        )
+        if any(_is_in(name, ct_slice) for ct_slice in slices)
     ]
     handles.append(panel_grid.legend_line("targets, on doses", color="white", lw=0.8))
     grid.save(path, title, handles)
