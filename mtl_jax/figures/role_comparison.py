@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colors
 
-from mtl_jax.core import errors, records, sites
+from mtl_jax.core import body_region, errors, records, sites
 from mtl_jax.figures import colours, panel_grid, slice_choice, slice_panels
 
 # Inches.
@@ -186,7 +186,7 @@ def draw_contours(
     slices: list[slice_panels.Slice] = []
     cases_of_slices: list[tuple[Case, bool]] = []  # and whether it is the first slice
     for case in cases:
-        numbers = _contour_slices(case, names, rows)
+        numbers = _contour_slices(case, site, names, rows)
         slices += slice_panels.cut_slices(case.patient, site, numbers)
         cases_of_slices += [(case, position == 0) for position in range(len(numbers))]
     slices = slice_panels.match_proportions(slices)
@@ -277,11 +277,12 @@ def _is_in(name: str, ct_slice: slice_panels.Slice) -> bool:
 def _dose_slice(
     case: Case, site: sites.Site, names: Sequence[str]
 ) -> slice_panels.Slice:
-    """The slice whose doses are shown."""
+    """The slice whose doses are shown; errors count where a dose is possible."""
     patient = case.patient
     numbers = slice_choice.choose_slices(patient, names, 1)
+    counts = 1 if patient.possible_dose_mask is None else patient.possible_dose_mask
     errors_gy = [
-        np.abs(prediction.dose_gy - patient.dose_gy).sum((1, 2))
+        (np.abs(prediction.dose_gy - patient.dose_gy) * counts).sum((1, 2))
         for prediction in case.predictions.values()
         if prediction.dose_gy is not None and patient.dose_gy is not None
     ]
@@ -290,8 +291,10 @@ def _dose_slice(
     return slice_panels.cut_slices(patient, site, numbers)[0]
 
 
-def _contour_slices(case: Case, names: Sequence[str], count: int) -> list[int]:
-    """The slices whose contours are shown."""
+def _contour_slices(
+    case: Case, site: sites.Site, names: Sequence[str], count: int
+) -> list[int]:
+    """The slices whose contours are shown; errors count where the CT shows tissue."""
     masks = case.patient.structures
     named = {name: masks[name] for name in names if name in masks}
     wrong = np.zeros(len(case.patient.ct))
@@ -299,6 +302,8 @@ def _contour_slices(case: Case, names: Sequence[str], count: int) -> list[int]:
         for name in named.keys() & prediction.contours.keys():
             area = (prediction.contours[name] != named[name]).sum((1, 2))
             wrong += area / max(named[name].sum((1, 2)).max(), 1)
+    hu = case.patient.ct - np.float32(site.ct_offset_hu)
+    wrong *= (hu > body_region.METRICS_HU).any((1, 2))
     if case.label == WORST and wrong.any():
         return slice_choice.worst_slices(wrong, count)
     patient = dataclasses.replace(case.patient, structures=named)

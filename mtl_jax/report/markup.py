@@ -3,6 +3,7 @@
 All texts of a report are escaped here.
 """
 
+import collections
 import dataclasses
 import html
 import io
@@ -21,10 +22,10 @@ from mtl_jax.report import content, render
 # Pixels.
 MOST_IMAGE_WIDTH = 1800
 # Cells with more characters than this may wrap.
-LONG = 24
+LONG = 14
 # Of a table with fewer rows, all columns are shown.
 LEAST_ROWS = 3
-# A table with more columns, in groups of at least so many, is shown group by group.
+# A table with more columns is shown in parts, one for each group of at least so many.
 MOST_COLUMNS, LARGE_GROUP = 14, 3
 NUMBER = re.compile(r"[-+−±<>≤≥]?\s*\d[\d.,e-]*\s*(%|\(.*\)|±.*)?[†*]*$")
 
@@ -101,15 +102,17 @@ def _without_same(contents: render.Table) -> tuple[render.Table, str]:
 
 
 def _parts(contents: render.Table) -> list[render.Table]:
-    """The table, or a table for each group of columns if it is wide."""
-    groups = dict.fromkeys(column.group for column in contents.columns if column.group)
-    members = {
-        group: [n for n, column in enumerate(contents.columns) if column.group == group]
-        for group in groups
-    }
+    """The table, or a table for each large group of columns if it is wide."""
+    sizes = collections.Counter(column.group for column in contents.columns)
     alone = [n for n, column in enumerate(contents.columns) if not column.group]
-    large = [len(numbers) >= LARGE_GROUP for numbers in members.values()]
-    if len(contents.columns) <= MOST_COLUMNS or sum(large) < 2 or not all(large):
+    members: dict[str, list[int]] = {}  # small groups go with the large one before
+    for number, column in enumerate(contents.columns):
+        if column.group and (sizes[column.group] >= LARGE_GROUP or not members):
+            members.setdefault(column.group, [])
+        if column.group:
+            at = column.group if column.group in members else list(members)[-1]
+            members[at].append(number)
+    if len(contents.columns) <= MOST_COLUMNS or len(members) < 2:
         return [contents]
     return [
         _with_columns(contents, sorted(alone + numbers), f"{contents.title}: {group}")

@@ -276,6 +276,19 @@ def test_the_worst_patient_is_shown_where_it_is_worst(tmp_path, patient, monkeyp
     )
     for fig in captured:
         assert "slice 1 (largest errors)" in texts(fig)
+    # Neither where no dose is possible, nor where the CT is empty.
+    possible = np.ones(SHAPE, bool)
+    possible[1] = False
+    ct = patient.ct.copy()
+    ct[1] = 0
+    elsewhere = dataclasses.replace(patient, ct=ct, possible_dose_mask=possible)
+    moved = dataclasses.replace(worst, patient=elsewhere)
+    role_comparison.draw_doses(tmp_path / "d.png", [moved], site=SITE, title="t")
+    role_comparison.draw_contours(
+        tmp_path / "c.png", [moved], site=SITE, names=("SpinalCord",), title="t", rows=1
+    )
+    for fig in captured[2:]:
+        assert "slice 1 (largest errors)" not in texts(fig)
     best = dataclasses.replace(worst, label="best")
     role_comparison.draw_doses(tmp_path / "d.png", [best], site=SITE, title="t")
     assert not any("largest errors" in text for text in texts(captured[-1]))

@@ -340,6 +340,12 @@ def test_a_wide_table_has_a_part_for_each_group():
     cells = re.findall(r"<td.*?>(.*?)</td>", parts[1])
     assert cells == [f"{i}.000" for i in range(7, 14)] and ">Cord<" in parts[1]
     assert parts[1].count("Met.") == 1 and "Met." not in parts[0]
+    columns = (*table.columns, render.Column("missed", "c"))
+    more = dataclasses.replace(
+        table, columns=columns, rows=((*table.rows[0], render.Cell("none")),)
+    )
+    parts = markup.table(more).split("<table>")[1:]
+    assert ["missed" in part for part in parts] == [False, True]
     narrow = dataclasses.replace(
         table, columns=table.columns[:14], rows=(table.rows[0][:14],)
     )
