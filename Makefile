@@ -4,7 +4,8 @@
 #   make test    run all tests
 #   make check   check lint, format and types
 #   make format  fix lint and format where that is possible automatically
-#   make docs    write the generated tables, build the pages in site/
+#   make docs    write the generated tables, then build the pages
+#   make site    build the pages in site/, and check their links
 #   make venv    set up the environment only; make venv EXTRAS=cuda for a GPU
 
 PYTHON ?= python3
@@ -13,6 +14,9 @@ VENV ?= .venv
 EXTRAS ?= dev
 PYTEST_ARGS ?= -n 2 --dist worksteal
 DEMO_ARGS ?=
+
+# The pages are built in an environment of their own: it needs no JAX.
+SITE_VENV := .venv-site
 
 BIN := $(VENV)/bin
 comma := ,
@@ -25,7 +29,7 @@ demo test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 demo test: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format docs
+.PHONY: help venv demo test check format docs site
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -47,12 +51,14 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: EXTRAS := docs
-docs: $(VENV)/ready-docs
+docs: $(READY)
 	$(BIN)/python -m docs.reference.configuration
 	$(BIN)/python -m docs.reference.model_zoo
 	$(BIN)/python -m docs.architecture
-	$(BIN)/mkdocs build --strict --quiet
+	$(MAKE) site
+
+site: $(SITE_VENV)/ready
+	$(SITE_VENV)/bin/zensical build --strict --clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -74,6 +80,11 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
 	$(call install,)
 	@touch $@
 
-$(sort $(DEV) $(VENV)/ready-docs): pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
+$(DEV): pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
 	$(call install,[$(EXTRAS)])
 	@touch $@ $(READY)
+
+$(SITE_VENV)/ready: docs/requirements.txt
+	$(PYTHON) -m venv $(SITE_VENV)
+	@$(SITE_VENV)/bin/python -m pip install -qq --requirement $<
+	@touch $@

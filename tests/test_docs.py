@@ -1,7 +1,10 @@
 """The documentation: its links lead somewhere, and what it tells of the code is so."""
 
+import importlib
 import pathlib
 import re
+import tomllib
+from collections.abc import Iterable
 
 from docs.reference import configuration
 from mtl_jax.core import roles
@@ -58,7 +61,7 @@ def test_files_and_modules_that_a_page_names_are_there():
 def test_every_page_of_the_docs_is_in_the_index():
     index = ROOT / "docs" / "README.md"
     text = index.read_text(encoding="utf-8")
-    pages = [p.relative_to(index.parent).as_posix() for p in PAGES if "docs" in p.parts]
+    pages = [p.relative_to(index.parent).as_posix() for p in index.parent.rglob("*.md")]
     missing = [p for p in pages if p != "README.md" and f"({p})" not in text]
     assert not missing
 
@@ -86,3 +89,35 @@ def test_tests_that_a_page_names_are_there():
             if not file.exists() or f"def {name}(" not in file.read_text("utf-8"):
                 missing.append(f"{page.relative_to(ROOT)}: {path}::{name}")
     assert not missing
+
+
+def test_the_site_shows_the_pages_in_the_order_of_the_index():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    with (ROOT / "zensical.toml").open("rb") as file:
+        nav = tomllib.load(file)["project"]["nav"]
+    home, *kinds = [page for part in nav for page in leaves(part)]
+    assert home == "README.md"
+    assert kinds == re.findall(r"\]\(([\w/-]+\.md)\)", index)
+
+
+def leaves(part: object) -> list[str]:
+    """The pages below a part of the navigation, in order."""
+    if isinstance(part, str):
+        return [part]
+    parts = part.values() if isinstance(part, dict) else part
+    assert isinstance(parts, Iterable)
+    return [page for each in parts for page in leaves(each)]
+
+
+def test_what_the_site_shows_of_a_module_is_there_with_a_docstring():
+    shown = 0
+    for page in (ROOT / "docs" / "reference" / "python").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for name, members in re.findall(
+            r"^::: (\S+)\n +options:\n +members: \[(.*)\]", text, flags=re.M
+        ):
+            module = importlib.import_module(name)
+            for member in members.split(", "):
+                assert getattr(module, member).__doc__, f"{name}.{member}"
+                shown += 1
+    assert shown > 40

@@ -17,7 +17,7 @@ PAGE = pathlib.Path(__file__).with_name("model-zoo.md")
 BEGIN = "<!-- table: written by python -m docs.reference.model_zoo -->"
 END = "<!-- end of the table -->"
 NONE = "No network comes with this version yet."
-COLUMNS = (
+FACTS = (
     *("name", "role", "parameters", "file", "trained on", "reached", "terms"),
     "SHA-256 of the file",
 )
@@ -31,18 +31,19 @@ def page() -> str:
 
 
 def table() -> str:
-    """A row for each network, in Markdown; a sentence if there is none."""
+    """A column for each network, in Markdown; a sentence if there is none."""
     names = packaged.names()
     if not names:
         return NONE
     described = [network_folder.describe(packaged.folder(name)) for name in names]
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(tuple, map(_cells, described))]
+    head, *rows = zip(FACTS, *map(_cells, described), strict=True)
+    rows = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _cells(network: Mapping[str, Any]) -> Iterator[str]:
     name, escape = network["name"], render.markdown_escape
-    yield f"[`{name}`](../../mtl_jax/zoo/{name}/{network_folder.CARD})"
+    yield f"`{name}`"
     yield f"`{network['role']}`"
     yield f"{network['parameters']:,}"
     yield f"{network['bytes'] / 1e6:.1f} MB"

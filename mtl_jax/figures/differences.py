@@ -5,14 +5,16 @@ to the right of zero the first role of a pair is better.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import axes, figure
+from matplotlib import axes, figure, ticker
 
 from mtl_jax.figures import colours, panel_grid
 
 ROW_HEIGHT, PANEL_WIDTH = 0.62, 4.6  # inches
+TITLE_WIDTH = 34  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +87,12 @@ def _draw_panel(axis: axes.Axes, panel: Panel, shades: dict[str, str]) -> None:
     for row in range(1, len(panel.rows)):
         axis.axhline(row - 0.5, color=colours.FAINT_INK, lw=0.3)
     axis.set(
-        title=panel.title,
-        xlabel=f"difference{f', {panel.unit}' if panel.unit else ''}: to the right, "
-        "the first is better",
+        title=textwrap.fill(panel.title, TITLE_WIDTH),
+        xlabel=f"difference{f', {panel.unit}' if panel.unit else ''}\n"
+        "to the right, the first is better",
         ylim=(len(panel.rows) - 0.5, -0.5),
     )
     axis.set_yticks(range(len(panel.rows)), panel.rows)
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(4))
     axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)

@@ -1,7 +1,8 @@
 """The paper's Figures 2 to 5: all roles, for the best, median and worst patient.
 
 Input: patients with each role's predictions and scores. Output: a PNG of the doses
-(Figures 2 and 4) and one of the contours (Figures 3 and 5).
+(Figures 2 and 4) and one of the contours (Figures 3 and 5). The worst patient is shown
+where the predictions are worst, others where the structures are seen best.
 """
 
 import dataclasses
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colors
 
-from mtl_jax.core import errors, records, sites
+from mtl_jax.core import body_region, errors, records, sites
 from mtl_jax.figures import colours, panel_grid, slice_choice, slice_panels
 
 # Inches.
 DOSE_PANEL_WIDTH, CONTOUR_PANEL_WIDTH = 2.1, 2.9
+WORST = "worst"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Case:
         """The rank and the patient, such as "Best: pt_1"."""
         return f"{self.label.capitalize()}: {self.patient.patient_id}"
 
+    def slice_title(self, z: int) -> str:
+        """The label of slice `z`, and why it is shown."""
+        why = " (largest errors)" if self.label == WORST else ""
+        return f"slice {z}{why}"
+
 
 def choose_cases(
     scores: Mapping[str, float], *, lower_is_better: bool
@@ -48,11 +55,11 @@ def choose_cases(
     sign = 1 if lower_is_better else -1
     known = [patient for patient, score in scores.items() if not math.isnan(score)]
     ranked = sorted(known, key=lambda patient: sign * scores[patient])
-    ranks = {"best": 0, "median": (len(ranked) - 1) // 2, "worst": len(ranked) - 1}
+    ranks = {"best": 0, "median": (len(ranked) - 1) // 2, WORST: len(ranked) - 1}
     if len(ranked) < 3:
         ranks.pop("median")
     if len(ranked) < 2:
-        ranks.pop("worst")
+        ranks.pop(WORST)
     return [(label, ranked[rank]) for label, rank in ranks.items() if ranked]
 
 
@@ -70,7 +77,7 @@ def draw_doses(
     """
     roles = _roles(cases, "dose")
     targets = tuple(s.name for s in site.structures if s.target_gy is not None)
-    slices = [_best_slice(case.patient, site, targets) for case in cases]
+    slices = [_dose_slice(case, site, targets) for case in cases]
     slices = slice_panels.match_proportions(slices)
     doses = [
         _doses(case, ct_slice.z) for case, ct_slice in zip(cases, slices, strict=True)
@@ -102,7 +109,7 @@ def draw_doses(
     handles = [
         panel_grid.legend_line(name, color=slices[0].colour(name), lw=2)
         for name in site.names
-        if any(name in case.patient.structures for case in cases)
+        if any(_is_in(name, ct_slice) for ct_slice in slices)
     ]
     handles.append(panel_grid.legend_line("targets, on doses", color="white", lw=0.8))
     grid.save(path, title, handles)
@@ -125,7 +132,7 @@ def _draw_dose_rows(
 
     axis = grid.add_panel(row, 0, heading("CT"))
     slice_panels.draw_ct(axis, ct_slice)
-    slice_panels.add_orientation(axis, ct_slice, f"slice {ct_slice.z}")
+    slice_panels.add_orientation(axis, ct_slice, case.slice_title(ct_slice.z))
     slice_panels.draw_dose(
         grid.add_panel(row, 1, heading("Reference dose")), ct_slice, doses[""], norm
     )
@@ -179,10 +186,7 @@ def draw_contours(
     slices: list[slice_panels.Slice] = []
     cases_of_slices: list[tuple[Case, bool]] = []  # and whether it is the first slice
     for case in cases:
-        masks = case.patient.structures
-        named = {name: masks[name] for name in names if name in masks}
-        patient = dataclasses.replace(case.patient, structures=named)
-        numbers = slice_choice.choose_slices(patient, names, rows)
+        numbers = _contour_slices(case, site, names, rows)
         slices += slice_panels.cut_slices(case.patient, site, numbers)
         cases_of_slices += [(case, position == 0) for position in range(len(numbers))]
     slices = slice_panels.match_proportions(slices)
@@ -219,7 +223,7 @@ def _draw_contour_row(
     axes = [grid.add_panel(row, i, "" if row else h) for i, h in enumerate(headings)]
     for axis in axes:
         slice_panels.draw_ct(axis, ct_slice)
-    slice_panels.add_orientation(axes[0], ct_slice, f"slice {ct_slice.z}")
+    slice_panels.add_orientation(axes[0], ct_slice, case.slice_title(ct_slice.z))
     reference = {n: m for n, m in case.patient.structures.items() if n in names}
     slice_panels.draw_contours(axes[1], ct_slice, reference)
     if with_scores:
@@ -264,12 +268,46 @@ def _roles(cases: Sequence[Case], task: str) -> list[str]:
     return list(roles)
 
 
-def _best_slice(
-    patient: records.Patient, site: sites.Site, names: Sequence[str]
+def _is_in(name: str, ct_slice: slice_panels.Slice) -> bool:
+    """Whether structure `name` has voxels in a slice."""
+    mask = ct_slice.patient.structures.get(name)
+    return mask is not None and bool(mask[ct_slice.z].any())
+
+
+def _dose_slice(
+    case: Case, site: sites.Site, names: Sequence[str]
 ) -> slice_panels.Slice:
-    return slice_panels.cut_slices(
-        patient, site, slice_choice.choose_slices(patient, names, 1)
-    )[0]
+    """The slice whose doses are shown; errors count where a dose is possible."""
+    patient = case.patient
+    numbers = slice_choice.choose_slices(patient, names, 1)
+    counts = 1 if patient.possible_dose_mask is None else patient.possible_dose_mask
+    errors_gy = [
+        (np.abs(prediction.dose_gy - patient.dose_gy) * counts).sum((1, 2))
+        for prediction in case.predictions.values()
+        if prediction.dose_gy is not None and patient.dose_gy is not None
+    ]
+    if case.label == WORST and errors_gy:
+        numbers = slice_choice.worst_slices(np.sum(errors_gy, 0), 1)
+    return slice_panels.cut_slices(patient, site, numbers)[0]
+
+
+def _contour_slices(
+    case: Case, site: sites.Site, names: Sequence[str], count: int
+) -> list[int]:
+    """The slices whose contours are shown; errors count where the CT shows tissue."""
+    masks = case.patient.structures
+    named = {name: masks[name] for name in names if name in masks}
+    wrong = np.zeros(len(case.patient.ct))
+    for prediction in case.predictions.values():
+        for name in named.keys() & prediction.contours.keys():
+            area = (prediction.contours[name] != named[name]).sum((1, 2))
+            wrong += area / max(named[name].sum((1, 2)).max(), 1)
+    hu = case.patient.ct - np.float32(site.ct_offset_hu)
+    wrong *= (hu > body_region.METRICS_HU).any((1, 2))
+    if case.label == WORST and wrong.any():
+        return slice_choice.worst_slices(wrong, count)
+    patient = dataclasses.replace(case.patient, structures=named)
+    return slice_choice.choose_slices(patient, names, count)
 
 
 def _doses(case: Case, z: int) -> dict[str, np.ndarray]:

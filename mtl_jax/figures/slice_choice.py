@@ -11,6 +11,8 @@ import numpy as np
 from mtl_jax.core import body_region, geometry, records
 
 MARGIN_MM, SMALLEST_MM = 8.0, 120.0
+# Slices nearer than this to one with a large error show the same error.
+APART = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,21 @@ def choose_slices(
             gain[chosen] = -1
         chosen.append(int(np.argmax(gain)))
         best = np.maximum(best, shares[:, chosen[-1], None])
+    return sorted(chosen, reverse=True)
+
+
+def worst_slices(errors: np.ndarray, count: int) -> list[int]:
+    """Up to `count` slices with the largest of `errors` [Z], from head to feet.
+
+    Slices near one that is chosen already count less.
+    """
+    weights = np.asarray(errors, np.float64).copy()
+    chosen: list[int] = []
+    for _ in range(min(count, len(weights))):
+        chosen.append(int(np.argmax(weights)))
+        distance = np.abs(np.arange(len(weights)) - chosen[-1])
+        weights *= np.clip(distance / APART, 0, 1)
+        weights[chosen] = -1
     return sorted(chosen, reverse=True)
 
 

@@ -5,6 +5,7 @@ a voxel. Output: numbers in Gy, or for V in percent of the structure's volume. A
 is a row of `core/metric_names.FORMS` and a rule in `RULES` under the same key.
 
 The dialects interpolate differently between the voxels' doses, d_1 <= ... <= d_n:
+
 - `openkbp`: percentiles as the challenge takes them (Babier et al., Med. Phys. 48,
   5549, 2021), linear between d_1 at 0 % and d_n at 100 %; volumes in whole voxels; V
   counts voxels.

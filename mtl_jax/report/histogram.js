@@ -68,7 +68,8 @@ class Histogram {
     const line = (x1, y1, x2, y2) => this.frame.append(svg("line", { x1, y1, x2, y2, class: "grid" }));
     const text = (x, y, content, anchor) =>
       this.frame.append(svg("text", { x, y, "text-anchor": anchor }, content));
-    for (let dose = 0; dose <= this.top; dose += 10) {
+    const every = this.top > 120 ? 20 : 10; // Gy
+    for (let dose = 0; dose <= this.top; dose += every) {
       line(this.x(dose), this.y(0), this.x(dose), this.y(100));
       text(this.x(dose), HEIGHT - MARGIN.bottom + 16, dose, "middle");
     }

@@ -3,13 +3,15 @@
 All texts of a report are escaped here.
 """
 
+import collections
+import dataclasses
 import html
 import io
 import itertools
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -20,7 +22,11 @@ from mtl_jax.report import content, render
 # Pixels.
 MOST_IMAGE_WIDTH = 1800
 # Cells with more characters than this may wrap.
-LONG = 30
+LONG = 14
+# Of a table with fewer rows, all columns are shown.
+LEAST_ROWS = 3
+# A table with more columns is shown in parts, one for each group of at least so many.
+MOST_COLUMNS, LARGE_GROUP = 14, 3
 NUMBER = re.compile(r"[-+−±<>≤≥]?\s*\d[\d.,e-]*\s*(%|\(.*\)|±.*)?[†*]*$")
 
 
@@ -43,17 +49,29 @@ def identifier(*parts: str) -> str:
 def table(contents: content.AnyTable, pages: Mapping[str, str] | None = None) -> str:
     """A table with its title above and its caption below; the first column names rows.
 
-    `pages` maps patients to the ids of their pages; rows named like them are linked.
+    `pages` maps patients to the ids of their pages; rows named like them are linked. A
+    column that is the same in all rows is told below the table. A wide table is shown
+    in parts, one for each group of its columns.
 
     Raises:
         RecordError: a row has more or fewer cells than there are headers.
     """
+    same = ""
     if isinstance(contents, content.Table):
         contents = _with_cells(contents)
-    note = text(" ".join(contents.caption)).strip()
+    else:
+        contents, same = _without_same(contents)
+    note = text(" ".join([same, *contents.caption])).strip()
+    return "".join(_part(part, pages or {}) for part in _parts(contents)) + (
+        f'<p class="note">{note}</p>\n' if note else ""
+    )
+
+
+def _part(contents: render.Table, pages: Mapping[str, str]) -> str:
+    """A table without its caption."""
     body = "".join(
         ('<tr class="rule">' if number in contents.rules else "<tr>")
-        + f'<th scope="row">{_name(row[0], pages or {})}</th>'
+        + f'<th scope="row">{_name(row[0], pages)}</th>'
         f"{''.join(_cell(cell) for cell in row[1:])}</tr>\n"
         for number, row in enumerate(contents.rows)
     )
@@ -63,7 +81,54 @@ def table(contents: content.AnyTable, pages: Mapping[str, str] | None = None) ->
         f'aria-label="{text(contents.title)}">'
         f"<table><caption>{text(contents.title)}</caption>"
         f"<thead>{_head(contents)}</thead>\n<tbody>{body}</tbody></table></div>\n"
-        + (f'<p class="note">{note}</p>\n' if note else "")
+    )
+
+
+def _without_same(contents: render.Table) -> tuple[render.Table, str]:
+    """The table without columns that are the same in all rows, told in a sentence."""
+    if len(contents.rows) < LEAST_ROWS:
+        return contents, ""
+    kept, same = [], []
+    for number, column in enumerate(contents.columns):
+        first, *others = (row[number] for row in contents.rows)
+        if not column.group and first.known and set(others) == {first}:
+            same.append(f"{column.name} {first.text}{first.mark}")
+        else:
+            kept.append(number)
+    if not same or not kept or contents.columns[kept[0]].group:
+        return contents, ""
+    sentence = f"In all rows: {', '.join(same)}."
+    return _with_columns(contents, kept, contents.title), sentence
+
+
+def _parts(contents: render.Table) -> list[render.Table]:
+    """The table, or a table for each large group of columns if it is wide."""
+    sizes = collections.Counter(column.group for column in contents.columns)
+    alone = [n for n, column in enumerate(contents.columns) if not column.group]
+    members: dict[str, list[int]] = {}  # small groups go with the large one before
+    for number, column in enumerate(contents.columns):
+        if column.group and (sizes[column.group] >= LARGE_GROUP or not members):
+            members.setdefault(column.group, [])
+        if column.group:
+            at = column.group if column.group in members else list(members)[-1]
+            members[at].append(number)
+    if len(contents.columns) <= MOST_COLUMNS or len(members) < 2:
+        return [contents]
+    return [
+        _with_columns(contents, sorted(alone + numbers), f"{contents.title}: {group}")
+        for group, numbers in members.items()
+    ]
+
+
+def _with_columns(
+    contents: render.Table, numbers: Sequence[int], title: str
+) -> render.Table:
+    """Some columns of a table."""
+    return dataclasses.replace(
+        contents,
+        title=title,
+        columns=tuple(contents.columns[number] for number in numbers),
+        rows=tuple(tuple(row[n] for n in numbers) for row in contents.rows),
     )
 
 

@@ -164,6 +164,7 @@ function makeSortable(table) {
   const compare = (a, b, sign) => typeof a === typeof b
     ? sign * ((a > b) - (a < b)) : (typeof a === "string") - (typeof b === "string");
   heads.forEach((head, column) => {
+    if (!head.textContent.trim()) return;
     const button = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
     button.append(...head.childNodes);
     head.append(button);

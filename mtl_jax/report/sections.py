@@ -58,7 +58,7 @@ def cohort(report: content.Report) -> str:
         rows = "".join(
             f'<tr><th scope="row">{markup.text(check.name)}</th>'
             f'<td class="{RESULTS[check.passed][0]}">{RESULTS[check.passed][1]}</td>'
-            f"<td>{markup.text(check.detail)}</td></tr>\n"
+            f'<td class="long">{markup.text(check.detail)}</td></tr>\n'
             for check in sorted(report.checks, key=lambda check: check.passed is True)
         )
         failed = sum(check.passed is False for check in report.checks)

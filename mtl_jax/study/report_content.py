@@ -72,13 +72,15 @@ def _summary(split_results: study_results.SplitResults) -> str:
 def _worst_targets(
     split_results: study_results.SplitResults,
 ) -> Iterator[content.Finding]:
-    """The worst coverage of a target by each role that is told the targets."""
-    for role, seeds in split_results.rows.items():
-        if not roles.get(role).input.shows_targets:
-            continue
+    """The worst coverage of a target by each role; first those told the targets."""
+
+    def told(role: str) -> bool:
+        return roles.get(role).input.shows_targets
+
+    for role in sorted(split_results.rows, key=told, reverse=True):
         rows = [
             row
-            for row in seeds[0]
+            for row in split_results.rows[role][0]
             if row.metric == WORST_TARGET
             and not row.variant
             and not math.isnan(row.error)
@@ -86,9 +88,10 @@ def _worst_targets(
         if rows:
             worst = max(rows, key=lambda row: row.error)
             name = worst.metric.rpartition(":")[2]
+            not_told = "" if told(role) else " (not told the targets)"
             yield content.Finding(
                 "target",
-                f"{study_results.label(role)}: {worst.structure} {name} "
+                f"{study_results.label(role)}{not_told}: {worst.structure} {name} "
                 f"{worst.prediction:.1f} % of the prescription, "
                 f"{worst.reference:.1f} % in the plan",
                 worst.patient,
@@ -109,28 +112,31 @@ def _failures(split_results: study_results.SplitResults) -> Iterator[content.Fin
 
 
 def _yardsticks(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
-    """Models that are no better than a yardstick, which sees no image."""
+    """Models that are no better than yardsticks, which see no image."""
     site = split_results.site
-    models = {r: scoring.summarise(s[0], site) for r, s in split_results.rows.items()}
-    for name, rows in split_results.yardsticks.items():
-        yardstick = scoring.summarise(rows, site)
-        for role, model in models.items():
-            for key, score, sign, form in (
-                ("openkbp_dose_score", "dose score", 1, "{:.2f} Gy"),
-                ("openkbp_dvh_score", "DVH score", 1, "{:.2f} Gy"),
-                ("dose_error", "dose error", 1, "{:.2f} Gy"),
-                ("mean_dice", "mean Dice", -1, "{:.3f}"),
-            ):
-                if key not in model or key not in yardstick:
-                    continue
-                if sign * model[key] >= sign * yardstick[key]:
-                    yield content.Finding(
-                        "warning",
-                        f"{study_results.label(role)}: {score} "
-                        f"{form.format(model[key])} is no better than "
-                        f"{form.format(yardstick[key])} of the yardstick "
-                        f"{yardsticks.TABLE[name].label}",
-                    )
+    scores = {
+        yardsticks.TABLE[name].label: scoring.summarise(rows, site)
+        for name, rows in split_results.yardsticks.items()
+    }
+    for role, seeds in split_results.rows.items():
+        model = scoring.summarise(seeds[0], site)
+        for key, score, sign, form in (
+            ("openkbp_dose_score", "dose score", 1, "{:.2f} Gy"),
+            ("openkbp_dvh_score", "DVH score", 1, "{:.2f} Gy"),
+            ("dose_error", "dose error", 1, "{:.2f} Gy"),
+            ("mean_dice", "mean Dice", -1, "{:.3f}"),
+        ):
+            better = [
+                f"{label} ({form.format(of[key])})"
+                for label, of in scores.items()
+                if key in model and key in of and sign * model[key] >= sign * of[key]
+            ]
+            if better:
+                yield content.Finding(
+                    "warning",
+                    f"{study_results.label(role)}: {score} {form.format(model[key])} "
+                    f"is no better than without the image: {', '.join(better)}",
+                )
 
 
 def _outliers(split_results: study_results.SplitResults) -> Iterator[content.Finding]:
@@ -173,9 +179,11 @@ def _statistics_checks(
     for role, job in split_results.first_jobs.items():
         origin = workdir.read_json(job.workdir / "statistics.json")["origin"]
         # The origin of statistics from the configuration cannot be checked.
-        fitted = f"training split of {split_results.fingerprint}" in origin
+        fingerprint = split_results.fingerprint
+        fitted = f"training split of {fingerprint}" in origin
         name = f"{study_results.label(role)}: CT statistics use no test patient"
-        yield content.Check(name, True if fitted else None, origin)
+        detail = origin.replace(fingerprint, "these data")
+        yield content.Check(name, True if fitted else None, detail)
 
 
 def _patient_pages(

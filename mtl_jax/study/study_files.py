@@ -46,7 +46,8 @@ def draw_figures(
         title = "What one role gains over another, by structure"
         caption = (
             "Mean differences of the errors over the patients with their 95 % "
-            "intervals; filled: significant after correction (table `pairs`)."
+            "intervals; filled: significant after correction. The table of this title "
+            "has the numbers."
         )
         alt = "Mean differences with intervals, for each pair of roles and structure"
         figures.append(content.Picture(title, caption, alt, path))

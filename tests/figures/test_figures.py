@@ -261,6 +261,39 @@ def test_contours_of_the_roles(tmp_path, patient, monkeypatch):
     assert drawn == [0, 1, 2, 2] * 2
 
 
+def test_the_worst_patient_is_shown_where_it_is_worst(tmp_path, patient, monkeypatch):
+    captured = capture_figures(monkeypatch)
+    worst = case("worst", patient)
+    dose_gy = patient.dose_gy.copy()
+    dose_gy[1] += 50
+    cord = {"SpinalCord": patient.structures["SpinalCord"].copy()}
+    cord["SpinalCord"][1] ^= True
+    prediction = records.PredictedVolumes(dose_gy, cord)
+    worst = dataclasses.replace(worst, predictions={"Multi": prediction})
+    role_comparison.draw_doses(tmp_path / "d.png", [worst], site=SITE, title="t")
+    role_comparison.draw_contours(
+        tmp_path / "c.png", [worst], site=SITE, names=("SpinalCord",), title="t", rows=1
+    )
+    for fig in captured:
+        assert "slice 1 (largest errors)" in texts(fig)
+    # Neither where no dose is possible, nor where the CT is empty.
+    possible = np.ones(SHAPE, bool)
+    possible[1] = False
+    ct = patient.ct.copy()
+    ct[1] = 0
+    elsewhere = dataclasses.replace(patient, ct=ct, possible_dose_mask=possible)
+    moved = dataclasses.replace(worst, patient=elsewhere)
+    role_comparison.draw_doses(tmp_path / "d.png", [moved], site=SITE, title="t")
+    role_comparison.draw_contours(
+        tmp_path / "c.png", [moved], site=SITE, names=("SpinalCord",), title="t", rows=1
+    )
+    for fig in captured[2:]:
+        assert "slice 1 (largest errors)" not in texts(fig)
+    best = dataclasses.replace(worst, label="best")
+    role_comparison.draw_doses(tmp_path / "d.png", [best], site=SITE, title="t")
+    assert not any("largest errors" in text for text in texts(captured[-1]))
+
+
 def test_comparisons_are_written_or_refused(tmp_path, patient):
     first, second = tmp_path / "1.png", tmp_path / "2.png"
     for path in (first, second):

@@ -84,3 +84,12 @@ def test_views_hold_the_body_in_one_proportion():
         assert view.right >= right + slice_choice.MARGIN_MM
     ratios = [(v.bottom - v.top) / (v.right - v.left) for v in shown]
     np.testing.assert_allclose(ratios[0], ratios[1])
+
+
+def test_the_worst_slices_are_apart():
+    errors = np.zeros(40)
+    errors[[10, 11, 30]] = 5.0, 4.9, 2.0
+    assert slice_choice.worst_slices(errors, 1) == [10]
+    # Slice 11 is next to the worst and counts an eighth: 0.6.
+    assert slice_choice.worst_slices(errors, 2) == [30, 10]
+    assert slice_choice.worst_slices(errors[:2], 3) == [1, 0]

@@ -305,6 +305,53 @@ def test_a_table_as_people_read_it():
     )
 
 
+def test_a_column_that_is_the_same_in_all_rows_is_a_sentence():
+    names = (("method", ""), ("ROI", ""), ("unit", ""), ("n", ""), ("multi", "model"))
+    rows = [("multi", roi, "Gy", n, 1.0) for roi, n in (("a", 14), ("b", 14), ("c", 9))]
+    table = render.Table(
+        *("errors", "Errors", ("Lower is better.",)),
+        columns=tuple(render.Column(*name) for name in names),
+        rows=tuple(tuple(render.Cell(value) for value in row) for row in rows),
+    )
+    source = markup.table(table)
+    assert re.findall(r"<th scope=\"col\".*?>(.*?)</th>", source) == [
+        "ROI",
+        "n",
+        "multi",
+    ]
+    assert (
+        '<p class="note">In all rows: method multi, unit Gy. Lower is better.</p>'
+        in source
+    )
+    two = dataclasses.replace(table, rows=table.rows[:2])
+    assert "In all rows" not in markup.table(two)
+
+
+def test_a_wide_table_has_a_part_for_each_group():
+    names = [("ROI", ""), *((f"role {i}", group) for group in "ab" for i in range(7))]
+    table = render.Table(
+        *("goals", "Goals", ("Met.",)),
+        columns=tuple(render.Column(*name) for name in names),
+        rows=((render.Cell("Cord"), *(render.Cell(float(i)) for i in range(14))),),
+    )
+    parts = markup.table(table).split("<table>")[1:]
+    titles = [re.findall("<caption>(.*?)</caption>", part) for part in parts]
+    assert titles == [["Goals: a"], ["Goals: b"]]
+    cells = re.findall(r"<td.*?>(.*?)</td>", parts[1])
+    assert cells == [f"{i}.000" for i in range(7, 14)] and ">Cord<" in parts[1]
+    assert parts[1].count("Met.") == 1 and "Met." not in parts[0]
+    columns = (*table.columns, render.Column("missed", "c"))
+    more = dataclasses.replace(
+        table, columns=columns, rows=((*table.rows[0], render.Cell("none")),)
+    )
+    parts = markup.table(more).split("<table>")[1:]
+    assert ["missed" in part for part in parts] == [False, True]
+    narrow = dataclasses.replace(
+        table, columns=table.columns[:14], rows=(table.rows[0][:14],)
+    )
+    assert markup.table(narrow).count("<table>") == 1
+
+
 def test_many_findings_are_folded():
     many = [content.Finding("failure", f"number {i}") for i in range(30)]
     source = page.html(content.Report("Many", SITE, findings=many))

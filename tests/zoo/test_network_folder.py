@@ -69,15 +69,16 @@ def test_those_of_this_installation_are_whole():
         assert network_folder.weights(folder)["params"]
 
 
-def test_the_page_has_a_row_for_each(packed, monkeypatch):
+def test_the_page_has_a_column_for_each(packed, monkeypatch):
     monkeypatch.setattr(packaged, "FOLDER", packed.parent)
-    *_, row = model_zoo.table().split("\n")
-    cells = row[2:-2].split(" | ")
-    assert len(cells) == len(model_zoo.COLUMNS)
-    assert cells[:3] == [
-        "[`multi`](../../mtl_jax/zoo/multi/model_card.md)", "`multi`", "170,863"
-    ]  # fmt: skip
-    assert cells[5].startswith("on the test split (7 patients): dose score 3.250 Gy")
+    head, _, *rows = model_zoo.table().split("\n")
+    assert head == "| name | `multi` |"
+    facts = dict(row[2:-2].split(" | ") for row in rows)
+    assert ["name", *facts] == list(model_zoo.FACTS)
+    assert facts["role"] == "`multi`" and facts["parameters"] == "170,863"
+    assert facts["reached"].startswith(
+        "on the test split (7 patients): dose score 3.250 Gy"
+    )
     monkeypatch.setattr(packaged, "FOLDER", packed)  # there is none
     assert model_zoo.table() == model_zoo.NONE
 
