@@ -68,10 +68,11 @@ def write(
     dicom.ApprovalStatus = "UNAPPROVED"
     dicom.ReferencedFrameOfReferenceSequence = [_referenced_frame(reference)]
     numbered = list(enumerate(structures, 1))
+    names: Mapping[str, str] = labels or {}
     dicom.StructureSetROISequence = [
         _roi(
             number,
-            (labels or {}).get(structure.name, structure.tg263),
+            names[structure.name] if structure.name in names else structure.tg263,
             reference,
             author,
         )

@@ -52,7 +52,7 @@ def add_options(parser: Group) -> None:
     add_accept(parser)
 
 
-def add_accept(parser: argparse.ArgumentParser) -> None:
+def add_accept(parser: Group) -> None:
     """Add the flag that takes what would be refused."""
     reasons = "; ".join(f"{name}: {what}" for name, what in note_kinds.REFUSING.items())
     parser.add_argument(

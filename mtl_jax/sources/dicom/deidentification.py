@@ -24,8 +24,8 @@ MASK = "*"
 # The standard's names of persons: the patient, relatives, physicians, operators.
 PERSONS = tuple(
     keyword
-    for _, (vr, _, _, _, keyword) in sorted(datadict.DicomDictionary.items())
-    if vr == "PN" and keyword
+    for tag, keyword in sorted((tag, k) for k, tag in datadict.keyword_dict.items())
+    if datadict.dictionary_VR(tag) == "PN"
 )
 # Ids and numbers of the patient (PS3.15 table E.1-1).
 IDS = (

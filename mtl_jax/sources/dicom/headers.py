@@ -49,7 +49,7 @@ TERMS = {
     ),
 }
 # The names of kinds of files in messages.
-_GROUPS = {STRUCTURE_SET: "rtstruct", DOSE: "rtdose"}
+_GROUPS: dict[str, str] = {STRUCTURE_SET: "rtstruct", DOSE: "rtdose"}
 _GROUPS |= dict.fromkeys(PLANS, "rtplan")
 _MARK = b"DICM"
 # A file without preamble begins with an element of group 0002 or 0008, in the one byte
