@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("mtl_jax.main", "train one network, and evaluate it"),
     "study": ("mtl_jax.study", "train and compare several networks; tables, a report"),
     "predict": ("mtl_jax.predict", "predict contours and dose of CTs; DICOM, NIfTI"),
+    "node": ("mtl_jax.node", "predict CTs that arrive over the network by DICOM"),
     "cohort": ("mtl_jax.cohort", "report what a folder of DICOM patients holds"),
     "build openkbp": ("tfds_builders.openkbp", "build a data set of OpenKBP's files"),
     "build dicom": ("tfds_builders.dicom", "build a data set of DICOM patients"),

@@ -68,11 +68,10 @@ def write(
     dicom.ApprovalStatus = "UNAPPROVED"
     dicom.ReferencedFrameOfReferenceSequence = [_referenced_frame(reference)]
     numbered = list(enumerate(structures, 1))
-    names: Mapping[str, str] = labels or {}
     dicom.StructureSetROISequence = [
         _roi(
             number,
-            names[structure.name] if structure.name in names else structure.tg263,
+            (labels or {}).get(structure.name) or structure.tg263,
             reference,
             author,
         )

@@ -13,6 +13,7 @@ import pytest
 
 from mtl_jax.core import errors
 from mtl_jax.node import __main__ as command
+from mtl_jax.node import serving
 from tests.node import running
 from tests.predict import checkpoints
 
@@ -170,4 +171,4 @@ def test_wrong_flags(capsys, flag, said):
 def test_a_network_that_needs_contours_is_refused(tmp_path):
     home = checkpoints.write(tmp_path, "seq_human", "prostate")
     with pytest.raises(errors.ConfigError, match="takes contours"):
-        command._model(str(home))
+        serving.find_model(str(home))

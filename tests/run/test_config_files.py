@@ -52,7 +52,10 @@ def test_in_a_checkout_the_files_have_their_paths(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("opnkbp", r"called 'opnkbp'; did you mean 'openkbp'\?.*known: accelerator, demo, openkbp,"),
+        (
+            "opnkbp",
+            r"called 'opnkbp'; did you mean 'openkbp'\?.*known: accelerator, demo,",
+        ),
         ("common", "called 'common'.*known: accelerator, demo"),
         ("mine", r"called 'mine' comes with.*write --config=mine\.py"),
         ("no/such.py", "there is no file no/such.py; known: accelerator, demo"),
