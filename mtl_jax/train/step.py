@@ -126,7 +126,8 @@ class Step:
         before: Any = weights["batch_stats"]
         # A network without batch normalisation has no statistics to update.
         after = updated.get("batch_stats", before)
-        if jax.tree.map(jnp.ndim, after) == jax.tree.map(jnp.ndim, before):
+        statistics = jax.tree.leaves(after)
+        if not statistics or not all(each.ndim == 2 for each in statistics):
             return outputs, after
         # Those of groups of slices, [G, C]: in one array, so that one sum over the
         # devices gives all their means.

@@ -57,6 +57,8 @@ only_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone")
 
 def start(code, **environment):
     clean = {k: v for k, v in os.environ.items() if k not in SET} | environment
+    # As at a terminal: whoever runs these tests may ignore the signal.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     process = subprocess.Popen(
         [sys.executable, "-c", code, "an argument", "--flag=ü"],
         env=clean,
@@ -65,6 +67,7 @@ def start(code, **environment):
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGHUP, before)
     out, err = process.communicate("input", timeout=60)
     return process, out, err
 

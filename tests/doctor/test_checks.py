@@ -101,7 +101,7 @@ def test_data_that_are_there(machine):
 
 def test_weights_that_are_there(monkeypatch, machine):
     found = checks.weights()
-    assert "packaged: multi; pretrained encoder: not there" in found.text
+    assert "packaged: informed, multi; pretrained encoder: not there" in found.text
     assert "~/.cache/torch/hub/checkpoints" in found.advice
     monkeypatch.setattr(checks.packaged, "names", tuple)
     assert "--checkpoint=DIR" in checks.weights().advice

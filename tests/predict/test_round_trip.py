@@ -116,7 +116,7 @@ def test_a_role_exports_only_what_it_predicts(
     assert names == expected | nifti | {"preview.png", "statistics.json"}
 
 
-def test_where_nothing_is_found_rois_are_empty(tmp_path, scan):
+def test_where_nothing_is_found_there_is_no_structure_set(tmp_path, scan):
     home = checkpoints.write(tmp_path / "m", "multi", "prostate", contour_threshold=1.0)
     model = trained_model.describe(home)
     formats = output_files.Formats(dicom=False, nifti=False, plan=None)
@@ -125,10 +125,10 @@ def test_where_nothing_is_found_rois_are_empty(tmp_path, scan):
     )
     folder, _, shown = predict(request, trained_model.load(model), scan())
     assert not any(mask.any() for mask in shown.contours.values())
-    (file,) = headers.scan(folder).structure_sets
-    rois = rtstruct.read(file).rois
-    assert [roi.name for roi in rois] == list(model.site.contoured)
-    assert not any(roi.contours for roi in rois)
+    assert not headers.scan(folder).structure_sets
     statistics = workdir.read_json(folder / "statistics.json")
+    assert statistics["export"][: len(model.site.contoured)] == [
+        f"{name} is empty, and not in RS.dcm" for name in model.site.contoured
+    ]
     for one in statistics["structures"].values():
         assert one["volume_cc"] == 0 and one["dose"] == {}

@@ -250,9 +250,13 @@ def _write(folder: pathlib.Path, ordinary: list[str]) -> list[str]:
     return secrets
 
 
-def read(*outputs: pathlib.Path | str) -> str:
-    """All text in outputs: files below folders, their names, and packed content."""
+def read(*outputs: pathlib.Path | str) -> tuple[str, str]:
+    """All text in outputs: files below folders, their names, and packed content.
+
+    The second is what looks like text in files that are not text.
+    """
     parts: list[str] = []
+    binary: list[str] = []
     for output in outputs:
         if isinstance(output, str):
             parts.append(output)
@@ -261,15 +265,31 @@ def read(*outputs: pathlib.Path | str) -> str:
             parts.append(path.relative_to(output).as_posix())
             content = path.read_bytes()
             packed = planted._unpacked(content) if path.suffix == ".png" else [content]
-            parts += [part.decode("utf-8", "ignore") for part in packed]
+            for part in packed:
+                try:
+                    parts.append(part.decode())
+                except UnicodeDecodeError:
+                    binary.append(part.decode("utf-8", "ignore"))
+    return _plain(parts), _plain(binary)
+
+
+def _plain(parts: list[str]) -> str:
+    """The parts, and what JSON and HTML make of what is no ASCII."""
     text = "\n".join(parts)
-    # As JSON and HTML write what is no ASCII.
     plain = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text)
     return f"{plain}\n{html.unescape(plain)}"
 
 
-def leaks(secrets: list[str], text: str) -> list[str]:
-    """Which of the secrets are in `text`, whatever their case and composition."""
+def leaks(secrets: list[str], text: str, binary: str) -> list[str]:
+    """Which of the secrets are in what `read` gives, whatever their case and form.
+
+    Three characters occur by chance in what is no text, so they are not sought there.
+    """
+    longer = [secret for secret in secrets if len(secret) > 3]
+    return sorted({*_found(secrets, text), *_found(longer, binary)})
+
+
+def _found(secrets: list[str], text: str) -> set[str]:
     folded = unicodedata.normalize("NFKC", text).casefold()
     by_start: dict[str, set[str]] = {}
     for secret in secrets:
@@ -280,7 +300,7 @@ def leaks(secrets: list[str], text: str) -> list[str]:
         for needle in by_start.get(folded[place : place + 3], ()):
             if folded.startswith(needle, place) and _is_meant(folded, place, needle):
                 found.add(needle)
-    return sorted(found)
+    return found
 
 
 def _is_meant(text: str, place: int, needle: str) -> bool:

@@ -86,17 +86,17 @@ def test_nothing_of_a_thousand_identifiers_comes_out(tmp_path, caplog, capfd):
     printed += [*capfd.readouterr(), caplog.text]
     predicted = [*(tmp_path / "predicted").rglob("statistics.json")]
     assert len(predicted) == 3
-    text = identifying.read(out, data_dir, home, tmp_path / "predicted", *printed)
-    assert not identifying.leaks(secrets, text)
+    written = identifying.read(out, data_dir, home, tmp_path / "predicted", *printed)
+    assert not identifying.leaks(secrets, *written)
     # The search finds them where they are.
-    found = identifying.leaks(secrets, identifying.read(folder))
+    found = identifying.leaks(secrets, *identifying.read(folder))
     assert len(found) > 1000  # some forms differ in case and composition alone
     # Names of ROIs that tell nothing can still be read.
     with (out / "names.csv").open(newline="", encoding="utf-8") as file:
         listed = {row["name"] for row in csv.DictReader(file)}
     assert [name for name in NAMES if name not in listed] == []
     assert [name for name in NAMES if json.dumps(name) not in survey] == []
-    assert "ct/ slice 1 of 5 is cut off" in text or "is cut off" in text
+    assert "is cut off" in written[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
