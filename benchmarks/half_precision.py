@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import flags as absl_flags
 
 from mtl_jax.predict import cases, trained_model
 from mtl_jax.sources.dicom import reader
@@ -60,8 +59,6 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("ct_dir", type=Path, nargs="+")
     given = parser.parse_args(arguments)
-    if not absl_flags.FLAGS.is_parsed():
-        absl_flags.FLAGS.mark_as_parsed()  # Grain reads its flags: defaults
     single, half = (
         trained_model.load(trained_model.describe(path))
         for path in (given.workdir, given.network_folder)

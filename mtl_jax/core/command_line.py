@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from mtl_jax import __version__
@@ -69,6 +70,21 @@ def name(verb: str, module: str) -> str:
     """How the command was started: `mtl-jax VERB` or `python -m MODULE`."""
     started = f"{SCRIPT} {verb}"
     return started if sys.argv[0] == started else f"python -m {module}"
+
+
+def path(text: str) -> Path:
+    """The path `text`; a usage error if it is empty, as from an unset variable."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found nothing")
+    # Shells do not expand the ~ of --out=~/predicted.
+    return Path(os.path.expanduser(text))
+
+
+def paths(text: str) -> list[Path]:
+    """The paths in `text` between commas, or the one that has commas in its name."""
+    if path(text).exists():
+        return [path(text)]
+    return [path(part) for part in text.split(",")]
 
 
 def version() -> str:

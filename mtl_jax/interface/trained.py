@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from mtl_jax.core import errors, records
 from mtl_jax.export import ct_reference
@@ -108,8 +107,6 @@ def load_model(source: str | Path = packaged.DEFAULT) -> Model:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain reads its flags: defaults
     compilation.keep_programs()
     model = averaged.describe([Path(source).expanduser()])
     return Model(trained_model.load(model))

@@ -34,6 +34,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--checkpoint",
+        type=command_line.paths,
         default=packaged.DEFAULT,
         metavar="DIR|NAME[,...]",
         help="as of mtl_jax.predict (default: %(default)s)",
@@ -82,7 +83,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 def _add_other_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
-        type=_path,
+        type=command_line.path,
         default=Path("runs/node"),
         help="folder of the queue and the results (default: %(default)s)",
     )
@@ -112,11 +113,6 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse_flag
-
-
-def _path(text: str) -> Path:
-    # Shells do not expand the ~ of --state=~/node.
-    return Path(text).expanduser()
 
 
 def main(arguments: list[str]) -> int:

@@ -8,9 +8,9 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags as absl_flags
 from absl import logging as absl_logging
 
 from mtl_jax.core import command_line, errors, locks
@@ -40,8 +40,6 @@ LATE_S = 600.0
 def serve(flags: argparse.Namespace) -> int:
     """Serve until a signal comes; returns the exit status."""
     os.umask(0o077)  # what the node writes is for its own user
-    if not absl_flags.FLAGS.is_parsed():
-        absl_flags.FLAGS.mark_as_parsed()  # Grain reads its flags: defaults
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", force=True)
     command_line.set_log_level()
@@ -63,11 +61,8 @@ def serve(flags: argparse.Namespace) -> int:
         )
 
 
-def find_model(text: str) -> trained_model.TrainedModel:
-    """The model that the flag names; an error if it needs more than a CT."""
-    paths = [Path(text).expanduser()]
-    if not paths[0].exists():  # no path with a comma in it
-        paths = [Path(part).expanduser() for part in text.split(",")]
+def find_model(paths: Sequence[Path]) -> trained_model.TrainedModel:
+    """The model in `paths`; an error if it needs more than a CT."""
     model = averaged.describe(paths)
     if model.role.input.needs_rtstruct:
         raise errors.ConfigError(

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags as absl_flags
 from absl import logging as absl_logging
 
 from mtl_jax.core import command_line, errors, locks, roles
@@ -37,14 +36,14 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     network = parser.add_argument_group("input")
     network.add_argument(
         "ct_dir",
-        type=_path,
+        type=command_line.path,
         nargs="+",
         help="a patient's folder (a DICOM CT series, or OpenKBP's CSV files), or a "
         "folder of such folders",
     )
     network.add_argument(
         "--checkpoint",
-        type=_paths,
+        type=command_line.paths,
         metavar="DIR|NAME[,...]",
         help="a working directory, its folder `checkpoints`, or one of the steps in "
         "it; or the name of a network that comes with the package, if there is no such "
@@ -55,7 +54,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
-        type=_path,
+        type=command_line.path,
         default=Path("runs/predict"),
         help="folder for the results, one subfolder per patient (default: %(default)s)",
     )
@@ -117,7 +116,7 @@ def _add_file_flags(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--reference_plan",
-        type=_path,
+        type=command_line.path,
         metavar="FILE",
         help="RT Plan that the exported dose refers to (default: none)",
     )
@@ -129,28 +128,13 @@ def _add_file_flags(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--mapping",
-        type=_path,
+        type=command_line.path,
         help="file that maps ROI names to structures, for --rtstruct and --reference",
     )
 
 
-def _path(text: str) -> Path:
-    """The path `text`; a usage error if it is empty, as from an unset variable."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, found nothing")
-    # Shells do not expand the ~ of --out=~/predicted.
-    return Path(os.path.expanduser(text))
-
-
-def _paths(text: str) -> list[Path]:
-    """The paths in `text` between commas, or the one that has commas in its name."""
-    if _path(text).exists():
-        return [_path(text)]
-    return [_path(part) for part in text.split(",")]
-
-
 def _path_or_auto(text: str) -> "cases.PathOrAuto":
-    return "auto" if text == "auto" else _path(text)
+    return "auto" if text == "auto" else command_line.path(text)
 
 
 def usage_error(
@@ -227,8 +211,6 @@ def main(arguments: list[str]) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not fit its encoding
         sys.stdout.reconfigure(errors="backslashreplace")
-    if not absl_flags.FLAGS.is_parsed():
-        absl_flags.FLAGS.mark_as_parsed()  # Grain reads its flags: defaults
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
     command_line.set_log_level()
     compilation.keep_programs()

@@ -171,4 +171,4 @@ def test_wrong_flags(capsys, flag, said):
 def test_a_network_that_needs_contours_is_refused(tmp_path):
     home = checkpoints.write(tmp_path, "seq_human", "prostate")
     with pytest.raises(errors.ConfigError, match="takes contours"):
-        serving.find_model(str(home))
+        serving.find_model([home])
