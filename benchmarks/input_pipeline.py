@@ -25,7 +25,7 @@ import tqdm
 
 from mtl_jax.configs import openkbp
 from mtl_jax.datasets import prepared
-from mtl_jax.pipeline import augment, batches
+from mtl_jax.pipeline import augment, batches, resident
 from mtl_jax.run import command, wiring
 
 
@@ -111,11 +111,18 @@ def list_measurements(
         for batch in training(augmentation).iterate(0):
             yield len(batch["mask"])
 
+    def positions() -> Iterator[int]:
+        small = dataclasses.replace(walk, indices=walk.indices[:batch_size])
+        batch = resident.training(split, small, preprocess, augmented).batch
+        for step in itertools.count():
+            yield len(batch(step)["mask"])
+
     return [
         Measurement("random access to the shards, `source[i]`", raw),
         Measurement("batches, one thread", one_thread),
         Measurement("batches, read ahead", lambda: read_ahead(None)),
         Measurement("batches, read ahead, augmented", lambda: read_ahead(augmented)),
+        Measurement("slices on the device, augmented, one thread", positions),
     ]
 
 

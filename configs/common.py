@@ -132,7 +132,7 @@ def get_config() -> ml_collections.ConfigDict:
     # (not in the paper).
     data.target_distance_mm = 0.0
     # Keep all training slices on every device, as they are stored, and make the batches
-    # there; without augmentation (not in the paper).
+    # there, with their random changes (not in the paper).
     data.on_device = False
     # For role seq_auto, the workdir of the `contour` run that predicts its input
     # contours; "" is the folder `contour` beside its own workdir.

@@ -21,7 +21,6 @@ from mtl_jax.run import command
 from mtl_jax.run import flags as run_flags
 from mtl_jax.train import parallel
 
-PARTS = ("train", "inference")
 COMPILATIONS = 6  # at most, in the search for the largest batch
 
 
@@ -41,7 +40,11 @@ def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]
         type=flag_types.names(*parallel.BACKENDS),
         default=["jit", "pmap"],
     )
-    add("--parts", type=flag_types.names(*PARTS), default=list(PARTS))
+    add(
+        "--parts",
+        type=flag_types.names(*programs.PARTS),
+        default=["train", "inference"],
+    )
     add("--bisect", action="store_true", help="find the largest batch that fits")
     add("--out", type=Path, default=Path("runs/roofline"), help="output folder")
     return parser.parse_known_args(arguments)

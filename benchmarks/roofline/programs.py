@@ -24,11 +24,13 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 from benchmarks import collectives
-from benchmarks.roofline import chips, gpus, hlo, parts
+from benchmarks.roofline import chips, gpus, hlo, parts, resident_batch
 from benchmarks.throughput import jax_workloads, workload
 from mtl_jax.core import errors
-from mtl_jax.train import parallel
+from mtl_jax.train import parallel, resident
 
+# The training step, that of a prediction, and what makes a batch with data.on_device.
+PARTS = ("train", "inference", "batch")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SIZE = r"([\d.]+)([KMGT])"
 # XLA's messages on the memory that a program needs and that a device has.
@@ -140,7 +142,7 @@ def make_run(target: Target, config: ml_collections.ConfigDict) -> Iterator[Targ
 def compile_part(
     target: Target, config: ml_collections.ConfigDict, part: str
 ) -> dict[str, Any]:
-    """XLA's analysis of the "train" or the "inference" step of `config`.
+    """XLA's analysis of a program of `config`, which is one of `PARTS`.
 
     Memory, operations and bytes are those of one device. A program that does not fit
     has only `asked`, the bytes it needs. The compiler accepts some programs that need
@@ -148,11 +150,11 @@ def compile_part(
     """
     with make_run(target, config) as run:
         lowered = lower(run, part)
-    sizes = {"train": config.train, "inference": config.evaluate}
+    sizes = config.evaluate if part == "inference" else config.train
     row: dict[str, Any] = {
         "backend": config.train.backend,
         "part": part,
-        "batch_size": sizes[part].batch_size,
+        "batch_size": sizes.batch_size,
     }
     start = time.perf_counter()
     try:
@@ -173,15 +175,19 @@ def compile_part(
 
 
 def lower(run: TargetRun, part: str) -> Any:
-    """The step `part` of `run`, lowered for its devices."""
+    """The program `part` of `run`, lowered for its devices."""
     config, devices = run.config, len(run.devices)
     train, evaluate = config.train, config.evaluate
+    if part != "inference":
+        parallel.check_divides(
+            "train.batch_size", train.batch_size, devices, train.accumulate
+        )
+    if part == "batch":
+        unpack: Any = run.backend.predictions(resident.unpacked)
+        table, rows = resident_batch.shapes(run, train.batch_size)
+        return unpack.lower(*_on_devices(run, table, rows))
     state = run.abstract_state()
     if part == "train":
-        accumulate = train.accumulate
-        parallel.check_divides(
-            "train.batch_size", train.batch_size, devices, accumulate
-        )
         update: Any = run.backend.update(run.step.train)
         return update.lower(
             *_on_devices(run, state, batch_shapes(run, train.batch_size))

@@ -33,7 +33,7 @@ class Slices(torch_data.Dataset):
 
     def __getitems__(self, positions: list[int]) -> training.Batch:
         """The batch of slices at `positions`, tensors [B, C, H, W]."""
-        batch = self._load(self._indices[positions], len(positions), (), 0)
+        batch = self._load(self._indices[positions], len(positions))
         return training.as_tensors(batch)
 
 

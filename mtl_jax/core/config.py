@@ -372,11 +372,6 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         )
     if config.data.contour_folds == 1:
         raise errors.ConfigError("data.contour_folds is 1: give 0, or at least 2")
-    if config.data.on_device and config.augment.enabled:
-        raise errors.ConfigError(
-            "data.on_device and augment.enabled are both True: random changes are made "
-            "on the host; set one of them to False"
-        )
     if not any(config.data.draws):
         raise errors.ConfigError("data.draws is 0 for every slice: give one above 0")
     if config.train.epochs == 0 and config.train.steps == 0:

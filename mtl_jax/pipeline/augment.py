@@ -15,6 +15,33 @@ from mtl_jax.pipeline import mask_bits, resampling
 
 
 @dataclasses.dataclass(frozen=True)
+class Change:
+    """What happens to one example: a flip, then rotation, scaling and shift."""
+
+    flipped: bool
+    angle: float  # radians
+    scale: float
+    shift: np.ndarray  # [2] pixels, y and x
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is more than a flip."""
+        return bool(self.angle or self.scale != 1 or self.shift.any())
+
+    def inverse(self, size: tuple[int, ...]) -> np.ndarray:
+        """[2, 3]: pixel p of the result shows pixel M p + b of an image of `size`.
+
+        Rotation and scaling are about the image's centre. M is the left part, b the
+        last column.
+        """
+        cosine, sine = np.cos(self.angle), np.sin(self.angle)
+        matrix = np.array([[cosine, -sine], [sine, cosine]]) / self.scale
+        centre = (np.asarray(size) - 1) / 2
+        offset = centre - matrix @ (centre + self.shift)
+        return np.column_stack([matrix, offset])
+
+
+@dataclasses.dataclass(frozen=True)
 class Augment:
     """A flip, then rotation, shift and scaling in one step, then noise on the CT."""
 
@@ -45,7 +72,30 @@ class Augment:
         self, example: records.Example, rng: np.random.Generator
     ) -> records.Example:
         """A changed copy of `example`; all random numbers come from `rng`."""
-        flipped = rng.random() < self.flip
+        change = self.draw(rng)
+        if change.flipped:
+            example = self._mirror(example)
+        if change.moves:
+            example = self._move(example, change)
+        if self.ct_noise:
+            example = {**example, "ct": self._noisy(example["ct"], rng)}
+            if "neighbours" in example:
+                example["neighbours"] = self._noisy(example["neighbours"], rng)
+        return example
+
+    @property
+    def may_move(self) -> bool:
+        """Whether a change may be more than a flip and noise."""
+        return bool(
+            self.rotation_deg
+            or self.rotation_step_deg
+            or self.translation_px
+            or self.scale
+        )
+
+    def draw(self, rng: np.random.Generator) -> Change:
+        """A random change, but for the noise."""
+        flipped = bool(rng.random() < self.flip)
         angle, scale = rng.uniform(-1, 1, 2) * (
             np.deg2rad(self.rotation_deg),
             self.scale,
@@ -53,39 +103,36 @@ class Augment:
         shift = rng.uniform(-1, 1, 2) * self.translation_px
         if self.rotation_step_deg:
             angle += self._whole_steps(rng)
-        if flipped:
-            example = self._mirror(example)
-        if angle or scale or shift.any():
-            example = self._move(example, angle, 1 + scale, shift)
-        if self.ct_noise:
-            example = {**example, "ct": self._noisy(example["ct"], rng)}
-            if "neighbours" in example:
-                example["neighbours"] = self._noisy(example["neighbours"], rng)
-        return example
+        return Change(flipped, angle, 1 + scale, shift)
 
     def _whole_steps(self, rng: np.random.Generator) -> float:
         """A multiple of `rotation_step_deg` in radians; all have the same chance."""
         directions = round(360 / self.rotation_step_deg)
         return 2 * np.pi * rng.integers(directions) / directions
 
+    @property
+    def noise(self) -> np.float32:
+        """The standard deviation of the noise on stored CT values."""
+        return np.float32(self.ct_noise * self.ct_std)
+
     def _noisy(self, ct: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = rng.standard_normal(ct.shape, np.float32)
-        noise *= np.float32(self.ct_noise * self.ct_std)
+        noise *= self.noise
         return ct + noise
 
     @functools.cached_property
-    def _mirrored(self) -> np.ndarray:
+    def mirrored(self) -> np.ndarray:
         """[S] position of each structure's mirror."""
         names = self.site.names
         return np.array([names.index(s.mirror or s.name) for s in self.site.structures])
 
     @functools.cached_property
-    def _mirrored_bits(self) -> np.ndarray:
+    def mirrored_bits(self) -> np.ndarray:
         """[65536] uint16: every pattern of mask bits with left and right swapped."""
         patterns = np.arange(1 << mask_bits.MASK_BITS, dtype=np.uint16)
-        count = len(self._mirrored)
+        count = len(self.mirrored)
         swapped = patterns >> count << count  # the possible-dose mask stays
-        for old, new in enumerate(self._mirrored):
+        for old, new in enumerate(self.mirrored):
             swapped |= (patterns >> old & 1) << int(new)
         return swapped
 
@@ -94,22 +141,17 @@ class Augment:
 
         def swap(field: str, image: np.ndarray) -> np.ndarray:
             image = image[:, ::-1]
-            return self._mirrored_bits[image] if field in records.MASKS else image
+            return self.mirrored_bits[image] if field in records.MASKS else image
 
         return {
             **records.change_images(example, swap),
-            "present": np.asarray(example["present"])[self._mirrored],
+            "present": np.asarray(example["present"])[self.mirrored],
         }
 
-    def _move(
-        self, example: records.Example, angle: float, scale: float, shift: np.ndarray
-    ) -> records.Example:
-        """`example` rotated and scaled about its centre, then shifted by (y, x)."""
-        cosine, sine = np.cos(angle), np.sin(angle)
-        # affine_transform maps output pixels to input pixels: the inverse transform.
-        matrix = np.array([[cosine, -sine], [sine, cosine]]) / scale
-        centre = (np.asarray(example["ct"].shape) - 1) / 2
-        offset = centre - matrix @ (centre + shift)
+    def _move(self, example: records.Example, change: Change) -> records.Example:
+        """`example` rotated and scaled about its centre, then shifted."""
+        inverse = change.inverse(example["ct"].shape)
+        matrix, offset = inverse[:, :2], inverse[:, 2]
 
         def read(field: str, image: np.ndarray) -> np.ndarray:
             reading = resampling.reading(field, self.site)

@@ -19,6 +19,7 @@ import numpy as np
 from mtl_jax.core import errors, records
 from mtl_jax.datasets import prepared
 from mtl_jax.pipeline import augment as augmentation
+from mtl_jax.pipeline import image_channels
 from mtl_jax.pipeline import preprocess as preprocessing
 
 # Batches to read ahead (1.7 MB each for 8 slices), and the largest number of threads:
@@ -51,11 +52,14 @@ class Loader:
         return cls(split.source, split.patients, owner, preprocess, augment)
 
     def __call__(
-        self, indices: np.ndarray, size: int, key: tuple[int, ...], first: int
+        self,
+        indices: np.ndarray,
+        size: int,
+        generators: Sequence[np.random.Generator] = (),
     ) -> records.Batch:
         """The batch of `indices`, padded with zeros to `size` rows.
 
-        Row i is augmented by its own generator, seeded with `key` and `first` + i.
+        If the reader augments, each row is changed by its own one of `generators`.
         """
         batch = self.preprocess.empty(size)
         for row, index in enumerate(indices.tolist()):
@@ -63,8 +67,7 @@ class Loader:
             example = self._example(index, patient)
             if self.augment is not None:
                 example = self.preprocess.resample(example)
-                rng = np.random.default_rng((*key, first + row))
-                example = self.augment(example, rng)
+                example = self.augment(example, generators[row])
             known = self.patients[patient].has_mask
             self.preprocess.write(batch, row, example, patient, mask_known=known)
         for column in cast(dict[str, np.ndarray], batch).values():
@@ -73,15 +76,21 @@ class Loader:
 
     def _example(self, index: int, patient: int) -> records.Example:
         """The slice at `index`, with the CT of its neighbours if they are wanted."""
-        example, entry = self.source[index], self.patients[patient]
-        if self.preprocess.further.neighbours:
-            places = self.preprocess.further.neighbouring(
-                index - entry.start, entry.slices, float(example["spacing_mm"][0])
-            )
-            around = [self.source[entry.start + place]["ct"] for place in places]
+        example = self.source[index]
+        around = neighbours(index, self.patients[patient], self.preprocess.further)
+        if around:
             example = example.copy()
-            example["neighbours"] = np.stack(around)
+            example["neighbours"] = np.stack([self.source[i]["ct"] for i in around])
         return example
+
+
+def neighbours(
+    index: int, entry: prepared.PatientEntry, further: image_channels.Further
+) -> list[int]:
+    """The neighbours of slice `index` of a split, of the patient of `entry`."""
+    slice_mm = entry.grid.spacing_mm[0]
+    places = further.neighbouring(index - entry.start, entry.slices, slice_mm)
+    return [entry.start + place for place in places]
 
 
 def patient_of_slice(split: prepared.Split) -> np.ndarray:
@@ -154,6 +163,15 @@ class Walk:
         start = step * self.batch_size + self.first
         return self._sequence(start, start + self.local)
 
+    def generators(self, step: int) -> list[np.random.Generator]:
+        """[local] generators that change the rows of `step`.
+
+        Each is keyed by (seed, step, position in the batch of all processes).
+        """
+        key = (self.seed, AUGMENTATION, step)
+        rows = range(self.first, self.first + self.local)
+        return [np.random.default_rng((*key, row)) for row in rows]
+
     @functools.cached_property
     def _sequence(self) -> Callable[[int, int], np.ndarray]:
         return shuffled(self.indices, self.seed)
@@ -197,15 +215,12 @@ def training(
     preprocess: preprocessing.Preprocess,
     augment: augmentation.Augment | None,
 ) -> Training:
-    """The batches of `walk` over `split`.
-
-    Augmentation is keyed by (seed, step, position in the batch of all processes).
-    """
+    """The batches of `walk` over `split`."""
     load = Loader.of(split, preprocess, augment)
 
     def read(step: int) -> records.Batch:
-        key = (walk.seed, AUGMENTATION, step)
-        return load(walk.rows(step), walk.local, key, walk.first)
+        generators = walk.generators(step) if augment is not None else ()
+        return load(walk.rows(step), walk.local, generators)
 
     return endless(walk, read)
 
@@ -260,7 +275,7 @@ def evaluation(
     indices = split.slice_indices(False, leave_out)
 
     def read(positions: np.ndarray) -> records.Batch:
-        return load(indices[positions[first : first + local]], local, (), first)
+        return load(indices[positions[first : first + local]], local)
 
     order = grain.MapDataset.range(len(indices))
     return Evaluation(order.batch(batch_size).map(read))

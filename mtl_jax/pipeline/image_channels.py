@@ -229,11 +229,15 @@ class TargetDistance:
     def mirrored(self) -> np.ndarray:
         return np.arange(1)
 
+    @property
+    def scale(self) -> np.float32:
+        """What a stored distance is multiplied by."""
+        return np.float32(target_distance.UNIT_MM / self.unit_mm)
+
     def write(self, example: records.Example, image: np.ndarray) -> None:
         if "target_distance" not in example:
             raise errors.RecordError("no distance to the targets is known here")
-        scale = np.float32(target_distance.UNIT_MM / self.unit_mm)
-        np.multiply(example["target_distance"], scale, out=image[..., 0])
+        np.multiply(example["target_distance"], self.scale, out=image[..., 0])
 
 
 @dataclasses.dataclass(frozen=True)

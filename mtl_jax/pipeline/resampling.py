@@ -23,12 +23,21 @@ class Reading:
     dtype: type  # of what is read
 
 
+def air(site: sites.Site) -> float:
+    """The stored value of air."""
+    return AIR_HU + site.ct_offset_hu
+
+
 def reading(field: str, site: sites.Site) -> Reading:
     """How the image `field` of an Example is read on another grid."""
     if field in records.MASKS:
         return Reading(0, 0, np.uint16)
-    air = AIR_HU + site.ct_offset_hu
-    outside = {"ct": air, "neighbours": air, "dose_gy": 0.0, "target_distance": None}
+    outside = {
+        "ct": air(site),
+        "neighbours": air(site),
+        "dose_gy": 0.0,
+        "target_distance": None,
+    }
     return Reading(1, outside[field], np.float32)
 
 

@@ -212,9 +212,9 @@ class Run:
             process_count=jax.process_count(),
         )
         if config.data.on_device:
-            return resident.training(split, walk, self.preprocess)
+            return resident.training(split, walk, self.preprocess, self.augment)
         return batches.training(
-            split, walk, preprocess=self.preprocess, augment=self._augment()
+            split, walk, preprocess=self.preprocess, augment=self.augment
         )
 
     def _times(self) -> np.ndarray | None:
@@ -247,7 +247,9 @@ class Run:
             process_count=jax.process_count(),
         )
 
-    def _augment(self) -> augment.Augment | None:
+    @functools.cached_property
+    def augment(self) -> augment.Augment | None:
+        """The random changes of training slices."""
         settings = dict(self.config.augment)
         if not settings.pop("enabled"):
             return None

@@ -1,8 +1,9 @@
 """Batches of slices that stay on the devices.
 
 Input: the packed slices of a split (`pipeline.resident`), and the positions of a
-batch's rows. Output: the batch on the devices, bit for bit as the host would make it.
-Only the positions are transferred.
+batch's rows. Output: the batch on the devices, bit for bit as the host would make it;
+with random changes, up to the rounding of an interpolation. Only positions and changes
+are transferred.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,10 +11,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy import ndimage
 
 from mtl_jax.train import parallel
 
-Table = Mapping[str, Mapping[str, Any]]
+Arrays = Mapping[str, Any]
+Table = Mapping[str, Arrays]
+
+# Columns of a table whose bits are masks.
+MASKS = ("masks", "beside")
 
 
 def put_batches(backend: parallel.Backend, table: Table | None) -> Callable[[Any], Any]:
@@ -29,27 +35,108 @@ def put_batches(backend: parallel.Backend, table: Table | None) -> Callable[[Any
 
 
 def unpacked(table: Table, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """The batch (core/records) of the `rows` [B] of `table`."""
-    rules = table["rules"]
-    part = {name: column[batch["rows"]] for name, column in table["slices"].items()}
-    own, *further = [_windowed(part["ct"], window) for window in rules["windows"]]
-    beside = [rules["beside"][part["beside"]]] if "beside" in rules else []
-    possible = (part["masks"] & rules["possible"]) > 0
-    possible |= ~part["mask_known"][:, None, None]
+    """The batch (core/records) of the `rows` [B] of `table`, with its changes."""
+    slices, rules = table["slices"], table["rules"]
+    rows = {name: column[batch["rows"]] for name, column in slices.items()}
+    if "around" in rows:
+        rows["around"] = slices["ct"][rows["around"]]  # [B, K, H, W]
+    if "flipped" in batch:
+        rows = _changed(rows, batch, rules)
+    masks = rows["masks"]
+    possible = (masks & rules["possible"]) > 0
+    possible |= ~rows["mask_known"][:, None, None]
     found = {
-        "image": jnp.concatenate([own, *beside, *further], axis=-1),
-        "contours": _bits(part["masks"], rules["structures"]),
-        "present": part["present"],
-        "dose": part["dose"][..., None],
+        "image": jnp.concatenate(_channels(rows, rules), axis=-1),
+        "contours": _bits(masks, rules["structures"]),
+        "present": rows["present"][:, rules["structures"]],
+        "dose": rows["dose"][..., None],
         "possible_dose": possible[..., None].astype(jnp.uint8),
-        "has_dose": part["has_dose"],
+        "has_dose": rows["has_dose"],
         "mask": batch["mask"],
-        "patient": part["patient"],
-        "slice": part["slice"],
+        "patient": rows["patient"],
+        "slice": rows["slice"],
     }
     if "site" in rules:
-        found["structures"] = _bits(part["masks"], rules["site"])
+        found["structures"] = _bits(masks, rules["site"])
     return found
+
+
+def _channels(rows: Arrays, rules: Arrays) -> list[jax.Array]:
+    """The image's channels, each [B, H, W, n], in the order of `image_channels`."""
+    windows = rules["windows"]
+    own, *second = [_windowed(rows["ct"], window) for window in windows]
+    channels = [own]
+    if "beside" in rules:
+        channels.append(rules["beside"][rows["beside"]])
+    channels += second
+    if "around" in rows:
+        around = jnp.moveaxis(rows["around"], 1, 0)
+        channels += [_windowed(ct, window) for ct in around for window in windows]
+    if "target_distance" in rows:
+        distance = rows["target_distance"].astype(jnp.float32)
+        channels.append((distance * rules["distance_scale"])[..., None])
+    return channels
+
+
+def _changed(
+    rows: Mapping[str, jax.Array], batch: Mapping[str, jax.Array], rules: Arrays
+) -> dict[str, jax.Array]:
+    """`rows` with the random changes of `pipeline.augment`, each row its own."""
+    flipped = batch["flipped"]
+    found = dict(rows)
+    found["present"] = jnp.where(
+        flipped[:, None], rows["present"][:, rules["mirrored"]], rows["present"]
+    )
+    outside = {"ct": rules["air"], "around": rules["air"], "dose": 0.0}
+    for name in ("ct", "around", "dose", "target_distance", *MASKS):
+        if name not in rows:
+            continue
+        image = rows[name]
+        mirrored = jnp.flip(image, -1)
+        if name in MASKS:
+            mirrored = rules["mirrored_bits"][mirrored]
+        image = jax.vmap(jnp.where)(flipped, mirrored, image)
+        if "inverse" in batch:
+            image = _moved(image, batch["inverse"], name, outside.get(name))
+        if "noise_key" in batch and name in ("ct", "around"):
+            image += rules["noise"] * _noise(batch["noise_key"], name, image.shape)
+        found[name] = image
+    return found
+
+
+def _moved(image: jax.Array, inverse: jax.Array, name: str, outside: Any) -> jax.Array:
+    """`image` [B, (K,) H, W] read where `inverse` [B, 2, 3] says.
+
+    Masks are read at the nearest pixel, other images linearly; beyond the border there
+    is `outside`, or with None what is on the border.
+    """
+    size = image.shape[-2:]
+    planes = image.reshape(len(image), -1, *size)
+    pixels = jnp.stack([*jnp.indices(size, jnp.float32), jnp.ones(size)])
+
+    def read(plane: jax.Array, matrix: jax.Array) -> jax.Array:
+        places = jnp.einsum("ij,jyx->iyx", matrix, pixels, precision="highest")
+        if name in MASKS:
+            return ndimage.map_coordinates(plane, [*places], 0, cval=0)
+        plane = plane.astype(jnp.float32)
+        if outside is None:
+            return ndimage.map_coordinates(plane, [*places], 1, "nearest")
+        # The function takes no traced value for what is outside.
+        return ndimage.map_coordinates(plane - outside, [*places], 1) + outside
+
+    moved = jax.vmap(jax.vmap(read, (0, None)))(planes, inverse)
+    return moved.reshape(image.shape)
+
+
+def _noise(keys: jax.Array, name: str, shape: tuple[int, ...]) -> jax.Array:
+    """Standard normal numbers [B, ...] from the `keys` [B, 2] of the rows."""
+
+    def draw(key: jax.Array) -> jax.Array:
+        wrapped = jax.random.wrap_key_data(key, impl="threefry2x32")
+        own = jax.random.fold_in(wrapped, int(name == "around"))
+        return jax.random.normal(own, shape[1:])
+
+    return jax.vmap(draw)(keys)
 
 
 def _windowed(ct: jax.Array, window: jax.Array) -> jax.Array:

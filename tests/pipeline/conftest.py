@@ -6,10 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mtl_jax.core import records, sites
+from mtl_jax.core import geometry, records, sites
 from mtl_jax.pipeline import batches, image_channels, preprocess
 
 SITE = sites.OPENKBP
+SPACING_MM = (2.5, 4.0, 4.0)  # z, y, x
 STRUCTURES = ("Brainstem", "SpinalCord", "LeftParotid", "RightParotid")
 
 
@@ -21,6 +22,11 @@ class FakeEntry:
     slices: int
     has_mask: bool = True
     has_dose: bool = True
+
+    @property
+    def grid(self) -> geometry.Grid:
+        """That of `make_example`."""
+        return geometry.Grid((self.slices, 16, 16), SPACING_MM)
 
 
 @dataclasses.dataclass
@@ -63,7 +69,7 @@ def make_example(
         has_dose=True,
         patient="pt_1",
         slice=z,
-        spacing_mm=np.array([2.5, 4.0, 4.0]),
+        spacing_mm=np.array(SPACING_MM),
     )
 
 

@@ -4,9 +4,7 @@ import itertools
 
 import jax
 import numpy as np
-import pytest
 
-from mtl_jax.core import errors
 from mtl_jax.run import command as commands_of_runs
 from mtl_jax.run import wiring
 from mtl_jax.train import resident
@@ -33,9 +31,3 @@ def test_a_run_with_its_slices_on_the_device_has_the_same_batches(command, tmp_p
         assert one.keys() == other.keys()
         for name, array in one.items():
             np.testing.assert_array_equal(array, other[name], err_msg=name)
-
-
-def test_random_changes_on_the_device_are_an_error():
-    changes = {"data__on_device": True, "augment__enabled": True}
-    with pytest.raises(errors.ConfigError, match=r"data\.on_device and augment"):
-        wiring.check(commands.configure(**changes))

@@ -55,6 +55,21 @@ def test_virtual_devices_are_a_target():
         programs.find_target("cpu:99")
 
 
+def test_slices_on_the_devices_make_a_batch(config, tmp_path):
+    with config.unlocked():
+        config.augment.enabled = config.data.on_device = True
+        config.data.neighbours = 1
+    no_data: Any = None
+    run = programs.TargetRun(config, no_data, tmp_path, devices=jax.devices()[:2])
+    made, expected = (
+        programs.lower(run, "batch").out_info,
+        programs.batch_shapes(run, 4),
+    )
+    for name, row in expected.items():
+        assert (made[name].shape, made[name].dtype) == (row.shape, row.dtype), name
+    assert made.keys() - expected.keys() <= {"patient", "slice"}
+
+
 def test_shapes_are_those_of_a_batch(run):
     expected = workload.noise_batch(run.config, run.preprocess.channels)
     shapes = programs.batch_shapes(run, 4)
