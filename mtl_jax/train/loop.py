@@ -33,6 +33,11 @@ Finish = Callable[[Mapping[str, float]], Mapping[str, float]]
 Score = Callable[[Predict], Callable[[], Finish]]
 # The logged value that picks the best checkpoint; lower is better.
 SCORE = "validation/score"
+# The phase, the steps, the time left, and what `_brief` says.
+PROGRESS = (
+    "{desc}: {percentage:3.0f}% |{bar:20}| step {n_fmt} of {total_fmt}, "
+    "{remaining} left{postfix}"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +74,8 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
     progress = tqdm(
         total=schedule.steps,
         initial=first,
-        unit="step",
+        desc="compiling",
+        bar_format=PROGRESS,
         dynamic_ncols=True,
         disable=not distributed.shows_progress(),
     )
@@ -82,6 +88,9 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
             validates = number % schedule.validate_every == 0 or last
             before = copy(state.params) if validates else None
             state = update(state, loop.put_batch(batch))
+            if number == first + 1:  # this call has compiled the step
+                progress.set_description_str("training")
+                progress.unpause()
             ahead.step(functools.partial(copy, state.step))
             outcomes.count(batch)
             stopping = not last and loop.stop()
@@ -361,7 +370,4 @@ def _structures_shown(batch: records.Batch) -> tuple[int, int]:
 
 
 def _brief(row: dict[str, Any]) -> str:
-    losses = [
-        f"{k.removeprefix('loss/')} {v:.4f}" for k, v in row.items() if "loss/" in k
-    ]
-    return f"{row['images_per_second']:.1f} images/s, {', '.join(losses)}"
+    return f"loss {row['loss/total']:.4g}, {row['images_per_second']:.0f} images/s"
