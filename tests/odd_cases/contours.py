@@ -12,7 +12,10 @@ from tests.odd_cases.writer import Made, contour, drawn, heights
 ON = range(1, 9)  # the slices of the plain rectum
 OUTER, _ = shapes.ROIS["Rectum"]  # x -9.4 to 8.2, y 16.3 to 33.1
 HOLE = Box((-4.6, 3.1), (20.3, 29.1))
-ISLAND = Box((-2.1, 1.9), (24.5, 27.5))
+ISLAND = Box((-3.1, 1.9), (21.5, 27.5))
+DOT = Box((-1.9, -0.9), (24.8, 26.3))
+AT_EDGE = Box((-9.4, 0.1), (20.3, 29.1))
+OVER_HOLE = Box((0.2, 6.3), (18.3, 26.7))
 BESIDE = Box((12.1, 18.2), (20.3, 29.1))
 OVER = Box((3.1, 15.2), (20.3, 29.1))
 
@@ -157,9 +160,7 @@ TYPES: dict[str, Case] = {
     ),
     "open line beside the organ's contours": noted(
         "21",
-        do.rois(
-            Rectum=[*nested(OUTER), contour(OVER.points(), -200.0, "OPEN_PLANAR")]
-        ),
+        do.rois(Rectum=[*nested(OUTER), contour(OVER.points(), -200.0, "OPEN_PLANAR")]),
         "OPEN_PLANAR: 1",
     ),
     "open line of a centre beside the contours": noted(
@@ -190,29 +191,43 @@ TYPES: dict[str, Case] = {
     "CLOSEDPLANAR_XOR without a hole": right("22", typed("CLOSEDPLANAR_XOR")),
     "ring by CLOSEDPLANAR_XOR": right(
         "22",
-        rectum(
-            nested(HOLE, OUTER, kind="CLOSEDPLANAR_XOR"), held(OUTER) & ~held(HOLE)
-        ),
+        rectum(nested(HOLE, OUTER, kind="CLOSEDPLANAR_XOR"), held(OUTER) & ~held(HOLE)),
     ),
     "overlap by CLOSEDPLANAR_XOR": right(
         "22",
-        rectum(
-            nested(OUTER, OVER, kind="CLOSEDPLANAR_XOR"), held(OUTER) ^ held(OVER)
-        ),
+        rectum(nested(OUTER, OVER, kind="CLOSEDPLANAR_XOR"), held(OUTER) ^ held(OVER)),
     ),
     "twice the same by CLOSEDPLANAR_XOR": right(
         "22",
-        rectum(
-            nested(OUTER, BESIDE, BESIDE, kind="CLOSEDPLANAR_XOR"), held(OUTER)
-        ),
+        rectum(nested(OUTER, BESIDE, BESIDE, kind="CLOSEDPLANAR_XOR"), held(OUTER)),
     ),
     "ring by a contour in another": right(
         "22", rectum(nested(HOLE, OUTER), held(OUTER) & ~held(HOLE))
     ),
     "island in a hole": right(
         "22",
+        rectum(nested(ISLAND, OUTER, HOLE), held(OUTER) & ~held(HOLE) | held(ISLAND)),
+    ),
+    "hole in an island in a hole": right(
+        "22",
         rectum(
-            nested(ISLAND, OUTER, HOLE), held(OUTER) & ~held(HOLE) | held(ISLAND)
+            nested(DOT, ISLAND, HOLE, OUTER),
+            held(OUTER) & ~held(HOLE) | held(ISLAND) & ~held(DOT),
+        ),
+    ),
+    "hole that shares an edge with its outline": right(
+        "22", rectum(nested(OUTER, AT_EDGE), held(OUTER) & ~held(AT_EDGE))
+    ),
+    "two holes that overlap": noted(
+        "22",
+        rectum(nested(OUTER, HOLE, OVER_HOLE), held(OUTER) & ~held(HOLE, OVER_HOLE)),
+        "overlap in part",
+    ),
+    "hole by XOR in a plain outline": right(
+        "22",
+        rectum(
+            [*nested(OUTER), *nested(HOLE, kind="CLOSEDPLANAR_XOR")],
+            held(OUTER) & ~held(HOLE),
         ),
     ),
     "ring by a keyhole": right(
@@ -332,7 +347,9 @@ COORDINATES: dict[str, Case] = {
             )
         ),
     ),
-    "heights with noise": right("25", do.rois(Rectum=raised(lambda n: 0.0004 * (n % 3)))),
+    "heights with noise": right(
+        "25", do.rois(Rectum=raised(lambda n: 0.0004 * (n % 3)))
+    ),
     "heights 0.3 mm off": noted(
         "25", do.rois(Rectum=raised(lambda n: 0.3)), "moved to the nearest slice: 8"
     ),
@@ -341,9 +358,7 @@ COORDINATES: dict[str, Case] = {
     ),
     "contours at two heights near one slice": noted(
         "25",
-        do.rois(
-            Rectum=[*nested(OUTER), *[contour(BESIDE.points(), -200.0 + 1.4)]]
-        ),
+        do.rois(Rectum=[*nested(OUTER), *[contour(BESIDE.points(), -200.0 + 1.4)]]),
         "others are nearer their slice: 1",
     ),
     "contours on every second slice": noted(
@@ -353,8 +368,10 @@ COORDINATES: dict[str, Case] = {
     ),
     "contours on every second slice, gaps filled": noted(
         "25",
-        do.both(do.shaped("Rectum", (OUTER, range(1, 8))),
-                do.rois(Rectum=drawn((OUTER, range(1, 8, 2))))),
+        do.both(
+            do.shaped("Rectum", (OUTER, range(1, 8))),
+            do.rois(Rectum=drawn((OUTER, range(1, 8, 2)))),
+        ),
         "filled: 3",
         options={"fill_gaps": 1},
     ),

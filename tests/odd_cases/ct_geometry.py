@@ -24,7 +24,9 @@ def moved(by_mm) -> do.Change:
     def change(made: Made) -> None:
         for z in range(LAST + 1):
             made_slice = made.files[f"ct/{z}.dcm"]
-            place = np.add([float(v) for v in made_slice.ImagePositionPatient], by_mm(z))
+            place = np.add(
+                [float(v) for v in made_slice.ImagePositionPatient], by_mm(z)
+            )
             made_slice.ImagePositionPatient = [f"{v:.4f}" for v in place]
 
     return change
@@ -186,7 +188,10 @@ ORIENTATION: dict[str, Case] = {
 ORDER: dict[str, Case] = {
     "file names run against z": right("1", do.rename(reversed_names)),
     "instance numbers run against z": right(
-        "1", do.each("ct/*", lambda s: s.__setattr__("InstanceNumber", 99 - s.InstanceNumber))
+        "1",
+        do.each(
+            "ct/*", lambda s: s.__setattr__("InstanceNumber", 99 - s.InstanceNumber)
+        ),
     ),
     "all instance numbers alike": right("1", do.put("ct/*", InstanceNumber=1)),
     "no instance numbers": right("1", do.put("ct/*", InstanceNumber=None)),
@@ -197,7 +202,9 @@ ORDER: dict[str, Case] = {
             lambda s: s.__setattr__("SliceLocation", -s.ImagePositionPatient[2]),
         ),
     ),
-    "slices thicker than their distance": right("1", do.put("ct/*", SliceThickness=7.5)),
+    "slices thicker than their distance": right(
+        "1", do.put("ct/*", SliceThickness=7.5)
+    ),
     "no SliceThickness": right("1", do.put("ct/*", SliceThickness="")),
     "SpacingBetweenSlices that is wrong": right(
         "1", do.put("ct/*", SpacingBetweenSlices=-2.5)
@@ -346,6 +353,13 @@ CHOICE: dict[str, Case] = {
         "14", do.put("ct/4.dcm", NumberOfFrames=2), "has several frames"
     ),
     "one frame in each slice": right("14", do.put("ct/*", NumberOfFrames=1)),
+    "reformatted, derived images": right(
+        "7", do.put("ct/*", ImageType=["DERIVED", "SECONDARY", "REFORMATTED"])
+    ),
+    "no ImageType": right("7", do.put("ct/*", ImageType=None)),
+    "two acquisitions after each other": right(
+        "7", do.put("ct/[6789].dcm", AcquisitionNumber=2)
+    ),
     "secondary captures of the CT": refused(
         "9",
         do.put("ct/*", SOPClassUID=uid.SecondaryCaptureImageStorage),

@@ -120,7 +120,9 @@ def run_length(pattern: str) -> do.Change:
 
 def damaged_jpeg(made: Made) -> None:
     for made_slice in made.named("ct/*"):
-        made_slice.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
+        made_slice.PixelData = pydicom.encaps.encapsulate(
+            [b"\xff\x4f\xff\x51" + bytes(60)]
+        )
         made_slice["PixelData"].VR = "OB"
         made_slice["PixelData"].is_undefined_length = True
 
@@ -242,7 +244,10 @@ VALUES: dict[str, Case] = {
         "11", do.put("ct/4.dcm", PixelData=bytes(100)), "do not fit its header"
     ),
     "more pixels than rows and columns": right(
-        "11", do.each("ct/4.dcm", lambda s: s.__setattr__("PixelData", s.PixelData + b"\1\2"))
+        "11",
+        do.each(
+            "ct/4.dcm", lambda s: s.__setattr__("PixelData", s.PixelData + b"\1\2")
+        ),
     ),
     "windows and a sigmoid for display": right("8", do.each("ct/*", window)),
     "an overlay of its own group": right("45", do.each("ct/*", overlay)),
@@ -254,7 +259,9 @@ ENCODING: dict[str, Case] = {
     "deflated": right("11", do.encoded("*", uid.DeflatedExplicitVRLittleEndian)),
     "RLE": right("11", run_length("ct/*")),
     "JPEG-LS": right("11", jpeg_ls, needs="jpeg_ls"),
-    "RLE and uncompressed slices in one series": right("11", run_length("ct/[02468].dcm")),
+    "RLE and uncompressed slices in one series": right(
+        "11", run_length("ct/[02468].dcm")
+    ),
     "JPEG 2000 that cannot be decoded": refused(
         "11",
         do.both(damaged_jpeg, do.encoded("ct/*", uid.JPEG2000Lossless)),
@@ -263,7 +270,7 @@ ENCODING: dict[str, Case] = {
     ),
     "a private transfer syntax": refused(
         "11",
-        do.encoded("ct/4.dcm", "1.2.840.113619.5.2"),
+        do.replaced("ct/4.dcm", b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0"),
         "transfer syntax",
     ),
     "no preamble, no meta, implicit": right(
@@ -271,13 +278,23 @@ ENCODING: dict[str, Case] = {
     ),
     "no preamble, no meta, explicit": right("13", do.bare("*")),
     "no preamble in the structure set alone": right(
-        "13", do.both(do.encoded("rs.dcm", uid.ImplicitVRLittleEndian), do.bare("rs.dcm"))
+        "13",
+        do.both(do.encoded("rs.dcm", uid.ImplicitVRLittleEndian), do.bare("rs.dcm")),
     ),
     "no preamble in the dose alone": right(
-        "13", do.both(do.encoded("rd.dcm", uid.ImplicitVRLittleEndian), do.bare("rd.dcm"))
+        "13",
+        do.both(do.encoded("rd.dcm", uid.ImplicitVRLittleEndian), do.bare("rd.dcm")),
     ),
-    "dose in RLE": right("11", run_length("rd.dcm")),
-    "a slice cut off in its pixels": refused("11", do.cut("ct/4.dcm", 0.9), "is cut off"),
+    "dose in RLE": right(
+        "11",
+        do.both(
+            lambda made: do.files(rd=writer.dose(kind=np.uint16))(made),
+            run_length("rd.dcm"),
+        ),
+    ),
+    "a slice cut off in its pixels": refused(
+        "11", do.cut("ct/4.dcm", 0.9), "is cut off"
+    ),
     "a slice cut off in its header": refused("11", do.cut("ct/4.dcm", 0.3), "cut off"),
     "a dose cut off": refused("11", do.cut("rd.dcm", 0.9), "is cut off"),
     "a structure set cut off": refused("28", do.cut("rs.dcm", 0.7), "is cut off"),

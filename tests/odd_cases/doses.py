@@ -36,6 +36,15 @@ def falling(made: Made) -> None:
     made_dose.GridFrameOffsetVector = [-6.0 * n for n in range(PLANES)]
 
 
+def falling_feet_first(made: Made) -> None:
+    """Frames against the normal: from the feet, where the first offset is 0."""
+    do.position("FFS")(made)
+    reversed_planes(made)
+    made_dose = made.files["rd.dcm"]
+    made_dose.ImagePositionPatient[2] = float(shapes.DOSE.axis(2)[0])
+    made_dose.GridFrameOffsetVector = [-6.0 * n for n in range(PLANES)]
+
+
 def reversed_planes(made: Made) -> None:
     made_dose = made.files["rd.dcm"]
     volume = np.frombuffer(made_dose.PixelData, "<u4").reshape(PLANES, -1)
@@ -53,7 +62,9 @@ def from_zero(made: Made) -> None:
 
 def uneven(made: Made) -> None:
     """Planes at uneven heights; the dose at each is what is there."""
-    z_mm = np.array([-228.0, -224.5, -219.0, -213.0, -204.0, -196.0, -190.0, -184.5, -180.0])
+    z_mm = np.array(
+        [-228.0, -224.5, -219.0, -213.0, -204.0, -196.0, -190.0, -184.5, -180.0]
+    )
     x, y, _ = shapes.DOSE.places()
     volume = shapes.dose_gy(x, y, z_mm[:, None, None])
     set_dose(made.files["rd.dcm"], volume)
@@ -109,7 +120,9 @@ def summed(kind: str, *parts: tuple[int, float], plan_beams=(1, 2)) -> do.Change
     def change(made: Made) -> None:
         del made.files["rd.dcm"]
         for beam, part in parts:
-            made_dose = writer.dose(value=lambda *p, part=part: part * shapes.dose_gy(*p))
+            made_dose = writer.dose(
+                value=lambda *p, part=part: part * shapes.dose_gy(*p)
+            )
             made_dose.SOPInstanceUID = f"{writer.DOSE}.{beam}"
             made_dose.DoseSummationType = kind
             (reference,) = made_dose.ReferencedRTPlanSequence
@@ -153,7 +166,14 @@ def another(name: str = "re.dcm", **elements) -> do.Change:
 def dvh_only(made_dose: pydicom.Dataset) -> None:
     """No grid: only dose-volume histograms."""
     for keyword in (
-        *("Rows", "Columns", "PixelSpacing", "PixelData", "BitsAllocated", "BitsStored"),
+        *(
+            "Rows",
+            "Columns",
+            "PixelSpacing",
+            "PixelData",
+            "BitsAllocated",
+            "BitsStored",
+        ),
         *("HighBit", "PixelRepresentation", "SamplesPerPixel", "NumberOfFrames"),
         *("ImagePositionPatient", "ImageOrientationPatient", "GridFrameOffsetVector"),
         *("PhotometricInterpretation", "FrameIncrementPointer", "DoseGridScaling"),
@@ -204,7 +224,9 @@ def single_plane(made: Made) -> None:
 
 GRID: dict[str, Case] = {
     "finer grid than the CT's": right("38", do.dose_of(FINE)),
-    "grid of 10 mm, not aligned": noted("38, 39", do.dose_of(COARSE), "on its own grid"),
+    "grid of 10 mm, not aligned": noted(
+        "38, 39", do.dose_of(COARSE), "on its own grid"
+    ),
     "grid smaller than the CT": noted(
         "38", do.dose_of(SMALL), "lies outside the dose grid"
     ),
@@ -225,10 +247,13 @@ GRID: dict[str, Case] = {
         "the standard allows only where",
     ),
     "offsets that fall": right("33", falling),
+    "offsets that fall, feet first": right("33", falling_feet_first),
     "offsets that fall from z = 0": noted("33, 39", from_zero, "on its own grid"),
     "planes at uneven distances": right("33", uneven),
     "offsets from another origin": refused(
-        "33", offsets(*(5.0 + 6 * n for n in range(PLANES))), "begins with 5; expected 0"
+        "33",
+        offsets(*(5.0 + 6 * n for n in range(PLANES))),
+        "begins with 5; expected 0",
     ),
     "offsets that turn back": refused(
         "33", offsets(0, 6, 12, 18, 17, 30, 36, 42, 48), "neither grows nor falls"
@@ -243,12 +268,15 @@ GRID: dict[str, Case] = {
         "33", do.put("rd.dcm", GridFrameOffsetVector=None), "has 0 offsets"
     ),
     "a dose of one plane": refused("33", single_plane, "offsets of planes"),
-    "no FrameIncrementPointer": right("33", do.put("rd.dcm", FrameIncrementPointer=None)),
+    "no FrameIncrementPointer": right(
+        "33", do.put("rd.dcm", FrameIncrementPointer=None)
+    ),
     "SliceThickness that is wrong": right("33", do.put("rd.dcm", SliceThickness=2.5)),
     "a dose turned by 5 degrees": refused(
         "6",
         do.put(
-            "rd.dcm", ImageOrientationPatient=[0.99619, 0.08716, 0, -0.08716, 0.99619, 0]
+            "rd.dcm",
+            ImageOrientationPatient=[0.99619, 0.08716, 0, -0.08716, 0.99619, 0],
         ),
         "turned by 5.00 degrees",
     ),
@@ -269,7 +297,9 @@ VALUES: dict[str, Case] = {
     "16 bits": right("32", lambda made: do.files(rd=writer.dose(kind=np.uint16))(made)),
     "a scaling with an exponent": right(
         "32",
-        do.each("rd.dcm", lambda d: set_dose(d, shapes.dose_gy(*shapes.DOSE.places()), 2e-8)),
+        do.each(
+            "rd.dcm", lambda d: set_dose(d, shapes.dose_gy(*shapes.DOSE.places()), 2e-8)
+        ),
     ),
     "rescale in the dose file": right(
         "32", do.put("rd.dcm", RescaleSlope=2, RescaleIntercept=-5)
@@ -295,7 +325,9 @@ VALUES: dict[str, Case] = {
         do.both(
             do.each(
                 "rd.dcm",
-                lambda d: set_dose(d, 100 * shapes.dose_gy(*shapes.DOSE.places()), 1e-4),
+                lambda d: set_dose(
+                    d, 100 * shapes.dose_gy(*shapes.DOSE.places()), 1e-4
+                ),
             ),
             lambda made: setattr(made.truth, "dose", 100 * made.truth.dose),
         ),
@@ -303,7 +335,9 @@ VALUES: dict[str, Case] = {
         options={"accept": ("high_dose",)},
     ),
     "DoseUnits in small letters": right("34", do.put("rd.dcm", DoseUnits="Gy")),
-    "relative dose": refused("34", do.put("rd.dcm", DoseUnits="RELATIVE"), "'RELATIVE'"),
+    "relative dose": refused(
+        "34", do.put("rd.dcm", DoseUnits="RELATIVE"), "'RELATIVE'"
+    ),
     "no DoseUnits": refused("34", do.put("rd.dcm", DoseUnits=None), "DoseUnits ''"),
     "highest dose of 0.05 Gy": noted(
         "34, issue 1.5", scaled(0.001), "check that these are Gy"
@@ -311,13 +345,17 @@ VALUES: dict[str, Case] = {
     "no dose anywhere": noted(
         "34, issue 1.5",
         do.both(
-            do.each("rd.dcm", lambda d: writer.set_pixels(d, np.zeros(4500, np.uint32), 32)),
+            do.each(
+                "rd.dcm", lambda d: writer.set_pixels(d, np.zeros(4500, np.uint32), 32)
+            ),
             lambda made: setattr(made.truth, "dose", 0 * made.truth.dose),
         ),
         "reaches 0 Gy",
     ),
     "effective dose": noted("36", do.put("rd.dcm", DoseType="EFFECTIVE"), "effective"),
-    "an error of the dose": refused("36", do.put("rd.dcm", DoseType="ERROR"), "'ERROR'"),
+    "an error of the dose": refused(
+        "36", do.put("rd.dcm", DoseType="ERROR"), "'ERROR'"
+    ),
     "no DoseType": noted("36", do.put("rd.dcm", DoseType=None), "no DoseType"),
     "a network's estimate with an invented plan": refused(
         "36, 41",
@@ -375,9 +413,7 @@ CHOICE: dict[str, Case] = {
     "brachytherapy": refused(
         "35", do.put("rd.dcm", DoseSummationType="BRACHY"), "'BRACHY'"
     ),
-    "a record": refused(
-        "35", do.put("rd.dcm", DoseSummationType="RECORD"), "'RECORD'"
-    ),
+    "a record": refused("35", do.put("rd.dcm", DoseSummationType="RECORD"), "'RECORD'"),
     "no DoseSummationType": refused(
         "35", do.put("rd.dcm", DoseSummationType=None), "no dose of a whole plan"
     ),
@@ -402,9 +438,7 @@ CHOICE: dict[str, Case] = {
         "another frame of reference",
         "left out",
     ),
-    "the dose twice": noted(
-        "37", do.copied("rd.dcm", "again/rd.dcm"), "a copy of"
-    ),
+    "the dose twice": noted("37", do.copied("rd.dcm", "again/rd.dcm"), "a copy of"),
     "another frame of reference": refused(
         "20, 37",
         do.put("rd.dcm", FrameOfReferenceUID="2.25.8"),
@@ -430,6 +464,27 @@ CHOICE: dict[str, Case] = {
         "the plan (RTPLAN)",
         "is not here",
     ),
+    "two doses, the plan of one is here": noted(
+        "35, 37",
+        another(
+            ReferencedRTPlanSequence=writer.one(ReferencedSOPInstanceUID="2.25.62")
+        ),
+        "left out",
+    ),
+    "a rejected plan": noted(
+        "37", do.put("rp.dcm", ApprovalStatus="REJECTED"), "marked as rejected"
+    ),
+    "the dose as a secondary capture": noted(
+        "16, 37",
+        do.both(
+            do.put(
+                "rd.dcm",
+                SOPClassUID=uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+            ),
+            do.no_dose,
+        ),
+        "no RTDOSE here",
+    ),
     "an ion plan": right(
         "37",
         do.put("rp.dcm", SOPClassUID=uid.RTIonPlanStorage),
@@ -449,6 +504,8 @@ CHOICE: dict[str, Case] = {
         "another frame of reference than the CT",
     ),
     "a plan without structure set": noted(
-        "37", do.put("rp.dcm", ReferencedStructureSetSequence=None), "plan"
+        "37, issue 1.3",
+        do.put("rp.dcm", ReferencedStructureSetSequence=None),
+        "names no structure set",
     ),
 }

@@ -1,5 +1,7 @@
 """The folder: other files in it, whose they are, texts and private elements."""
 
+import pathlib
+
 import pydicom
 from pydicom import uid
 
@@ -16,7 +18,9 @@ def beside(name: str, sop_class: str, modality: str) -> do.Change:
 
     def change(made: Made) -> None:
         made.files[name] = writer.data(
-            **writer.common(sop_class, modality, f"2.25.50.{len(made.files)}", "2.25.51")
+            **writer.common(
+                sop_class, modality, f"2.25.50.{len(made.files)}", "2.25.51"
+            )
         )
 
     return change
@@ -47,11 +51,33 @@ def private(dataset: pydicom.Dataset) -> None:
 def broken_private(dataset: pydicom.Dataset) -> None:
     """A private element of a number that is no number, and one of a wrong length."""
     dataset.private_block(0x0029, "ODD HEADER", create=True)
-    for element, vr, content in ((0x1010, "DS", b"x,y,zz"), (0x1011, "US", b"\1\2\3\4\5\6")):
+    for element, vr, content in (
+        (0x1010, "DS", b"x,y,zz"),
+        (0x1011, "US", b"\1\2\3\4\5\6"),
+    ):
         dataset[0x0029, element] = pydicom.dataelem.RawDataElement(
             pydicom.tag.Tag(0x0029, element), vr, len(content), content, 0, False, True
         )
 
+
+def zeros_at_the_end(made: Made) -> None:
+    def damage(folder: pathlib.Path) -> None:
+        with (folder / "ct/4.dcm").open("ab") as file:
+            file.write(bytes(512))
+
+    made.damage.append(damage)
+
+
+def class_in_meta(made: Made) -> None:
+    """Data sets without SOPClassUID, whose file meta has it."""
+
+    def damage(folder: pathlib.Path) -> None:
+        for path in (*folder.glob("ct/*"), *folder.glob("*.dcm")):
+            dataset = pydicom.dcmread(path)
+            del dataset.SOPClassUID
+            pydicom.dcmwrite(path, dataset, enforce_file_format=False)
+
+    made.damage.append(damage)
 
 
 EVERYWHERE = ("ct/*", *BESIDE)
@@ -130,9 +156,15 @@ FILES: dict[str, Case] = {
     "a text that is called DICOM": refused(
         "16", do.extra("x.dcm", b"a letter"), "cannot be read as DICOM"
     ),
-    "nothing at all": refused(
-        "16", do.remove("ct/*", *BESIDE), "no RTSTRUCT here"
+    "a mark of DICOM and nothing else": refused(
+        "16", do.extra("x", bytes(128) + b"DICM\2\0"), "cannot be read as DICOM"
     ),
+    "padding at the end of the files": right(
+        "13", everywhere(DataSetTrailingPadding=bytes(64))
+    ),
+    "zeros after the end of a file": right("13", zeros_at_the_end),
+    "the SOP class in the file meta alone": right("13", class_in_meta),
+    "nothing at all": refused("16", do.remove("ct/*", *BESIDE), "no RTSTRUCT here"),
     "no CT": refused("16", do.remove("ct/*"), "no axial CT images here"),
 }
 

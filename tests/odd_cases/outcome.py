@@ -7,6 +7,7 @@ the reason.
 import dataclasses
 import pathlib
 import time
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -58,9 +59,11 @@ def refused(
 
 def of(case: Case, folder: pathlib.Path) -> Outcome:
     """Write the patient of `case` into `folder`, read it, and compare."""
-    made = writer.patient()
-    case.change(made)
-    made.save(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, on what is odd
+        made = writer.patient()
+        case.change(made)
+        made.save(folder)
     begin = time.monotonic()
     try:
         reading = reader.read(
@@ -138,7 +141,9 @@ def _dose_differences(truth: writer.Truth, reading: reader.Reading) -> list[str]
         return [] if all(both) else ["the dose is only in one of both"]
     differences = []
     if not np.array_equal(known, truth.known):
-        differences.append(f"where the dose is known is {_count(known ^ truth.known)} off")
+        differences.append(
+            f"where the dose is known is {_count(known ^ truth.known)} off"
+        )
     wrong = np.abs(dose - np.where(truth.known, truth.dose, 0)) > DOSE_GY
     if wrong.any():
         differences.append(f"the dose is {_count(wrong)} off")

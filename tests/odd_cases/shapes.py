@@ -61,13 +61,13 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class Ellipse:
-    """An ellipse; its outline of 72 points is less than 0.1 % smaller."""
+    """An ellipse; its outline of 48 points is up to 0.2 % smaller."""
 
     centre: tuple[float, float]
     radius: tuple[float, float]
 
     def points(self) -> list[tuple[float, float]]:
-        angle = np.arange(72) * np.pi / 36
+        angle = np.arange(48) * np.pi / 24
         x = self.centre[0] + self.radius[0] * np.cos(angle)
         y = self.centre[1] + self.radius[1] * np.sin(angle)
         return list(zip(x.tolist(), y.tolist(), strict=True))

@@ -109,6 +109,30 @@ def frame(of_roi: str | None, of_set: str | None) -> do.Change:
     return change
 
 
+def frame_of(name: str, of_roi: str) -> do.Change:
+    """The frame of reference that one ROI states."""
+
+    def change(made: Made) -> None:
+        roi_items(made, name)[0].ReferencedFrameOfReferenceUID = of_roi
+
+    return change
+
+
+def second_frame(made: Made) -> None:
+    """The structure set refers to an MR too."""
+    frames = made.files["rs.dcm"].ReferencedFrameOfReferenceSequence
+    frames.insert(0, writer.data(FrameOfReferenceUID="2.25.8"))
+
+
+def undefined_lengths(made: Made) -> None:
+    """Sequences and items that end with a delimiter."""
+    made_set = made.files["rs.dcm"]
+    for keyword in ("StructureSetROISequence", "ROIContourSequence"):
+        made_set[keyword].is_undefined_length = True
+        for item in made_set[keyword].value:
+            item.is_undefined_length_sequence_item = True
+
+
 def foreign_images(made: Made) -> None:
     for item in made.files["rs.dcm"].ROIContourSequence:
         for number, contour in enumerate(item.ContourSequence):
@@ -138,7 +162,10 @@ def twin(**elements) -> do.Change:
 
     def change(made: Made) -> None:
         other = writer.structure_set(
-            {**writer.plain_rois(), "Rectum": drawn((shapes.Box((0, 9), (16, 33)), range(1, 9)))}
+            {
+                **writer.plain_rois(),
+                "Rectum": drawn((shapes.Box((0, 9), (16, 33)), range(1, 9))),
+            }
         )
         other.SOPInstanceUID = "2.25.78"
         for keyword, value in elements.items():
@@ -164,7 +191,9 @@ def spread(made: Made) -> None:
 
 
 ALL_SYNONYMS = {
-    "german": {"Rectum": "Rektum", "Bladder": "Harnblase", "Prostate": "Prostata"},
+    "German": {"Rectum": "Rektum", "Bladder": "Harnblase", "Prostate": "Prostata"},
+    "Spanish": {"Rectum": "Recto", "Bladder": "Vejiga"},
+    "Italian": {"Rectum": "Retto", "Bladder": "Vescica"},
     "capitals": {name: name.upper() for name in shapes.ROIS},
     "sides first": {"Femur_L": "Left Femur", "Femur_R": "RT FEMUR"},
     "joined": {"Femur_L": "FemurLeft", "Bladder": "urinary_bladder"},
@@ -219,9 +248,18 @@ LINKS: dict[str, Case] = {
     ),
     "the frame of reference in the ROIs alone": right("20", frame(writer.FRAME, None)),
     "no frame of reference": refused("20", frame(None, None), "frame of reference"),
-    "no frame of reference, allowed": right(
-        "20", frame(None, None), options=MISMATCH
+    "no frame of reference, allowed": right("20", frame(None, None), options=MISMATCH),
+    "one ROI of another frame of reference": refused(
+        "20", frame_of("PTV_6000", "2.25.8"), "has PTV_6000 in another frame"
     ),
+    "a second frame of reference that no ROI uses": right("20", second_frame),
+    "a rejected structure set": noted(
+        "37", do.put("rs.dcm", ApprovalStatus="REJECTED"), "marked as rejected"
+    ),
+    "an approved structure set": right(
+        "37", do.put("rs.dcm", ApprovalStatus="APPROVED")
+    ),
+    "sequences of undefined length": right("17", undefined_lengths),
     "no structure set": refused("37", do.remove("rs.dcm"), "no RTSTRUCT here"),
     "two structure sets, the plan names one": noted(
         "37", twin(), "left out other structure sets"
@@ -279,8 +317,11 @@ NAMES: dict[str, Case] = {
     "target named by Gy": right("29", renamed(PTV_6000="PTV 60Gy")),
     "two names of one organ": refused(
         "29",
-        added(rectum=drawn((shapes.Box((0, 9), (16, 33)), range(1, 9)))),
-        "several ROIs" if False else "ROI",
+        do.both(
+            added(rectum=drawn((shapes.Box((0, 9), (16, 33)), range(1, 9)))),
+            renamed(Rectum="RECTUM"),
+        ),
+        "2 ROIs are Rectum",
     ),
     "two names of one organ, one by TG-263 and one by another name": right(
         "29", added(Rektum=drawn((shapes.Box((0, 9), (16, 33)), range(1, 9))))

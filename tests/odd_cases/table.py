@@ -23,5 +23,7 @@ GROUPS: dict[str, dict[str, Case]] = {
     "Folder: texts and private elements": folders.TEXTS,
 }
 CASES: dict[tuple[str, str], Case] = {
-    (group, name): case for group, cases in GROUPS.items() for name, case in cases.items()
+    (group, name): case
+    for group, cases in GROUPS.items()
+    for name, case in cases.items()
 }

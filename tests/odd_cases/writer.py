@@ -102,8 +102,8 @@ def _write(
         return
     made.file_meta = pydicom.dataset.FileMetaDataset()
     made.file_meta.TransferSyntaxUID = syntax
-    if syntax == uid.ExplicitVRBigEndian:
-        made.PixelData = _swapped(made) if "PixelData" in made else None
+    if syntax == uid.ExplicitVRBigEndian and "PixelData" in made:
+        made.PixelData = _swapped(made)
     pydicom.dcmwrite(path, made, enforce_file_format=True)
 
 
@@ -139,6 +139,7 @@ def common(sop_class: str, modality: str, instance: str, series: str) -> dict:
         "SeriesNumber": 1,
         "AccessionNumber": "",
         "ReferringPhysicianName": "",
+        "OperatorsName": "",
         "Manufacturer": "Odd",
         "ManufacturerModelName": "Odd",
         "SoftwareVersions": "1",
@@ -224,6 +225,7 @@ def ct(
             PatientPosition=position,
             FrameOfReferenceUID=FRAME,
             PositionReferenceIndicator="",
+            Laterality="",
             SliceThickness=raster.step_mm[2],
             RescaleType="HU",
             AcquisitionNumber=1,
@@ -290,6 +292,8 @@ def structure_set(rois: Rois) -> pydicom.Dataset:
     ]
     made = data(
         **common(uid.RTStructureSetStorage, "RTSTRUCT", SET, f"{SET}.1"),
+        FrameOfReferenceUID=FRAME,
+        PositionReferenceIndicator="",
         StructureSetLabel="Plan",
         StructureSetDate="20200105",
         StructureSetTime="101500",
@@ -393,8 +397,52 @@ def plan(beams: Sequence[int] = (1, 2)) -> pydicom.Dataset:
             NumberOfBrachyApplicationSetups=0,
             ReferencedBeamSequence=[data(ReferencedBeamNumber=n) for n in beams],
         ),
-        BeamSequence=[
-            data(BeamNumber=n, TreatmentDeliveryType="TREATMENT") for n in beams
+        BeamSequence=[_beam(number) for number in beams],
+    )
+
+
+def _beam(number: int) -> pydicom.Dataset:
+    """What the standard requires of a beam."""
+    first = data(
+        ControlPointIndex=0,
+        NominalBeamEnergy=6,
+        GantryAngle=0,
+        GantryRotationDirection="NONE",
+        BeamLimitingDeviceAngle=0,
+        BeamLimitingDeviceRotationDirection="NONE",
+        PatientSupportAngle=0,
+        PatientSupportRotationDirection="NONE",
+        TableTopEccentricAngle=0,
+        TableTopEccentricRotationDirection="NONE",
+        TableTopVerticalPosition="",
+        TableTopLongitudinalPosition="",
+        TableTopLateralPosition="",
+        IsocenterPosition=[0, 0, -200],
+        CumulativeMetersetWeight=0,
+        BeamLimitingDevicePositionSequence=[
+            data(RTBeamLimitingDeviceType=kind, LeafJawPositions=[-50, 50])
+            for kind in ("X", "Y")
+        ],
+    )
+    return data(
+        BeamNumber=number,
+        BeamType="STATIC",
+        RadiationType="PHOTON",
+        TreatmentMachineName="",
+        TreatmentDeliveryType="TREATMENT",
+        BeamLimitingDeviceSequence=[
+            data(RTBeamLimitingDeviceType=kind, NumberOfLeafJawPairs=1)
+            for kind in ("X", "Y")
+        ],
+        NumberOfWedges=0,
+        NumberOfCompensators=0,
+        NumberOfBoli=0,
+        NumberOfBlocks=0,
+        FinalCumulativeMetersetWeight=1,
+        NumberOfControlPoints=2,
+        ControlPointSequence=[
+            first,
+            data(ControlPointIndex=1, CumulativeMetersetWeight=1),
         ],
     )
 
@@ -429,4 +477,5 @@ def patient(position: str = "HFS") -> Made:
             "rp.dcm": plan(),
         },
         truth(),
+        encodings={"rd.dcm": uid.ImplicitVRLittleEndian},
     )

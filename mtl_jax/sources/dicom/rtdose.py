@@ -92,23 +92,30 @@ def choose(
         if file not in chosen
     ]
     without = [file.name for file in chosen if not plans_of(folder, [file])]
-    sentence = f"the plan (RTPLAN) of {headers.listed(without)} is not here"
-    unstated = note_kinds.of("unstated", [sentence] if without else [])
-    return chosen, (*doubts, *note_kinds.of("files", notes), *unstated)
+    unstated = []
+    if without:
+        unstated.append(f"the plan (RTPLAN) of {headers.listed(without)} is not here")
+    plans = plans_of(folder, chosen)
+    if nameless := [plan.name for plan in plans if not _sets_of(plan)]:
+        unstated.append(f"{headers.listed(nameless)} names no structure set")
+    notes = [*note_kinds.of("files", notes), *note_kinds.of("unstated", unstated)]
+    return chosen, (*doubts, *notes)
 
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
     """The UID of the structure set in `folder` that the plan of `dose` was made on."""
     present = {file.text("SOPInstanceUID") for file in folder.structure_sets}
-    plans = plan_uids(dose)
-    for plan in folder.plans:
-        if plan.text("SOPInstanceUID") not in plans:
-            continue
-        for item in plan.items("ReferencedStructureSetSequence"):
-            uid = elements.text(item, "ReferencedSOPInstanceUID", plan.name)
-            if uid in present:
-                return uid
-    return ""
+    named = [uid for plan in plans_of(folder, [dose]) for uid in _sets_of(plan)]
+    return next((uid for uid in named if uid in present), "")
+
+
+def _sets_of(plan: headers.File) -> list[str]:
+    """The UIDs of the structure sets that `plan` names."""
+    uids = [
+        elements.text(item, "ReferencedSOPInstanceUID", plan.name)
+        for item in plan.items("ReferencedStructureSetSequence")
+    ]
+    return [uid for uid in uids if uid]
 
 
 def plans_of(folder: headers.Folder, doses: Iterable[headers.File]) -> Files:
@@ -127,12 +134,8 @@ def plan_uids(dose: headers.File) -> set[str]:
 
 def _is_planned_elsewhere(folder: headers.Folder, dose: headers.File) -> bool:
     """Whether plans of `dose` name structure sets, none of which is here."""
-    named = {
-        elements.text(item, "ReferencedSOPInstanceUID", plan.name)
-        for plan in plans_of(folder, [dose])
-        for item in plan.items("ReferencedStructureSetSequence")
-    }
-    return bool(named - {""}) and not structure_set_of(folder, dose)
+    is_named = any(_sets_of(plan) for plan in plans_of(folder, [dose]))
+    return is_named and not structure_set_of(folder, dose)
 
 
 def _is_of_another(
@@ -239,6 +242,7 @@ def total(
             f"the dose of {files[0].name} does not overlap the CT; they are of "
             "different patients or scans"
         )
+    dose_gy[~known] = 0  # a part of the sum is no dose
     return dose_gy, known, tuple(notes)
 
 
