@@ -438,7 +438,17 @@ CHOICE: dict[str, Case] = {
         "another frame of reference",
         "left out",
     ),
-    "the dose twice": noted("37", do.copied("rd.dcm", "again/rd.dcm"), "a copy of"),
+    "the dose twice": noted(
+        "37",
+        do.both(
+            do.copied("rd.dcm", "again/rd.dcm"),
+            do.encoded("rd.dcm", uid.ImplicitVRLittleEndian),
+        ),
+        "a copy of",
+    ),
+    "the dose twice, in two transfer syntaxes": refused(
+        "37", do.copied("rd.dcm", "again/rd.dcm"), "have the same SOPInstanceUID"
+    ),
     "another frame of reference": refused(
         "20, 37",
         do.put("rd.dcm", FrameOfReferenceUID="2.25.8"),
@@ -455,7 +465,7 @@ CHOICE: dict[str, Case] = {
     "no frame of reference, and another study": refused(
         "37",
         do.put("rd.dcm", FrameOfReferenceUID=None, StudyInstanceUID="2.25.15"),
-        "another frame of reference than the CT",
+        "states no frame of reference",
     ),
     "no plan": noted("37, 41", do.remove("rp.dcm"), "the plan (RTPLAN)", "is not here"),
     "a dose that refers to no plan": noted(
@@ -469,7 +479,7 @@ CHOICE: dict[str, Case] = {
         another(
             ReferencedRTPlanSequence=writer.one(ReferencedSOPInstanceUID="2.25.62")
         ),
-        "left out",
+        "no plan here links it to the contours",
     ),
     "a rejected plan": noted(
         "37", do.put("rp.dcm", ApprovalStatus="REJECTED"), "marked as rejected"

@@ -164,6 +164,16 @@ FILES: dict[str, Case] = {
     ),
     "zeros after the end of a file": right("13", zeros_at_the_end),
     "the SOP class in the file meta alone": right("13", class_in_meta),
+    "the patient's name in names of files and folders": noted(
+        "43, 44",
+        do.both(
+            do.rename(
+                lambda name: f"Quastenflosser, Zyprian 2.11.1948/ZQ-553311 {name}"
+            ),
+            do.extra("Quastenflosser 19481102.pdf", b"%PDF"),
+        ),
+        "skipped 1 file (no DICOM)",
+    ),
     "nothing at all": refused("16", do.remove("ct/*", *BESIDE), "no RTSTRUCT here"),
     "no CT": refused("16", do.remove("ct/*"), "no axial CT images here"),
 }

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tests.odd_cases import outcome, table, writer
+from tests.odd_cases import outcome, page, table, writer
 
 
 @pytest.mark.parametrize(("group", "name"), table.CASES)
@@ -20,8 +20,20 @@ def test_case(tmp_path, group, name):
     assert seen.kind == case.expected, f"{seen.reason}: {seen.said}"
 
 
-def test_there_are_enough():
+def test_every_trap_has_a_case():
     assert len(table.CASES) >= 200
+    about = " ".join(case.about for case in table.CASES.values())
+    assert set(map(str, range(1, 46))) <= set(re.findall(r"(?<![.\d])\d+", about))
+
+
+def test_the_page_has_every_case():
+    """Whoever changes the cases writes the page anew: python -m tests.odd_cases."""
+    lines = page.PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ")[:4] for line in lines if line.startswith("| ")]
+    for name, case in ((name, case) for (_, name), case in table.CASES.items()):
+        cells = [page.cell(text) for text in (name, case.about, case.expected)]
+        assert [f"| {cells[0]}", *cells[1:], case.expected] in rows, name
+    assert len(rows) == len(table.CASES) + len(table.GROUPS) + len(page.KINDS) + 1
 
 
 def test_the_plain_patient_is_valid(tmp_path):

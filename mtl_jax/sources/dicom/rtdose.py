@@ -61,6 +61,8 @@ def choose(
         reason = unusable(file)
         if not reason and not in_frame(file):
             reason = "has another frame of reference than the CT"
+            if not file.text("FrameOfReferenceUID"):
+                reason = "states no frame of reference, nor is it of the CT's study"
         if not reason and _is_of_another(folder, file, structure_set):
             reason = "belongs to another structure set"
         if reason:
@@ -86,11 +88,12 @@ def choose(
     linked = [file for file in usable if structure_set_of(folder, file)]
     chosen = _by_summation(linked or usable, folder)
     notes = [f"{file.name} {reason}: left out" for file, reason in left_out.items()]
-    notes += [
-        f"{file.name} (DoseSummationType {file.quoted('DoseSummationType')}) left out"
-        for file in usable
-        if file not in chosen
-    ]
+    for file in usable:
+        reason = f"DoseSummationType {file.quoted('DoseSummationType')}"
+        if linked and file not in linked:
+            reason = "no plan here links it to the contours"
+        if file not in chosen:
+            notes.append(f"{file.name} ({reason}) left out")
     without = [file.name for file in chosen if not plans_of(folder, [file])]
     unstated = []
     if without:
