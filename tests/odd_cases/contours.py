@@ -118,6 +118,8 @@ TWICE = [
 ]
 # Corners on voxel centres: columns -7.5 to 7.5, rows 18 to 30.
 TRACED = [(-7.5, 18.0), (7.5, 18.0), (7.5, 30.0), (-7.5, 30.0)]
+TRACED_RING = [(-10.5, 14.0), (10.5, 14.0), (10.5, 34.0), (-10.5, 34.0)]
+TRACED_HOLE = [(-4.5, 18.0), (4.5, 18.0), (4.5, 30.0), (-4.5, 30.0)]
 INCLUSIVE = Box((-7.6, 7.6), (17.9, 30.1))
 THIN = Box((-1.4, 1.4), (18.1, 19.2))  # between centres
 EDGES = Box((-9.0, 9.0), (16.0, 32.0))  # half way between centres
@@ -435,6 +437,15 @@ COORDINATES: dict[str, Case] = {
         "23, issue 1.4",
         rectum(outlines(TRACED), held(INCLUSIVE)),
         "through voxel centres, which count as inside: 8",
+    ),
+    "ring of outlines through voxel centres": noted(
+        "23, issue 1.4",
+        rectum(
+            [*outlines(TRACED_RING), *outlines(TRACED_HOLE)],
+            held(Box((-10.6, 10.6), (13.9, 34.1)))
+            & ~held(Box((-4.4, 4.4), (18.1, 29.9))),
+        ),
+        "through voxel centres, which count as inside: 16",
     ),
     "outlines along voxel edges": right(
         "23, 31", rectum(outlines(EDGES.points()), held(EDGES))

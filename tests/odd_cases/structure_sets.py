@@ -300,6 +300,20 @@ NAMES: dict[str, Case] = {
         renamed(Femur_L="Femoral Head Lef"),
         mapping={"Femoral Head Lef": "Femur_L"},
     ),
+    **{
+        f"an organ's name with an umlaut in the mapping, {words}": right(
+            "29, 43",
+            do.both(
+                do.put("rs.dcm", SpecificCharacterSet=charset), renamed(Femur_L=name)
+            ),
+            mapping={"Hüftkopf li": "Femur_L"},
+        )
+        for words, charset, name in (
+            ("Latin-1", "ISO_IR 100", "Hüftkopf li"),
+            ("UTF-8", "ISO_IR 192", "Hüftkopf li"),
+            ("decomposed", "ISO_IR 192", "Hu\u0308ftkopf li"),
+        )
+    },
     "an organ is missing": refused(
         "29", do.rois(Femur_L=None), "no ROI is called Femur_L"
     ),
