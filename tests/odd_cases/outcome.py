@@ -60,6 +60,7 @@ def refused(
 def of(case: Case, folder: pathlib.Path) -> Outcome:
     """Write the patient of `case` into `folder`, read it, and compare."""
     folder = folder / "QUASTENFLOSSER_Zyprian_19481102"
+    folder.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, on what is odd
         made = writer.patient()

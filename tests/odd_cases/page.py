@@ -59,11 +59,11 @@ def _section(group: str, outcomes: Mapping[tuple[str, str], outcome.Outcome]) ->
         seen = outcomes[group, name]
         kind = f"{seen.kind}: {seen.reason}" if seen.reason else seen.kind
         cells = (name, case.about, case.expected, kind, seen.said)
-        lines.append(f"| {' | '.join(cell(cell) for cell in cells)} |")
+        lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def cell(words: str) -> str:
+def escaped(words: str) -> str:
     """`words` for a cell: nothing in them is a sign of Markdown."""
     for sign in ("\\", "|", "*", "_", "<", "[", "~", "`"):
         words = words.replace(sign, f"\\{sign}")
