@@ -173,19 +173,17 @@ TYPES: dict[str, Case] = {
         "OPEN_NONPLANAR: 1",
     ),
     "points alone": refused(
-        "21, issue 1.2", typed("POINT"), "Rectum: no closed contour can be read"
+        "21", typed("POINT"), "Rectum: no closed contour can be read"
     ),
     "open lines alone": refused(
-        "21, issue 1.2", typed("OPEN_PLANAR"), "Rectum: no closed contour can be read"
+        "21", typed("OPEN_PLANAR"), "Rectum: no closed contour can be read"
     ),
     "the type is missing": refused(
-        "21, issue 1.2", typed(""), "Rectum: no closed contour can be read"
+        "21", typed(""), "Rectum: no closed contour can be read"
     ),
-    "the type is misspelt": refused(
-        "21, issue 1.2", typed("CLOSED PLANAR"), "unknown type"
-    ),
+    "the type is misspelt": refused("21", typed("CLOSED PLANAR"), "unknown type"),
     "the type is misspelt on the upper half": refused(
-        "21, issue 1.2",
+        "21",
         typed("CLOSED PLANAR", range(5, 9)),
         "Rectum: only a part of it can be read",
     ),
@@ -259,7 +257,7 @@ TYPES: dict[str, Case] = {
     ),
     "outline like an 8": right("22", eight),
     "outline that goes around twice": noted(
-        "22, issue 1.4",
+        "22",
         rectum(outlines(TWICE), held(OUTER) & ~held(HOLE)),
         "cross themselves, with holes where they overlap: 8",
     ),
@@ -305,20 +303,20 @@ TYPES: dict[str, Case] = {
             )
         ),
     ),
-    "3,000 large triangles by exclusive or": right("issue 3", triangles),
+    "3,000 large triangles by exclusive or": right("time", triangles),
 }
 
 COORDINATES: dict[str, Case] = {
     "decimal commas": refused(
-        "28, issue 1.2",
+        "28",
         text(lambda plain: plain.replace(".", ","), ON),
         "damaged coordinates",
     ),
     "backslash at the end": refused(
-        "28, issue 1.2", text(lambda plain: plain + "\\", ON), "damaged coordinates"
+        "28", text(lambda plain: plain + "\\", ON), "damaged coordinates"
     ),
     "backslash at the end on one slice": refused(
-        "28, issue 1.2", text(lambda plain: plain + "\\"), "only a part of it"
+        "28", text(lambda plain: plain + "\\"), "only a part of it"
     ),
     "blank among the numbers": refused(
         "28", text(lambda plain: plain.replace("16.3", " ", 1)), "damaged coordinates"
@@ -383,7 +381,7 @@ COORDINATES: dict[str, Case] = {
         "outside the CT",
     ),
     "all contours below the CT": refused(
-        "25, issue 1.2",
+        "25",
         do.rois(Rectum=[contour(OUTER.points(), -240.0)]),
         "Rectum: it holds no voxel of the CT",
     ),
@@ -394,7 +392,7 @@ COORDINATES: dict[str, Case] = {
         "31", do.shaped("Femur_L", (Box((30.2, 47.9), (-8.9, 7.3)), range(1, 8)))
     ),
     "contours beside the CT": refused(
-        "26, issue 1.2",
+        "26",
         do.rois(Rectum=drawn((Box((70.0, 80.0), (0.0, 9.0)), ON))),
         "Rectum: it holds no voxel of the CT",
     ),
@@ -434,12 +432,12 @@ COORDINATES: dict[str, Case] = {
         "left out: a contour is not in an axial plane",
     ),
     "outlines through voxel centres": noted(
-        "23, issue 1.4",
+        "23",
         rectum(outlines(TRACED), held(INCLUSIVE)),
         "through voxel centres, which count as inside: 8",
     ),
     "ring of outlines through voxel centres": noted(
-        "23, issue 1.4",
+        "23",
         rectum(
             [*outlines(TRACED_RING), *outlines(TRACED_HOLE)],
             held(Box((-10.6, 10.6), (13.9, 34.1)))

@@ -239,7 +239,7 @@ GRID: dict[str, Case] = {
     "hot voxel between the CT's voxels": noted("39", hot_spot, "on its own grid"),
     "heights in place of offsets": right("33", absolute),
     "heights in place of offsets, feet first": refused(
-        "33, issue 3",
+        "33",
         do.both(
             do.position("FFS"),
             offsets(*(-180.0 - 6 * n for n in range(PLANES))),
@@ -318,10 +318,10 @@ VALUES: dict[str, Case] = {
         "34", scaling(100, DoseUnits="CGY"), "is in cGy, and was divided by 100"
     ),
     "cGy that are called Gy": refused(
-        "34, issue 1.1", scaled(100), "times the prescription", "--accept=high_dose"
+        "34", scaled(100), "times the prescription", "--accept=high_dose"
     ),
     "cGy that are called Gy, accepted": noted(
-        "34, issue 1.1",
+        "34",
         do.both(
             do.each(
                 "rd.dcm",
@@ -339,11 +339,9 @@ VALUES: dict[str, Case] = {
         "34", do.put("rd.dcm", DoseUnits="RELATIVE"), "'RELATIVE'"
     ),
     "no DoseUnits": refused("34", do.put("rd.dcm", DoseUnits=None), "DoseUnits ''"),
-    "highest dose of 0.05 Gy": noted(
-        "34, issue 1.5", scaled(0.001), "check that these are Gy"
-    ),
+    "highest dose of 0.05 Gy": noted("34", scaled(0.001), "check that these are Gy"),
     "no dose anywhere": noted(
-        "34, issue 1.5",
+        "34",
         do.both(
             do.each(
                 "rd.dcm", lambda d: writer.set_pixels(d, np.zeros(4500, np.uint32), 32)
@@ -364,13 +362,11 @@ VALUES: dict[str, Case] = {
     ),
     "DVHs beside the dose grid": right("42", do.each("rd.dcm", with_dvh)),
     "DVHs alone, in place of the dose": noted(
-        "42, issue 3",
+        "42",
         do.both(do.each("rd.dcm", dvh_only), do.no_dose),
         "RTDOSE of DVHs alone",
     ),
-    "DVHs alone, beside the dose": noted(
-        "42, issue 3", dvh_beside, "RTDOSE of DVHs alone"
-    ),
+    "DVHs alone, beside the dose": noted("42", dvh_beside, "RTDOSE of DVHs alone"),
 }
 
 CHOICE: dict[str, Case] = {
@@ -500,10 +496,10 @@ CHOICE: dict[str, Case] = {
         do.put("rp.dcm", SOPClassUID=uid.RTIonPlanStorage),
     ),
     "the plan's structure set is absent": refused(
-        "37, issue 1.3", references("2.25.91"), "on a structure set that is not here"
+        "37, identity", references("2.25.91"), "on a structure set that is not here"
     ),
     "the plan's structure set is absent, accepted": noted(
-        "37, issue 1.3",
+        "37, identity",
         references("2.25.91"),
         "on a structure set that is not here",
         options={"accept": ("other_plan",)},
@@ -514,7 +510,7 @@ CHOICE: dict[str, Case] = {
         "another frame of reference than the CT",
     ),
     "a plan without structure set": noted(
-        "37, issue 1.3",
+        "37, identity",
         do.put("rp.dcm", ReferencedStructureSetSequence=None),
         "names no structure set",
     ),

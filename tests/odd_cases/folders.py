@@ -181,7 +181,7 @@ FILES: dict[str, Case] = {
 IDENTITY: dict[str, Case] = {
     **{
         f"{kind} of another {field}": refused(
-            "issue 1.3",
+            "identity",
             do.put(name, **{field: value}),
             f"files of several patients (their {field} differs)",
         )
@@ -197,30 +197,30 @@ IDENTITY: dict[str, Case] = {
     },
     **{
         f"structure set without {field}": noted(
-            "issue 1.3", do.put("rs.dcm", **{field: ""}), f"the {field}, which other"
+            "identity", do.put("rs.dcm", **{field: ""}), f"the {field}, which other"
         )
         for field in writer.PATIENT
     },
     "sex O, elsewhere M": noted(
-        "issue 1.3", do.put("rs.dcm", PatientSex="O"), "PatientSex"
+        "identity", do.put("rs.dcm", PatientSex="O"), "PatientSex"
     ),
     "no identity in any file": right(
-        "43, issue 1.3", everywhere(**dict.fromkeys(writer.PATIENT, ""))
+        "43, identity", everywhere(**dict.fromkeys(writer.PATIENT, ""))
     ),
     "name in capitals": right(
-        "issue 1.3", do.put("rs.dcm", PatientName="QUASTENFLOSSER^ZYPRIAN")
+        "identity", do.put("rs.dcm", PatientName="QUASTENFLOSSER^ZYPRIAN")
     ),
     "name in another order, without carets": right(
-        "issue 1.3", do.put("rs.dcm", PatientName="Zyprian Quastenflosser")
+        "identity", do.put("rs.dcm", PatientName="Zyprian Quastenflosser")
     ),
     "second name in one file alone": right(
-        "issue 1.3", do.put("rs.dcm", PatientName="Quastenflosser^Zyprian^Max")
+        "identity", do.put("rs.dcm", PatientName="Quastenflosser^Zyprian^Max")
     ),
     "PatientID with spaces": right(
-        "issue 1.3", do.put("rs.dcm", PatientID=" ZQ-553311 ")
+        "identity", do.put("rs.dcm", PatientID=" ZQ-553311 ")
     ),
     "birth date with points": right(
-        "issue 1.3",
+        "identity",
         do.both(
             do.put("rs.dcm", PatientBirthDate="1948110211"),
             do.replaced("rs.dcm", b"1948110211", b"1948.11.02"),
@@ -230,7 +230,7 @@ IDENTITY: dict[str, Case] = {
 
 TEXTS: dict[str, Case] = {
     "umlaut in Latin-1 and in UTF-8": right(
-        "issue 1.3",
+        "identity",
         named(
             ct="ISO_IR 100|Müller^Jörg",
             rs="ISO_IR 192|Müller^Jörg",
@@ -239,7 +239,7 @@ TEXTS: dict[str, Case] = {
         ),
     ),
     "umlaut transcribed in one file": right(
-        "issue 1.3",
+        "identity",
         named(
             ct="ISO_IR 100|Müller^Jörg",
             rs="ISO_IR 6|Mueller^Joerg",

@@ -25,7 +25,7 @@ RIGHT, NOTED, REFUSED, WRONG = "right", "noted", "refused", "wrong"
 class Case:
     """A change of the plain patient, and what the standard and our rules expect."""
 
-    about: str  # the trap's number, or the issue's
+    about: str  # the traps by number, or a word
     expected: str  # RIGHT, NOTED or REFUSED
     change: Callable[[writer.Made], None]
     words: tuple[str, ...] = ()  # in the error, or in one of the notes

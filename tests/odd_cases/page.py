@@ -32,8 +32,9 @@ of the patient's name, id, birth date, UIDs or path in a message; more than
 {seconds:.0f} seconds.
 
 `python -m tests.odd_cases` writes this page, and the test suite runs the same cases.
-Numbers in the column "about" are those of the [traps](dicom-traps.md);
-`tests/odd_cases/table.py` leads to each case's code.
+Numbers in the column "about" are those of the [traps](dicom-traps.md), where *identity*
+and *time* have paragraphs of their own; `tests/odd_cases/table.py` leads to each case's
+code.
 """
 
 
