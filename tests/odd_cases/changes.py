@@ -8,13 +8,12 @@ import numpy as np
 import pydicom
 
 from tests.odd_cases import shapes, writer
-from tests.odd_cases.writer import Made
 
-Change = Callable[[Made], None]
+Change = Callable[[writer.Made], None]
 
 
 def both(*changes: Change) -> Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for each in changes:
             each(made)
 
@@ -24,7 +23,7 @@ def both(*changes: Change) -> Change:
 def put(pattern: str, **elements: object) -> Change:
     """Set elements of the files that match `pattern`; None takes an element away."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         found = made.named(pattern)
         assert found, pattern
         for dataset in found:
@@ -40,7 +39,7 @@ def put(pattern: str, **elements: object) -> Change:
 def each(pattern: str, alter: Callable[[pydicom.Dataset], object]) -> Change:
     """Alter the data set of each file that matches `pattern`."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         found = made.named(pattern)
         assert found, pattern
         for dataset in found:
@@ -50,7 +49,7 @@ def each(pattern: str, alter: Callable[[pydicom.Dataset], object]) -> Change:
 
 
 def remove(*patterns: str) -> Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for pattern in patterns:
             gone = [n for n in made.files if pathlib.PurePath(n).match(pattern)]
             assert gone, pattern
@@ -63,7 +62,7 @@ def remove(*patterns: str) -> Change:
 def copied(name: str, other: str, **elements: object) -> Change:
     """The file `name` once more as `other`, with other elements."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.files[other] = copy.deepcopy(made.files[name])
         put(other, **elements)(made)
 
@@ -71,21 +70,21 @@ def copied(name: str, other: str, **elements: object) -> Change:
 
 
 def rename(new: Callable[[str], str]) -> Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.files = {new(name): dataset for name, dataset in made.files.items()}
 
     return change
 
 
 def extra(name: str, content: bytes) -> Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.extra[name] = content
 
     return change
 
 
 def encoded(pattern: str, syntax: str) -> Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for name in made.files:
             if pathlib.PurePath(name).match(pattern):
                 made.encodings[name] = syntax
@@ -96,7 +95,7 @@ def encoded(pattern: str, syntax: str) -> Change:
 def bare(pattern: str) -> Change:
     """Without preamble and file meta information."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.bare |= {n for n in made.files if pathlib.PurePath(n).match(pattern)}
 
     return change
@@ -126,7 +125,7 @@ def replaced(name: str, old: bytes, new: bytes) -> Change:
 def files(**made_files: pydicom.Dataset) -> Change:
     """Files by name, `.dcm` left out."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.files |= {f"{name}.dcm": dataset for name, dataset in made_files.items()}
 
     return change
@@ -135,7 +134,7 @@ def files(**made_files: pydicom.Dataset) -> Change:
 def rois(**changed: Sequence[pydicom.Dataset] | None) -> Change:
     """Other contours of ROIs, in place of the plain ones; None: no such ROI."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         all_rois: dict[str, Sequence[pydicom.Dataset] | None]
         all_rois = {**writer.plain_rois(), **changed}
         kept = {name: c for name, c in all_rois.items() if c is not None}
@@ -147,7 +146,7 @@ def rois(**changed: Sequence[pydicom.Dataset] | None) -> Change:
 def mask(name: str, voxels: np.ndarray | None) -> Change:
     """The truth of one ROI; None: it is in no mask."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         if voxels is None:
             del made.truth.masks[name]
         else:
@@ -167,7 +166,7 @@ def shaped(
 def position(name: str) -> Change:
     """The whole patient as scanned in another position."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.files = writer.patient(name).files
 
     return change
@@ -176,7 +175,7 @@ def position(name: str) -> Change:
 def hu(alter: Callable[[int, pydicom.Dataset, np.ndarray], None]) -> Change:
     """Store each slice's HU otherwise: `alter(number, data set, HU of the slice)`."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for z, values in enumerate(made.truth.ct):
             alter(z, made.files[f"ct/{z}.dcm"], values)
 
@@ -184,13 +183,13 @@ def hu(alter: Callable[[int, pydicom.Dataset, np.ndarray], None]) -> Change:
 
 
 def truth_ct(alter: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.truth.ct = alter(made.truth.ct.copy())
 
     return change
 
 
-def no_dose(made: Made) -> None:
+def no_dose(made: writer.Made) -> None:
     """The truth of a patient without dose."""
     made.truth.dose = made.truth.known = None
 
@@ -198,7 +197,7 @@ def no_dose(made: Made) -> None:
 def dose_of(raster: shapes.Raster, **settings) -> Change:
     """A dose on another raster, and where it is known."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.files["rd.dcm"] = writer.dose(raster=raster, **settings)
         made.truth.known = writer.known(raster)
 

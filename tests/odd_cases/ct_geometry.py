@@ -4,9 +4,7 @@ import numpy as np
 from pydicom import uid
 
 from tests.odd_cases import changes as do
-from tests.odd_cases import shapes, writer
-from tests.odd_cases.outcome import Case, noted, refused, right
-from tests.odd_cases.writer import Made
+from tests.odd_cases import expect, shapes, writer
 
 LAST = shapes.CT.count[2] - 1
 
@@ -21,7 +19,7 @@ def turned(axis: str, degrees: float) -> do.Change:
 def moved(by_mm) -> do.Change:
     """Each slice's position changed by `by_mm(number)`, three numbers."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for z in range(LAST + 1):
             made_slice = made.files[f"ct/{z}.dcm"]
             place = np.add(
@@ -35,7 +33,7 @@ def moved(by_mm) -> do.Change:
 def only(slices: range) -> do.Change:
     """A CT of these slices alone."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for z in set(range(LAST + 1)) - set(slices):
             del made.files[f"ct/{z}.dcm"]
         first = (*shapes.CT.first_mm[:2], writer.heights(slices)[0])
@@ -51,7 +49,7 @@ def only(slices: range) -> do.Change:
 def other_series(folder: str = "other", value=None, **elements) -> do.Change:
     """A second CT series, with other pixels."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         series = writer.ct(value=value or (lambda x, y, z: shapes.hu(x, y, z) - 7))
         for name, made_slice in series.items():
             made_slice.SeriesInstanceUID = f"{writer.SERIES}.99"
@@ -66,7 +64,7 @@ def other_series(folder: str = "other", value=None, **elements) -> do.Change:
 def scout(series: str, **elements) -> do.Change:
     """A coronal scout of that series."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made_scout = next(iter(writer.ct(orientation=writer.CORONAL).values()))
         made_scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
         made_scout.SOPInstanceUID = f"{writer.SERIES}.77"
@@ -81,7 +79,7 @@ def scout(series: str, **elements) -> do.Change:
 def references(series: str | None = None, images: str | None = None, frame=None):
     """What the structure set says that it was drawn on; None: not said."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made_set = made.files["rs.dcm"]
         (item,) = made_set.ReferencedFrameOfReferenceSequence
         item.FrameOfReferenceUID = frame or writer.FRAME
@@ -104,7 +102,7 @@ def references(series: str | None = None, images: str | None = None, frame=None)
 
 
 def scanned(orientation) -> do.Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         do.remove("ct/*")(made)
         made.files |= writer.ct(orientation=orientation)
 
@@ -115,145 +113,147 @@ def reversed_names(name: str) -> str:
     return f"ct/{LAST - int(name[3:-4])}.dcm" if name.startswith("ct/") else name
 
 
-ORIENTATION: dict[str, Case] = {
-    "nothing is odd": right("-", lambda made: None),
+ORIENTATION: dict[str, expect.Case] = {
+    "nothing is odd": expect.right("-", lambda made: None),
     **{
-        f"all scanned {position}": right("15", do.position(position))
+        f"all scanned {position}": expect.right("15", do.position(position))
         for position in writer.POSITIONS
         if position != "HFS"
     },
-    "CT feet first, dose head first": right(
+    "CT feet first, dose head first": expect.right(
         "15",
         do.both(do.position("FFS"), lambda made: do.files(rd=writer.dose())(made)),
     ),
-    "CT head first, dose feet first and prone": right(
+    "CT head first, dose feet first and prone": expect.right(
         "15", lambda made: do.files(rd=writer.dose("FFP"))(made)
     ),
-    "CT decubitus, dose supine": right(
+    "CT decubitus, dose supine": expect.right(
         "15",
         do.both(do.position("HFDL"), lambda made: do.files(rd=writer.dose())(made)),
     ),
-    "no PatientPosition": right("15", do.put("ct/*", PatientPosition=None)),
-    "PatientPosition against the orientation": right(
+    "no PatientPosition": expect.right("15", do.put("ct/*", PatientPosition=None)),
+    "PatientPosition against the orientation": expect.right(
         "15", do.put("ct/*", PatientPosition="FFP")
     ),
-    "coronal CT": refused(
+    "coronal CT": expect.refused(
         "3, 15", scanned(writer.CORONAL), "coronal", "export the axial series"
     ),
-    "sagittal CT": refused(
+    "sagittal CT": expect.refused(
         "3, 15", scanned(writer.SAGITTAL), "sagittal", "export the axial series"
     ),
-    "slices tilted by 10 degrees": refused("6", turned("x", 10), "10.00 degrees"),
-    "rows turned by 3 degrees": refused("6", turned("z", 3), "3.00 degrees"),
-    "gantry tilt in the positions alone": refused(
+    "slices tilted by 10 degrees": expect.refused(
+        "6", turned("x", 10), "10.00 degrees"
+    ),
+    "rows turned by 3 degrees": expect.refused("6", turned("z", 3), "3.00 degrees"),
+    "gantry tilt in the positions alone": expect.refused(
         "6", moved(lambda z: (0, 0.8 * z, 0)), "gantry tilt of 9.1 degrees"
     ),
-    "rounding noise in the orientation": right("6", turned("z", 0.002)),
-    "orientation of three decimals": right(
+    "rounding noise in the orientation": expect.right("6", turned("z", 0.002)),
+    "orientation of three decimals": expect.right(
         "15", do.put("ct/*", ImageOrientationPatient=[0.9999, 0, 0, 0, 0.9999, 0])
     ),
-    "orientation of vectors that are no unit vectors": refused(
+    "orientation of vectors that are no unit vectors": expect.refused(
         "15",
         do.put("ct/*", ImageOrientationPatient=[1, 1, 0, 0, 1, 0]),
         "not two perpendicular unit vectors",
     ),
-    "orientation of vectors that are not perpendicular": refused(
+    "orientation of vectors that are not perpendicular": expect.refused(
         "15",
         do.put("ct/*", ImageOrientationPatient=[1, 0, 0, 0.6, 0.8, 0]),
         "not two perpendicular unit vectors",
     ),
-    "no orientation": refused(
+    "no orientation": expect.refused(
         "15", do.put("ct/3.dcm", ImageOrientationPatient=None), "slice 4 of 10"
     ),
-    "no position": refused(
+    "no position": expect.refused(
         "1",
         do.put("ct/3.dcm", ImagePositionPatient=None),
         "0 numbers for ImagePositionPatient",
     ),
-    "position of two numbers": refused(
+    "position of two numbers": expect.refused(
         "1",
         do.put("ct/3.dcm", ImagePositionPatient=[-46.5, -46]),
         "2 numbers for ImagePositionPatient",
     ),
-    "position with exponents and spaces": right(
+    "position with exponents and spaces": expect.right(
         "1", do.put("ct/0.dcm", ImagePositionPatient=["-4.65e+01", "-46 ", " -2.25E2"])
     ),
-    "one slice of another orientation": refused(
+    "one slice of another orientation": expect.refused(
         "7",
         do.put("ct/3.dcm", ImageOrientationPatient=[-1, 0, 0, 0, -1, 0]),
         "differ in matrix, pixel spacing or orientation",
     ),
 }
 
-ORDER: dict[str, Case] = {
-    "file names run against z": right("1", do.rename(reversed_names)),
-    "instance numbers run against z": right(
+ORDER: dict[str, expect.Case] = {
+    "file names run against z": expect.right("1", do.rename(reversed_names)),
+    "instance numbers run against z": expect.right(
         "1",
         do.each(
             "ct/*", lambda s: s.__setattr__("InstanceNumber", 99 - s.InstanceNumber)
         ),
     ),
-    "all instance numbers alike": right("1", do.put("ct/*", InstanceNumber=1)),
-    "no instance numbers": right("1", do.put("ct/*", InstanceNumber=None)),
-    "slice locations of the wrong sign": right(
+    "all instance numbers alike": expect.right("1", do.put("ct/*", InstanceNumber=1)),
+    "no instance numbers": expect.right("1", do.put("ct/*", InstanceNumber=None)),
+    "slice locations of the wrong sign": expect.right(
         "1",
         do.each(
             "ct/*",
             lambda s: s.__setattr__("SliceLocation", -s.ImagePositionPatient[2]),
         ),
     ),
-    "slices thicker than their distance": right(
+    "slices thicker than their distance": expect.right(
         "1", do.put("ct/*", SliceThickness=7.5)
     ),
-    "no SliceThickness": right("1", do.put("ct/*", SliceThickness="")),
-    "SpacingBetweenSlices that is wrong": right(
+    "no SliceThickness": expect.right("1", do.put("ct/*", SliceThickness="")),
+    "SpacingBetweenSlices that is wrong": expect.right(
         "1", do.put("ct/*", SpacingBetweenSlices=-2.5)
     ),
-    "positions with noise of a micrometre": right(
+    "positions with noise of a micrometre": expect.right(
         "4", moved(lambda z: (0.001 * (z % 2), 0, 0.0003 * (z % 3 - 1)))
     ),
-    "a slice is missing": refused(
+    "a slice is missing": expect.refused(
         "4", do.remove("ct/4.dcm"), "a step of 10.00 mm, elsewhere 5.00 mm"
     ),
-    "three slices are missing": refused(
+    "three slices are missing": expect.refused(
         "4", do.remove("ct/4.dcm", "ct/5.dcm", "ct/6.dcm"), "a step of 20.00 mm"
     ),
-    "every second slice of the upper half is missing": refused(
+    "every second slice of the upper half is missing": expect.refused(
         "4", do.remove("ct/5.dcm", "ct/7.dcm"), "a step of 10.00 mm"
     ),
-    "the head's slices are missing": noted(
+    "the head's slices are missing": expect.noted(
         "4, 26", only(range(7)), "outside the CT", "Bladder"
     ),
-    "the feet's slices are missing": noted(
+    "the feet's slices are missing": expect.noted(
         "4, 26", only(range(2, 10)), "outside the CT", "Rectum"
     ),
-    "one slice lies 0.3 mm off": refused(
+    "one slice lies 0.3 mm off": expect.refused(
         "4", moved(lambda z: (0, 0, 0.3 * (z == 4))), "elsewhere 5.00 mm"
     ),
-    "distances that change from slice to slice": refused(
+    "distances that change from slice to slice": expect.refused(
         "4", moved(lambda z: (0, 0, 0.02 * z * z)), "a step of"
     ),
-    "distances all a little wider than the first": refused(
+    "distances all a little wider than the first": expect.refused(
         "4", moved(lambda z: (0, 0, 0.045 * max(0, z - 4))), "mm from its position"
     ),
-    "one slice lies 2 mm to the side": refused(
+    "one slice lies 2 mm to the side": expect.refused(
         "6", moved(lambda z: (2.0 * (z == 4), 0, 0)), "mm beside the slice"
     ),
-    "one slice alone": refused(
+    "one slice alone": expect.refused(
         "4", do.remove(*(f"ct/{z}.dcm" for z in range(1, 10))), "is the only slice"
     ),
-    "a copy of a slice in another folder": noted(
+    "a copy of a slice in another folder": expect.noted(
         "5", do.copied("ct/4.dcm", "ct/again/x.dcm"), "a copy of"
     ),
-    "a copy of a slice under another UID": noted(
+    "a copy of a slice under another UID": expect.noted(
         "5", do.copied("ct/4.dcm", "x.dcm", SOPInstanceUID="2.25.99"), "a copy of"
     ),
-    "two time points in one series": refused(
+    "two time points in one series": expect.refused(
         "5",
         do.both(other_series(), do.put("other/*", SeriesInstanceUID=writer.SERIES)),
         "different images of one series at one position",
     ),
-    "other pixels at the position of a slice": refused(
+    "other pixels at the position of a slice": expect.refused(
         "5",
         do.both(
             do.copied("ct/4.dcm", "x.dcm", SOPInstanceUID="2.25.99"),
@@ -261,78 +261,78 @@ ORDER: dict[str, Case] = {
         ),
         "different images of one series at one position",
     ),
-    "two slices of one UID": refused(
+    "two slices of one UID": expect.refused(
         "5",
         do.put("ct/4.dcm", SOPInstanceUID=f"{writer.SERIES}.4"),
         "same SOPInstanceUID at two positions",
     ),
 }
 
-CHOICE: dict[str, Case] = {
-    "two series, the structure set names one": noted(
+CHOICE: dict[str, expect.Case] = {
+    "two series, the structure set names one": expect.noted(
         "7", other_series(), "left out 10 images of another CT series"
     ),
-    "two series, contours name images of one": noted(
+    "two series, contours name images of one": expect.noted(
         "7",
         do.both(other_series(), references(images=f"{writer.SERIES}.1")),
         "left out 10 images of another CT series",
     ),
-    "two series, told apart by their frames of reference": noted(
+    "two series, told apart by their frames of reference": expect.noted(
         "7, 20",
         do.both(other_series(FrameOfReferenceUID="2.25.8"), references()),
         "left out 10 images of another CT series",
     ),
-    "two series that could be meant": refused(
+    "two series that could be meant": expect.refused(
         "7", do.both(other_series(), references()), "2 CT series could be meant"
     ),
-    "the structure set names a series that is absent": noted(
+    "the structure set names a series that is absent": expect.noted(
         "7, 19", references(series="2.25.12"), "a series that is not here"
     ),
-    "a scout in a series of its own": noted("7", scout("2.25.13"), "a scout"),
-    "a scout in the CT's series": noted("7", scout(writer.SERIES), "a scout"),
-    "a coronal image that is not called a scout": noted(
+    "a scout in a series of its own": expect.noted("7", scout("2.25.13"), "a scout"),
+    "a scout in the CT's series": expect.noted("7", scout(writer.SERIES), "a scout"),
+    "a coronal image that is not called a scout": expect.noted(
         "7", scout("2.25.13", ImageType=["DERIVED", "SECONDARY"]), "a scout"
     ),
-    "drawn on a scout": refused(
+    "drawn on a scout": expect.refused(
         "7",
         do.both(scout("2.25.13"), references(series="2.25.13")),
         "not an axial image",
     ),
-    "a slice of another pixel spacing": refused(
+    "a slice of another pixel spacing": expect.refused(
         "2", do.put("ct/4.dcm", PixelSpacing=[3, 4]), "differ in matrix, pixel spacing"
     ),
-    "a slice of another matrix": refused(
+    "a slice of another matrix": expect.refused(
         "3", do.put("ct/4.dcm", Rows=32, Columns=24), "differ in matrix"
     ),
-    "no PixelSpacing": refused(
+    "no PixelSpacing": expect.refused(
         "2", do.put("ct/*", PixelSpacing=None), "0 numbers for PixelSpacing"
     ),
-    "ImagerPixelSpacing in place of PixelSpacing": refused(
+    "ImagerPixelSpacing in place of PixelSpacing": expect.refused(
         "2",
         do.put("ct/*", PixelSpacing=None, ImagerPixelSpacing=[4, 3]),
         "0 numbers for PixelSpacing",
     ),
-    "PixelSpacing of 0": refused(
+    "PixelSpacing of 0": expect.refused(
         "2", do.put("ct/*", PixelSpacing=[0, 3]), "a PixelSpacing of 0 and 3 mm"
     ),
-    "PixelSpacing of three numbers": refused(
+    "PixelSpacing of three numbers": expect.refused(
         "2", do.put("ct/*", PixelSpacing=[4, 3, 5]), "3 numbers for PixelSpacing"
     ),
-    "two frames of reference in the CT": refused(
+    "two frames of reference in the CT": expect.refused(
         "20",
         do.put("ct/4.dcm", FrameOfReferenceUID="2.25.8"),
         "has 2 frames of reference",
     ),
-    "no frame of reference in the CT": refused(
+    "no frame of reference in the CT": expect.refused(
         "20", do.put("ct/*", FrameOfReferenceUID=None), "frame of reference"
     ),
-    "an MR in place of the CT": refused(
+    "an MR in place of the CT": expect.refused(
         "7, 9",
         do.put("ct/*", SOPClassUID=uid.MRImageStorage, Modality="MR"),
         "no axial CT images here",
         "MR Image Storage",
     ),
-    "a PET beside the CT": noted(
+    "a PET beside the CT": expect.noted(
         "7, 16",
         do.both(
             other_series(),
@@ -344,28 +344,28 @@ CHOICE: dict[str, Case] = {
         ),
         "skipped 10 files (Positron Emission Tomography Image Storage)",
     ),
-    "an enhanced CT": refused(
+    "an enhanced CT": expect.refused(
         "14",
         do.put("ct/*", SOPClassUID=uid.EnhancedCTImageStorage),
         "enhanced (multi-frame) CT",
     ),
-    "several frames in a slice": refused(
+    "several frames in a slice": expect.refused(
         "14", do.put("ct/4.dcm", NumberOfFrames=2), "has several frames"
     ),
-    "one frame in each slice": right("14", do.put("ct/*", NumberOfFrames=1)),
-    "reformatted, derived images": right(
+    "one frame in each slice": expect.right("14", do.put("ct/*", NumberOfFrames=1)),
+    "reformatted, derived images": expect.right(
         "7", do.put("ct/*", ImageType=["DERIVED", "SECONDARY", "REFORMATTED"])
     ),
-    "no ImageType": right("7", do.put("ct/*", ImageType=None)),
-    "two acquisitions after each other": right(
+    "no ImageType": expect.right("7", do.put("ct/*", ImageType=None)),
+    "two acquisitions after each other": expect.right(
         "7", do.put("ct/[6789].dcm", AcquisitionNumber=2)
     ),
-    "secondary captures of the CT": refused(
+    "secondary captures of the CT": expect.refused(
         "9",
         do.put("ct/*", SOPClassUID=uid.SecondaryCaptureImageStorage),
         "no axial CT images here",
     ),
-    "a study of its own for each object": right(
+    "a study of its own for each object": expect.right(
         "37", do.put("rs.dcm", StudyInstanceUID="2.25.14")
     ),
 }

@@ -5,9 +5,7 @@ import pydicom
 from pydicom import uid
 
 from tests.odd_cases import changes as do
-from tests.odd_cases import shapes, writer
-from tests.odd_cases.outcome import Case, noted, refused, right
-from tests.odd_cases.writer import Made
+from tests.odd_cases import expect, shapes, writer
 
 CORNER = np.zeros(shapes.CT.count[1::-1], bool)
 CORNER[:3, :3] = CORNER[-3:, -3:] = True
@@ -36,7 +34,7 @@ def overlay_bits(z: int, made_slice: pydicom.Dataset, hu: np.ndarray) -> None:
     writer.set_pixels(made_slice, values, 12)
 
 
-def negative_as_unsigned(made: Made) -> None:
+def negative_as_unsigned(made: writer.Made) -> None:
     def alter(z: int, made_slice: pydicom.Dataset, hu: np.ndarray) -> None:
         values = hu.astype(np.int16).view(np.uint16)
         writer.set_pixels(made_slice, values)
@@ -67,19 +65,19 @@ def corners(value: float, **elements: object) -> do.Change:
 def values(change) -> do.Change:
     """Another CT: `change(hu)` of each voxel, whole numbers."""
 
-    def make(made: Made) -> None:
+    def make(made: writer.Made) -> None:
         made.truth.ct = change(made.truth.ct)
         stored(intercept=-4096)(made)
 
     return make
 
 
-def without_intercept(made: Made) -> None:
+def without_intercept(made: writer.Made) -> None:
     do.put("ct/*", RescaleIntercept=0)(made)
     made.truth.ct = made.truth.ct + 1024
 
 
-def jump(made: Made) -> None:
+def jump(made: writer.Made) -> None:
     do.put("ct/4.dcm", RescaleIntercept=0)(made)
     made.truth.ct[4] += 1024
 
@@ -97,12 +95,12 @@ def lut(kind: str) -> do.Change:
     return do.both(do.hu(alter), do.truth_ct(lambda ct: np.maximum(ct, 0)))
 
 
-def jpeg_ls(made: Made) -> None:
+def jpeg_ls(made: writer.Made) -> None:
     do.encoded("ct/*", uid.JPEGLSLossless)(made)
     compress(made, "ct/*", uid.JPEGLSLossless)
 
 
-def compress(made: Made, pattern: str, syntax: str) -> None:
+def compress(made: writer.Made, pattern: str, syntax: str) -> None:
     for made_file in made.named(pattern):
         made_file.file_meta = pydicom.dataset.FileMetaDataset()
         made_file.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
@@ -112,13 +110,13 @@ def compress(made: Made, pattern: str, syntax: str) -> None:
 
 
 def run_length(pattern: str) -> do.Change:
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         compress(made, pattern, uid.RLELossless)
 
     return do.both(change, do.encoded(pattern, uid.RLELossless))
 
 
-def damaged_jpeg(made: Made) -> None:
+def damaged_jpeg(made: writer.Made) -> None:
     for made_slice in made.named("ct/*"):
         made_slice.PixelData = pydicom.encaps.encapsulate(
             [b"\xff\x4f\xff\x51" + bytes(60)]
@@ -143,17 +141,25 @@ def overlay(made_slice: pydicom.Dataset) -> None:
     made_slice.add_new(0x60003000, "OW", bytes(96))
 
 
-RESCALE: dict[str, Case] = {
-    "slope 0.5": right("8", stored(slope=0.5)),
-    "slope and intercept of each slice's own": right("8", do.hu(rescaled_by_slice)),
-    "negative slope": right("8", stored(slope=-1, intercept=3000)),
-    "intercept that is no integer": right("8", stored(slope=0.25, intercept=-1024.5)),
-    "no slope": refused("8", do.put("ct/4.dcm", RescaleSlope=None), "no RescaleSlope"),
-    "no intercept": refused(
+RESCALE: dict[str, expect.Case] = {
+    "slope 0.5": expect.right("8", stored(slope=0.5)),
+    "slope and intercept of each slice's own": expect.right(
+        "8", do.hu(rescaled_by_slice)
+    ),
+    "negative slope": expect.right("8", stored(slope=-1, intercept=3000)),
+    "intercept that is no integer": expect.right(
+        "8", stored(slope=0.25, intercept=-1024.5)
+    ),
+    "no slope": expect.refused(
+        "8", do.put("ct/4.dcm", RescaleSlope=None), "no RescaleSlope"
+    ),
+    "no intercept": expect.refused(
         "8", do.put("ct/4.dcm", RescaleIntercept=None), "RescaleIntercept"
     ),
-    "slope of 0": refused("8", do.put("ct/4.dcm", RescaleSlope=0), "no RescaleSlope"),
-    "slope with a decimal comma": refused(
+    "slope of 0": expect.refused(
+        "8", do.put("ct/4.dcm", RescaleSlope=0), "no RescaleSlope"
+    ),
+    "slope with a decimal comma": expect.refused(
         "8",
         do.both(
             do.put("ct/4.dcm", RescaleSlope="1.0000000"),
@@ -161,141 +167,159 @@ RESCALE: dict[str, Case] = {
         ),
         "RescaleSlope",
     ),
-    "no RescaleType": right("9", do.put("ct/*", RescaleType=None)),
-    "RescaleType US, air and water in place": noted(
+    "no RescaleType": expect.right("9", do.put("ct/*", RescaleType=None)),
+    "RescaleType US, air and water in place": expect.noted(
         "9", do.put("ct/*", RescaleType="US"), "RescaleType 'US'"
     ),
-    "RescaleType US, values of another kind": refused(
+    "RescaleType US, values of another kind": expect.refused(
         "9",
         do.put("ct/*", RescaleType="US", RescaleIntercept=0),
         "do not look like Hounsfield units",
     ),
-    "optical density": refused("9", do.put("ct/*", RescaleType="OD"), "'OD'"),
-    "electron density": refused("9", do.put("ct/*", RescaleType="ED"), "'ED'"),
-    "modified HU of a dual-energy CT": refused(
+    "optical density": expect.refused("9", do.put("ct/*", RescaleType="OD"), "'OD'"),
+    "electron density": expect.refused("9", do.put("ct/*", RescaleType="ED"), "'ED'"),
+    "modified HU of a dual-energy CT": expect.refused(
         "9", do.put("ct/*", RescaleType="HU_MOD"), "'HU_MOD'"
     ),
-    "RescaleType in small letters": right("9", do.put("ct/*", RescaleType="hu")),
+    "RescaleType in small letters": expect.right("9", do.put("ct/*", RescaleType="hu")),
     # Its entries are 0 or more, so there is no air.
-    "look-up table of HU": noted("8", lut("HU"), "Hounsfield"),
-    "look-up table of other units": refused("8", lut("OD"), "Modality LUT"),
+    "look-up table of HU": expect.noted("8", lut("HU"), "Hounsfield"),
+    "look-up table of other units": expect.refused("8", lut("OD"), "Modality LUT"),
 }
 
-VALUES: dict[str, Case] = {
-    "corners of a PixelPaddingValue": noted(
+VALUES: dict[str, expect.Case] = {
+    "corners of a PixelPaddingValue": expect.noted(
         "9", corners(-2000, PixelPaddingValue=-2000), "padding"
     ),
-    "corners of a range of padding": noted(
+    "corners of a range of padding": expect.noted(
         "9",
         corners(-1900, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1800),
         "padding",
     ),
-    "corners of -3024 that nobody calls padding": noted(
+    "corners of -3024 that nobody calls padding": expect.noted(
         "9", corners(-3024), "less than air"
     ),
-    "padding within the range of tissue": noted(
+    "padding within the range of tissue": expect.noted(
         "9", corners(500, PixelPaddingValue=500), "padding"
     ),
-    "metal of 20,000 HU": right(
+    "metal of 20,000 HU": expect.right(
         "9", values(lambda ct: np.where(CORNER & (ct > -2000), 20000, ct))
     ),
-    "cropped to the body: no air": noted(
+    "cropped to the body: no air": expect.noted(
         "9", values(lambda ct: np.maximum(ct, -90)), "Hounsfield"
     ),
-    "0 to 4,095 without an intercept": noted("9", without_intercept, "Hounsfield"),
-    "one slice is 1,024 HU off": refused(
+    "0 to 4,095 without an intercept": expect.noted(
+        "9", without_intercept, "Hounsfield"
+    ),
+    "one slice is 1,024 HU off": expect.refused(
         "9", jump, "HU above the slices on both sides", "--accept=ct_jump"
     ),
-    "one slice is 1,024 HU off, accepted": noted(
+    "one slice is 1,024 HU off, accepted": expect.noted(
         "9", jump, "HU above", options={"accept": ("ct_jump",)}
     ),
-    "signed, without an intercept": right("10", stored(intercept=0, kind=np.int16)),
-    "signed in 12 of 16 bits": right("10", do.hu(twelve_bits_signed)),
-    "unsigned with all 16 bits used": right("10", stored(intercept=-32768 - 1024)),
-    "an overlay in unused bits": right("10", do.hu(overlay_bits)),
-    "BitsStored of 13, HighBit 12": right("10", stored(bits=13)),
-    "32 bits": right("10", stored(kind=np.int32, bits=32, intercept=0)),
-    "signed values called unsigned": noted("10", negative_as_unsigned, "Hounsfield"),
-    "HighBit that does not fit": refused(
+    "signed, without an intercept": expect.right(
+        "10", stored(intercept=0, kind=np.int16)
+    ),
+    "signed in 12 of 16 bits": expect.right("10", do.hu(twelve_bits_signed)),
+    "unsigned with all 16 bits used": expect.right(
+        "10", stored(intercept=-32768 - 1024)
+    ),
+    "an overlay in unused bits": expect.right("10", do.hu(overlay_bits)),
+    "BitsStored of 13, HighBit 12": expect.right("10", stored(bits=13)),
+    "32 bits": expect.right("10", stored(kind=np.int32, bits=32, intercept=0)),
+    "signed values called unsigned": expect.noted(
+        "10", negative_as_unsigned, "Hounsfield"
+    ),
+    "HighBit that does not fit": expect.refused(
         "10", do.put("ct/4.dcm", HighBit=11), "HighBit 11 with BitsStored 16"
     ),
-    "no PixelRepresentation": refused(
+    "no PixelRepresentation": expect.refused(
         "10",
         do.put("ct/4.dcm", PixelRepresentation=None),
         "no PixelRepresentation",
     ),
-    "no BitsStored": refused(
+    "no BitsStored": expect.refused(
         "10", do.put("ct/4.dcm", BitsStored=None), "no BitsStored"
     ),
-    "MONOCHROME1": right("9", do.put("ct/*", PhotometricInterpretation="MONOCHROME1")),
-    "palette colours": refused(
+    "MONOCHROME1": expect.right(
+        "9", do.put("ct/*", PhotometricInterpretation="MONOCHROME1")
+    ),
+    "palette colours": expect.refused(
         "9", do.put("ct/*", PhotometricInterpretation="PALETTE COLOR"), "colour"
     ),
-    "RGB": refused(
+    "RGB": expect.refused(
         "9",
         do.put("ct/*", PhotometricInterpretation="RGB", SamplesPerPixel=3),
         "colour",
     ),
-    "no pixels": refused("11", do.put("ct/4.dcm", PixelData=None), "has no pixels"),
-    "pixels as floating-point numbers": refused(
+    "no pixels": expect.refused(
+        "11", do.put("ct/4.dcm", PixelData=None), "has no pixels"
+    ),
+    "pixels as floating-point numbers": expect.refused(
         "11", do.each("ct/4.dcm", float_pixels), "has no pixels"
     ),
-    "fewer pixels than rows and columns": refused(
+    "fewer pixels than rows and columns": expect.refused(
         "11", do.put("ct/4.dcm", PixelData=bytes(100)), "do not fit its header"
     ),
-    "more pixels than rows and columns": right(
+    "more pixels than rows and columns": expect.right(
         "11",
         do.each(
             "ct/4.dcm", lambda s: s.__setattr__("PixelData", s.PixelData + b"\1\2")
         ),
     ),
-    "windows and a sigmoid for display": right("8", do.each("ct/*", window)),
-    "an overlay of its own group": right("45", do.each("ct/*", overlay)),
+    "windows and a sigmoid for display": expect.right("8", do.each("ct/*", window)),
+    "an overlay of its own group": expect.right("45", do.each("ct/*", overlay)),
 }
 
-ENCODING: dict[str, Case] = {
-    "implicit little endian": right("12", do.encoded("*", uid.ImplicitVRLittleEndian)),
-    "big endian": right("12", do.encoded("*", uid.ExplicitVRBigEndian)),
-    "deflated": right("11", do.encoded("*", uid.DeflatedExplicitVRLittleEndian)),
-    "RLE": right("11", run_length("ct/*")),
-    "JPEG-LS": right("11", jpeg_ls, needs="jpeg_ls"),
-    "RLE and uncompressed slices in one series": right(
+ENCODING: dict[str, expect.Case] = {
+    "implicit little endian": expect.right(
+        "12", do.encoded("*", uid.ImplicitVRLittleEndian)
+    ),
+    "big endian": expect.right("12", do.encoded("*", uid.ExplicitVRBigEndian)),
+    "deflated": expect.right("11", do.encoded("*", uid.DeflatedExplicitVRLittleEndian)),
+    "RLE": expect.right("11", run_length("ct/*")),
+    "JPEG-LS": expect.right("11", jpeg_ls, needs="jpeg_ls"),
+    "RLE and uncompressed slices in one series": expect.right(
         "11", run_length("ct/[02468].dcm")
     ),
-    "JPEG 2000 that cannot be decoded": refused(
+    "JPEG 2000 that cannot be decoded": expect.refused(
         "11",
         do.both(damaged_jpeg, do.encoded("ct/*", uid.JPEG2000Lossless)),
         "compressed (JPEG 2000",
         "install",
     ),
-    "a private transfer syntax": refused(
+    "a private transfer syntax": expect.refused(
         "11",
         do.replaced("ct/4.dcm", b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0"),
         "transfer syntax",
     ),
-    "no preamble, no meta, implicit": right(
+    "no preamble, no meta, implicit": expect.right(
         "13", do.both(do.encoded("*", uid.ImplicitVRLittleEndian), do.bare("*"))
     ),
-    "no preamble, no meta, explicit": right("13", do.bare("*")),
-    "no preamble in the structure set alone": right(
+    "no preamble, no meta, explicit": expect.right("13", do.bare("*")),
+    "no preamble in the structure set alone": expect.right(
         "13",
         do.both(do.encoded("rs.dcm", uid.ImplicitVRLittleEndian), do.bare("rs.dcm")),
     ),
-    "no preamble in the dose alone": right(
+    "no preamble in the dose alone": expect.right(
         "13",
         do.both(do.encoded("rd.dcm", uid.ImplicitVRLittleEndian), do.bare("rd.dcm")),
     ),
-    "dose in RLE": right(
+    "dose in RLE": expect.right(
         "11",
         do.both(
             lambda made: do.files(rd=writer.dose(kind=np.uint16))(made),
             run_length("rd.dcm"),
         ),
     ),
-    "a slice cut off in its pixels": refused(
+    "a slice cut off in its pixels": expect.refused(
         "11", do.cut("ct/4.dcm", 0.9), "is cut off"
     ),
-    "a slice cut off in its header": refused("11", do.cut("ct/4.dcm", 0.3), "cut off"),
-    "a dose cut off": refused("11", do.cut("rd.dcm", 0.9), "is cut off"),
-    "a structure set cut off": refused("28", do.cut("rs.dcm", 0.7), "is cut off"),
+    "a slice cut off in its header": expect.refused(
+        "11", do.cut("ct/4.dcm", 0.3), "cut off"
+    ),
+    "a dose cut off": expect.refused("11", do.cut("rd.dcm", 0.9), "is cut off"),
+    "a structure set cut off": expect.refused(
+        "28", do.cut("rs.dcm", 0.7), "is cut off"
+    ),
 }

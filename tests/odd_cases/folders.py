@@ -6,9 +6,7 @@ import pydicom
 from pydicom import uid
 
 from tests.odd_cases import changes as do
-from tests.odd_cases import writer
-from tests.odd_cases.outcome import Case, noted, refused, right
-from tests.odd_cases.writer import Made
+from tests.odd_cases import expect, writer
 
 BESIDE = ("rs.dcm", "rd.dcm", "rp.dcm")
 
@@ -16,7 +14,7 @@ BESIDE = ("rs.dcm", "rd.dcm", "rp.dcm")
 def beside(name: str, sop_class: str, modality: str) -> do.Change:
     """Another object of the patient."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         made.files[name] = writer.data(
             **writer.common(
                 sop_class, modality, f"2.25.50.{len(made.files)}", "2.25.51"
@@ -29,7 +27,7 @@ def beside(name: str, sop_class: str, modality: str) -> do.Change:
 def named(**names: str) -> do.Change:
     """The patient's name by file, and the character set that it is in."""
 
-    def change(made: Made) -> None:
+    def change(made: writer.Made) -> None:
         for name, value in names.items():
             for dataset in made.named("ct/*" if name == "ct" else f"{name}.dcm"):
                 charset, _, text = value.partition("|")
@@ -60,7 +58,7 @@ def broken_private(dataset: pydicom.Dataset) -> None:
         )
 
 
-def zeros_at_the_end(made: Made) -> None:
+def zeros_at_the_end(made: writer.Made) -> None:
     def damage(folder: pathlib.Path) -> None:
         with (folder / "ct/4.dcm").open("ab") as file:
             file.write(bytes(512))
@@ -68,7 +66,7 @@ def zeros_at_the_end(made: Made) -> None:
     made.damage.append(damage)
 
 
-def class_in_meta(made: Made) -> None:
+def class_in_meta(made: writer.Made) -> None:
     """Data sets without SOPClassUID, whose file meta has it."""
 
     def damage(folder: pathlib.Path) -> None:
@@ -87,27 +85,31 @@ def everywhere(**elements: object) -> do.Change:
     return do.both(*(do.put(pattern, **elements) for pattern in EVERYWHERE))
 
 
-FILES: dict[str, Case] = {
-    "no suffixes": right("16", do.rename(lambda name: name.removesuffix(".dcm"))),
-    "suffixes of other kinds of files": right(
+FILES: dict[str, expect.Case] = {
+    "no suffixes": expect.right(
+        "16", do.rename(lambda name: name.removesuffix(".dcm"))
+    ),
+    "suffixes of other kinds of files": expect.right(
         "16", do.rename(lambda name: name.replace(".dcm", ".txt"))
     ),
-    "capitals, spaces and umlauts in file names": right(
+    "capitals, spaces and umlauts in file names": expect.right(
         "16", do.rename(lambda name: f"Ä ö/{name.upper()}.IMA")
     ),
-    "deeply nested folders": right(
+    "deeply nested folders": expect.right(
         "16", do.rename(lambda name: f"a/b/c/d/e/f/g/h/{len(name)}/{name}")
     ),
-    "each file in a folder of its own": right(
+    "each file in a folder of its own": expect.right(
         "16", do.rename(lambda name: f"{name.replace('/', '-')}.d/I0001")
     ),
-    "all files at the top": right("16", do.rename(lambda name: name.replace("/", "-"))),
-    "a DICOMDIR": noted(
+    "all files at the top": expect.right(
+        "16", do.rename(lambda name: name.replace("/", "-"))
+    ),
+    "a DICOMDIR": expect.noted(
         "16",
         beside("DICOMDIR", uid.MediaStorageDirectoryStorage, ""),
         "skipped 1 file (Media Storage Directory Storage)",
     ),
-    "texts, pictures and archives": noted(
+    "texts, pictures and archives": expect.noted(
         "16",
         do.both(
             do.extra("report.pdf", b"%PDF-1.7"),
@@ -117,7 +119,7 @@ FILES: dict[str, Case] = {
         ),
         "skipped 4 files (no DICOM)",
     ),
-    "hidden files of macOS": noted(
+    "hidden files of macOS": expect.noted(
         "16",
         do.both(
             do.extra(".DS_Store", b"\0\0\0\1Bud1"),
@@ -125,7 +127,7 @@ FILES: dict[str, Case] = {
         ),
         "skipped 2 files (no DICOM)",
     ),
-    "a structured report and a PDF in DICOM": noted(
+    "a structured report and a PDF in DICOM": expect.noted(
         "16",
         do.both(
             beside("sr", uid.BasicTextSRStorage, "SR"),
@@ -133,7 +135,7 @@ FILES: dict[str, Case] = {
         ),
         "skipped 1 file (Encapsulated PDF Storage)",
     ),
-    "treatment records and RT images": noted(
+    "treatment records and RT images": expect.noted(
         "16",
         do.both(
             beside("rt", uid.RTBeamsTreatmentRecordStorage, "RTRECORD"),
@@ -141,30 +143,32 @@ FILES: dict[str, Case] = {
         ),
         "skipped 1 file (RT Image Storage)",
     ),
-    "a registration": noted(
+    "a registration": expect.noted(
         "16",
         beside("reg", uid.SpatialRegistrationStorage, "REG"),
         "skipped 1 file (Spatial Registration Storage)",
     ),
-    "an object of an unknown kind": noted(
+    "an object of an unknown kind": expect.noted(
         "16", beside("x", "2.25.999", "OT"), "an unknown kind of DICOM"
     ),
-    "an empty file": noted("16", do.extra("notes", b""), "skipped 1 file (no DICOM)"),
-    "an empty file that is called DICOM": refused(
+    "an empty file": expect.noted(
+        "16", do.extra("notes", b""), "skipped 1 file (no DICOM)"
+    ),
+    "an empty file that is called DICOM": expect.refused(
         "16", do.extra("x.dcm", b""), "cannot be read as DICOM"
     ),
-    "a text that is called DICOM": refused(
+    "a text that is called DICOM": expect.refused(
         "16", do.extra("x.dcm", b"a letter"), "cannot be read as DICOM"
     ),
-    "a mark of DICOM and nothing else": refused(
+    "a mark of DICOM and nothing else": expect.refused(
         "16", do.extra("x", bytes(128) + b"DICM\2\0"), "cannot be read as DICOM"
     ),
-    "padding at the end of the files": right(
+    "padding at the end of the files": expect.right(
         "13", everywhere(DataSetTrailingPadding=bytes(64))
     ),
-    "zeros after the end of a file": right("13", zeros_at_the_end),
-    "the SOP class in the file meta alone": right("13", class_in_meta),
-    "the patient's name in names of files and folders": noted(
+    "zeros after the end of a file": expect.right("13", zeros_at_the_end),
+    "the SOP class in the file meta alone": expect.right("13", class_in_meta),
+    "the patient's name in names of files and folders": expect.noted(
         "43, 44",
         do.both(
             do.rename(
@@ -174,13 +178,15 @@ FILES: dict[str, Case] = {
         ),
         "skipped 1 file (no DICOM)",
     ),
-    "nothing at all": refused("16", do.remove("ct/*", *BESIDE), "no RTSTRUCT here"),
-    "no CT": refused("16", do.remove("ct/*"), "no axial CT images here"),
+    "nothing at all": expect.refused(
+        "16", do.remove("ct/*", *BESIDE), "no RTSTRUCT here"
+    ),
+    "no CT": expect.refused("16", do.remove("ct/*"), "no axial CT images here"),
 }
 
-IDENTITY: dict[str, Case] = {
+IDENTITY: dict[str, expect.Case] = {
     **{
-        f"{kind} of another {field}": refused(
+        f"{kind} of another {field}": expect.refused(
             "identity",
             do.put(name, **{field: value}),
             f"files of several patients (their {field} differs)",
@@ -196,30 +202,30 @@ IDENTITY: dict[str, Case] = {
         )
     },
     **{
-        f"structure set without {field}": noted(
+        f"structure set without {field}": expect.noted(
             "identity", do.put("rs.dcm", **{field: ""}), f"the {field}, which other"
         )
         for field in writer.PATIENT
     },
-    "sex O, elsewhere M": noted(
+    "sex O, elsewhere M": expect.noted(
         "identity", do.put("rs.dcm", PatientSex="O"), "PatientSex"
     ),
-    "no identity in any file": right(
+    "no identity in any file": expect.right(
         "43, identity", everywhere(**dict.fromkeys(writer.PATIENT, ""))
     ),
-    "name in capitals": right(
+    "name in capitals": expect.right(
         "identity", do.put("rs.dcm", PatientName="QUASTENFLOSSER^ZYPRIAN")
     ),
-    "name in another order, without carets": right(
+    "name in another order, without carets": expect.right(
         "identity", do.put("rs.dcm", PatientName="Zyprian Quastenflosser")
     ),
-    "second name in one file alone": right(
+    "second name in one file alone": expect.right(
         "identity", do.put("rs.dcm", PatientName="Quastenflosser^Zyprian^Max")
     ),
-    "PatientID with spaces": right(
+    "PatientID with spaces": expect.right(
         "identity", do.put("rs.dcm", PatientID=" ZQ-553311 ")
     ),
-    "birth date with points": right(
+    "birth date with points": expect.right(
         "identity",
         do.both(
             do.put("rs.dcm", PatientBirthDate="1948110211"),
@@ -228,8 +234,8 @@ IDENTITY: dict[str, Case] = {
     ),
 }
 
-TEXTS: dict[str, Case] = {
-    "umlaut in Latin-1 and in UTF-8": right(
+TEXTS: dict[str, expect.Case] = {
+    "umlaut in Latin-1 and in UTF-8": expect.right(
         "identity",
         named(
             ct="ISO_IR 100|Müller^Jörg",
@@ -238,7 +244,7 @@ TEXTS: dict[str, Case] = {
             rp="ISO_IR 192|Müller^Jörg",
         ),
     ),
-    "umlaut transcribed in one file": right(
+    "umlaut transcribed in one file": expect.right(
         "identity",
         named(
             ct="ISO_IR 100|Müller^Jörg",
@@ -247,7 +253,7 @@ TEXTS: dict[str, Case] = {
             rp="ISO_IR 100|Müller^Jörg",
         ),
     ),
-    "Japanese name of three groups": right(
+    "Japanese name of three groups": expect.right(
         "43",
         named(
             **dict.fromkeys(
@@ -256,24 +262,24 @@ TEXTS: dict[str, Case] = {
             )
         ),
     ),
-    "Korean, Greek and Cyrillic in UTF-8": right(
+    "Korean, Greek and Cyrillic in UTF-8": expect.right(
         "43",
         named(**dict.fromkeys(("ct", "rs", "rd", "rp"), "ISO_IR 192|김^Ωμέγα Жук")),
     ),
-    "a character set that does not exist": right(
+    "a character set that does not exist": expect.right(
         "43", everywhere(SpecificCharacterSet="ISO_IR 999")
     ),
-    "no character set": right("43", everywhere(SpecificCharacterSet=None)),
-    "private elements": right(
+    "no character set": expect.right("43", everywhere(SpecificCharacterSet=None)),
+    "private elements": expect.right(
         "45", do.both(*(do.each(pattern, private) for pattern in EVERYWHERE))
     ),
-    "private elements that cannot be read": right(
+    "private elements that cannot be read": expect.right(
         "45", do.both(*(do.each(pattern, broken_private) for pattern in EVERYWHERE))
     ),
-    "elements of unknown type that are not of the standard": right(
+    "elements of unknown type that are not of the standard": expect.right(
         "45", do.each("ct/*", lambda d: d.add_new(0x00091001, "UN", b"\0" * 9))
     ),
-    "dates, names and institutions in all files": right(
+    "dates, names and institutions in all files": expect.right(
         "43",
         everywhere(
             InstitutionName="Klinikum Quastenflosser",

@@ -8,30 +8,16 @@ import dataclasses
 import pathlib
 import time
 import warnings
-from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from mtl_jax.core import errors, sites
 from mtl_jax.sources.dicom import reader
-from tests.odd_cases import writer
+from tests.odd_cases import expect, writer
 
 SECONDS = 20.0
 DOSE_GY = 0.005
-RIGHT, NOTED, REFUSED, WRONG = "right", "noted", "refused", "wrong"
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A change of the plain patient, and what the standard and our rules expect."""
-
-    about: str  # the traps by number, or a word
-    expected: str  # RIGHT, NOTED or REFUSED
-    change: Callable[[writer.Made], None]
-    words: tuple[str, ...] = ()  # in the error, or in one of the notes
-    options: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    mapping: Mapping[str, str | None] | None = None
-    needs: str = ""  # a module that the writer needs
+WRONG = "wrong"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,23 +27,7 @@ class Outcome:
     reason: str = ""  # why it is wrong
 
 
-def right(about: str, change: Callable[[writer.Made], None], **settings) -> Case:
-    return Case(about, RIGHT, change, **settings)
-
-
-def noted(
-    about: str, change: Callable[[writer.Made], None], *words: str, **settings
-) -> Case:
-    return Case(about, NOTED, change, words, **settings)
-
-
-def refused(
-    about: str, change: Callable[[writer.Made], None], *words: str, **settings
-) -> Case:
-    return Case(about, REFUSED, change, words, **settings)
-
-
-def of(case: Case, folder: pathlib.Path) -> Outcome:
+def of(case: expect.Case, folder: pathlib.Path) -> Outcome:
     """Write the patient of `case` into `folder`, read it, and compare."""
     folder = folder / "QUASTENFLOSSER_Zyprian_19481102"
     folder.mkdir(exist_ok=True)
@@ -90,24 +60,26 @@ def of(case: Case, folder: pathlib.Path) -> Outcome:
     return outcome
 
 
-def _of_refusal(case: Case, message: str) -> Outcome:
-    if case.expected != REFUSED:
+def _of_refusal(case: expect.Case, message: str) -> Outcome:
+    if case.expected != expect.REFUSED:
         return Outcome(WRONG, message, "is refused")
     if missing := [word for word in case.words if word not in message]:
         return Outcome(WRONG, message, f"the message lacks {missing}")
-    return Outcome(REFUSED, message)
+    return Outcome(expect.REFUSED, message)
 
 
-def _of_reading(case: Case, truth: writer.Truth, reading: reader.Reading) -> Outcome:
+def _of_reading(
+    case: expect.Case, truth: writer.Truth, reading: reader.Reading
+) -> Outcome:
     notes = [str(note) for note in reading.notes]
     said = "; ".join(notes)
     if differences := _differences(truth, reading):
         return Outcome(WRONG, said, "; ".join(differences))
-    if case.expected == REFUSED:
+    if case.expected == expect.REFUSED:
         return Outcome(WRONG, said, "is not refused")
-    if case.expected == RIGHT and notes:
+    if case.expected == expect.RIGHT and notes:
         return Outcome(WRONG, said, "has a note without a need")
-    if case.expected == NOTED and not any(
+    if case.expected == expect.NOTED and not any(
         all(word in note for word in case.words) for note in notes
     ):
         return Outcome(WRONG, said, f"no note has {list(case.words)}")

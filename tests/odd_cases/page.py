@@ -4,13 +4,13 @@ import collections
 import pathlib
 from collections.abc import Mapping
 
-from tests.odd_cases import outcome, table
+from tests.odd_cases import expect, outcome, table
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs/reference/odd-dicom-cases.md"
 KINDS = {
-    outcome.RIGHT: "right, without a note",
-    outcome.NOTED: "right, and told in a note",
-    outcome.REFUSED: "refused, and clearly",
+    expect.RIGHT: "right, without a note",
+    expect.NOTED: "right, and told in a note",
+    expect.REFUSED: "refused, and clearly",
     outcome.WRONG: "wrong",
 }
 HEAD = """\

@@ -1,10 +1,17 @@
 """All cases, by group."""
 
-from tests.odd_cases import contours, ct_geometry, ct_pixels, doses, folders
+from tests.odd_cases import (
+    contours,
+    ct_geometry,
+    ct_pixels,
+    dose_files,
+    doses,
+    expect,
+    folders,
+)
 from tests.odd_cases import structure_sets as sets
-from tests.odd_cases.outcome import Case
 
-GROUPS: dict[str, dict[str, Case]] = {
+GROUPS: dict[str, dict[str, expect.Case]] = {
     "CT: orientation": ct_geometry.ORIENTATION,
     "CT: order and distance of slices": ct_geometry.ORDER,
     "CT: which images": ct_geometry.CHOICE,
@@ -17,12 +24,12 @@ GROUPS: dict[str, dict[str, Case]] = {
     "Structure sets: names": sets.NAMES,
     "Dose: grid": doses.GRID,
     "Dose: values": doses.VALUES,
-    "Dose: which file": doses.CHOICE,
+    "Dose: which file": dose_files.CHOICE,
     "Folder: files": folders.FILES,
     "Folder: whose files": folders.IDENTITY,
     "Folder: texts and private elements": folders.TEXTS,
 }
-CASES: dict[tuple[str, str], Case] = {
+CASES: dict[tuple[str, str], expect.Case] = {
     (group, name): case
     for group, cases in GROUPS.items()
     for name, case in cases.items()

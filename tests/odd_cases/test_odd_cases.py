@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tests.odd_cases import outcome, page, table, writer
+from tests.odd_cases import expect, outcome, page, table, writer
 
 
 @pytest.mark.parametrize(("group", "name"), table.CASES)
@@ -73,7 +73,7 @@ def test_the_writer_shares_no_code_with_the_package():
     ],
 )
 def test_a_difference_is_seen(tmp_path, spoil, difference):
-    case = outcome.right("-", lambda made: spoil(made.truth))
+    case = expect.right("-", lambda made: spoil(made.truth))
     seen = outcome.of(case, tmp_path)
     assert seen.kind == outcome.WRONG
     assert difference in seen.reason
@@ -83,6 +83,6 @@ def test_a_refusal_without_a_need_or_of_other_words_is_seen(tmp_path):
     def empty(made: writer.Made) -> None:
         made.files.clear()
 
-    assert outcome.of(outcome.right("-", empty), tmp_path).kind == outcome.WRONG
-    case = outcome.refused("-", empty, "no CT in this folder")
+    assert outcome.of(expect.right("-", empty), tmp_path).kind == outcome.WRONG
+    case = expect.refused("-", empty, "no CT in this folder")
     assert outcome.of(case, tmp_path).kind == outcome.WRONG

@@ -94,15 +94,20 @@ def choose(
             reason = "no plan here links it to the contours"
         if file not in chosen:
             notes.append(f"{file.name} ({reason}) left out")
-    without = [file.name for file in chosen if not plans_of(folder, [file])]
-    unstated = []
+    notes = note_kinds.of("files", notes)
+    return chosen, (*doubts, *notes, *_unlinked(folder, chosen))
+
+
+def _unlinked(folder: headers.Folder, doses: Files) -> tuple[note_kinds.Note, ...]:
+    """Notes on what does not say which contours `doses` were planned on."""
+    sentences = []
+    without = [file.name for file in doses if not plans_of(folder, [file])]
     if without:
-        unstated.append(f"the plan (RTPLAN) of {headers.listed(without)} is not here")
-    plans = plans_of(folder, chosen)
-    if nameless := [plan.name for plan in plans if not _sets_of(plan)]:
-        unstated.append(f"{headers.listed(nameless)} names no structure set")
-    notes = [*note_kinds.of("files", notes), *note_kinds.of("unstated", unstated)]
-    return chosen, (*doubts, *notes)
+        sentences.append(f"the plan (RTPLAN) of {headers.listed(without)} is not here")
+    plans = plans_of(folder, doses)
+    if silent := [plan.name for plan in plans if not _sets_of(plan)]:
+        sentences.append(f"{headers.listed(silent)} names no structure set")
+    return note_kinds.of("unstated", sentences)
 
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
