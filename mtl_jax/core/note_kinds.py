@@ -25,6 +25,7 @@ DOUBTFUL: Mapping[str, str] = {
     "unread_contours": "contours that could not be read",
     "gaps": "slices without a contour between others",
     "outside": "a structure that is partly outside the CT or the dose grid",
+    "rejected": "a plan or a structure set that is marked as rejected",
     "no_dose": "no dose",
 }
 # What was decided.

@@ -59,14 +59,14 @@ def choose(
     """
     series_uids, image_uids, frame_uids = set(series), set(images), set(frames) - {""}
     axial, scouts = _without_scouts(folder.ct)
+    if not axial:
+        raise _no_axial(folder, [file for files in scouts.values() for file in files])
     present = series_uids & set(folder.ct)
     if present and not present & set(axial):
         raise errors.SourceError(
             f"the structure set was drawn on {scouts[min(present)][0].name}, which is "
             "not an axial image (perhaps a scout); export the one drawn on the axial CT"
         )
-    if not axial:
-        raise _no_axial(folder, [file for files in scouts.values() for file in files])
 
     def has(files: Files, keyword: str, uids: set[str]) -> bool:
         return any(file.text(keyword) in uids for file in files)

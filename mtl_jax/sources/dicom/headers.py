@@ -36,6 +36,7 @@ HEADER = (
     *("ReferencedStructureSetSequence", "FractionGroupSequence", "BeamSequence"),
     # What exported objects share with their CT besides (export/ct_reference).
     *("PatientSex", "StudyDate", "StudyTime", "PositionReferenceIndicator"),
+    "ApprovalStatus",
 )
 # The terms of code strings that messages quote; others may be anything.
 TERMS = {

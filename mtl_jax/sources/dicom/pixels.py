@@ -79,7 +79,9 @@ def _refusal(
     file: headers.File, syntax: uid.UID, error: Exception
 ) -> errors.SourceError:
     if syntax.is_private or not syntax.is_transfer_syntax:
-        return file.error("has a transfer syntax that is not of the standard")
+        return file.error(
+            "has a transfer syntax that is not of the standard; export it uncompressed"
+        )
     if syntax.is_compressed and syntax != uid.RLELossless:
         return file.error(
             f"is compressed ({syntax.name}) and cannot be decoded "

@@ -7,7 +7,7 @@ identifies the patient.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,7 @@ def read(
     structures, mask_notes = _structures(structure_set, assigned, ct, site, options)
     notes += mask_notes + _absent(site, assigned)
     dose_gy, covered, dose_notes = _dose(files, structure_set, ct, site, options)
-    notes += dose_notes
+    notes += [*_rejected([structure_set.file]), *dose_notes]
     outside = {} if covered is None else _outside(structures, covered)
     for name, part in outside.items():
         if part:
@@ -308,6 +308,19 @@ def _image_notes(
     return note_kinds.of("unstated", [note] if absent else [])
 
 
+def _rejected(files: Iterable[headers.File]) -> tuple[note_kinds.Note, ...]:
+    """A note on each of `files`, structure sets or plans, that was rejected."""
+    return note_kinds.of(
+        "rejected",
+        (
+            f"{file.name} is marked as rejected (ApprovalStatus): check that it is the "
+            "one that was treated"
+            for file in files
+            if file.text("ApprovalStatus").upper() == "REJECTED"
+        ),
+    )
+
+
 def _absent(
     site: sites.Site, assigned: Mapping[str, rtstruct.Roi]
 ) -> list[note_kinds.Note]:
@@ -335,7 +348,8 @@ def _dose(
     files, chosen = rtdose.choose(folder, structure_set.file, in_frame, options.accept)
     if not files:
         return None, None, [*chosen]
-    for plan in rtdose.plans_of(folder, files):
+    plans = rtdose.plans_of(folder, files)
+    for plan in plans:
         uid = plan.text("FrameOfReferenceUID")
         if uid and ct.frame_uid and not _in_frame(uid, ct, options):
             raise plan.error(
@@ -355,7 +369,7 @@ def _dose(
             "another site; export it in Gy"
         )
         notes += (note_kinds.refuse("high_dose", sentence, options.accept),)
-    return dose_gy, covered, [*chosen, *notes]
+    return dose_gy, covered, [*chosen, *notes, *_rejected(plans)]
 
 
 def _outside(

@@ -8,6 +8,7 @@ them: a margin (PRV), a ring or `Rectum_opt` is no rectum.
 import dataclasses
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def load_mapping(path: Path, site: sites.Site) -> dict[str, str | None]:
         _check_structures(content, site)
     except errors.MtlError as error:
         raise errors.ConfigError(f"mapping file {path}: {error}") from None
-    return dict(content)
+    return {unicodedata.normalize("NFC", name): of for name, of in content.items()}
 
 
 def unmatched(mapping: Mapped, names: Iterable[str]) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def choose(
         reason = unusable(file)
         if not reason and not in_frame(file):
             reason = "has another frame of reference than the CT"
+            if not file.text("FrameOfReferenceUID"):
+                reason = "states no frame of reference, nor is it of the CT's study"
         if not reason and _is_of_another(folder, file, structure_set):
             reason = "belongs to another structure set"
         if reason:
@@ -86,29 +88,42 @@ def choose(
     linked = [file for file in usable if structure_set_of(folder, file)]
     chosen = _by_summation(linked or usable, folder)
     notes = [f"{file.name} {reason}: left out" for file, reason in left_out.items()]
-    notes += [
-        f"{file.name} (DoseSummationType {file.quoted('DoseSummationType')}) left out"
-        for file in usable
-        if file not in chosen
-    ]
-    without = [file.name for file in chosen if not plans_of(folder, [file])]
-    sentence = f"the plan (RTPLAN) of {headers.listed(without)} is not here"
-    unstated = note_kinds.of("unstated", [sentence] if without else [])
-    return chosen, (*doubts, *note_kinds.of("files", notes), *unstated)
+    for file in usable:
+        reason = f"DoseSummationType {file.quoted('DoseSummationType')}"
+        if linked and file not in linked:
+            reason = "no plan here links it to the contours"
+        if file not in chosen:
+            notes.append(f"{file.name} ({reason}) left out")
+    notes = note_kinds.of("files", notes)
+    return chosen, (*doubts, *notes, *_unlinked(folder, chosen))
+
+
+def _unlinked(folder: headers.Folder, doses: Files) -> tuple[note_kinds.Note, ...]:
+    """Notes on what does not say which contours `doses` were planned on."""
+    sentences = []
+    without = [file.name for file in doses if not plans_of(folder, [file])]
+    if without:
+        sentences.append(f"the plan (RTPLAN) of {headers.listed(without)} is not here")
+    plans = plans_of(folder, doses)
+    if silent := [plan.name for plan in plans if not _sets_of(plan)]:
+        sentences.append(f"{headers.listed(silent)} names no structure set")
+    return note_kinds.of("unstated", sentences)
 
 
 def structure_set_of(folder: headers.Folder, dose: headers.File) -> str:
     """The UID of the structure set in `folder` that the plan of `dose` was made on."""
     present = {file.text("SOPInstanceUID") for file in folder.structure_sets}
-    plans = plan_uids(dose)
-    for plan in folder.plans:
-        if plan.text("SOPInstanceUID") not in plans:
-            continue
-        for item in plan.items("ReferencedStructureSetSequence"):
-            uid = elements.text(item, "ReferencedSOPInstanceUID", plan.name)
-            if uid in present:
-                return uid
-    return ""
+    named = [uid for plan in plans_of(folder, [dose]) for uid in _sets_of(plan)]
+    return next((uid for uid in named if uid in present), "")
+
+
+def _sets_of(plan: headers.File) -> list[str]:
+    """The UIDs of the structure sets that `plan` names."""
+    uids = [
+        elements.text(item, "ReferencedSOPInstanceUID", plan.name)
+        for item in plan.items("ReferencedStructureSetSequence")
+    ]
+    return [uid for uid in uids if uid]
 
 
 def plans_of(folder: headers.Folder, doses: Iterable[headers.File]) -> Files:
@@ -127,12 +142,8 @@ def plan_uids(dose: headers.File) -> set[str]:
 
 def _is_planned_elsewhere(folder: headers.Folder, dose: headers.File) -> bool:
     """Whether plans of `dose` name structure sets, none of which is here."""
-    named = {
-        elements.text(item, "ReferencedSOPInstanceUID", plan.name)
-        for plan in plans_of(folder, [dose])
-        for item in plan.items("ReferencedStructureSetSequence")
-    }
-    return bool(named - {""}) and not structure_set_of(folder, dose)
+    is_named = any(_sets_of(plan) for plan in plans_of(folder, [dose]))
+    return is_named and not structure_set_of(folder, dose)
 
 
 def _is_of_another(
@@ -239,6 +250,7 @@ def total(
             f"the dose of {files[0].name} does not overlap the CT; they are of "
             "different patients or scans"
         )
+    dose_gy[~known] = 0  # a part of the sum is no dose
     return dose_gy, known, tuple(notes)
 
 

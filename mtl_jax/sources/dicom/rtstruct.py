@@ -7,6 +7,7 @@ matched to slices by their coordinates (core/contour_geometry), never by UIDs.
 
 import collections
 import dataclasses
+import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
@@ -128,7 +129,9 @@ def _roi(
     observed: list[pydicom.Dataset],
     frames: set[str],
 ) -> Roi:
-    name = elements.text(item, "ROIName", file.name)
+    # Umlauts may be one character or two, which look alike.
+    text = elements.text(item, "ROIName", file.name)
+    name = unicodedata.normalize("NFC", text)
     frame = elements.text(item, "ReferencedFrameOfReferenceUID", file.name)
     contours = []
     left_out, unread = collections.Counter[str](), collections.Counter[str]()

@@ -251,7 +251,7 @@ def test_plans_tell_which_structure_set_and_dose_belong_together(tmp_path):
 
     reading = patient_with(tmp_path / "b", two_plans)
     assert_has_the_dose(reading)
-    told = "old_dose.dcm (DoseSummationType 'PLAN') left out"
+    told = "old_dose.dcm (no plan here links it to the contours) left out"
     assert told in reading.notes
 
 
@@ -259,5 +259,5 @@ def test_without_frame_of_reference_the_study_decides(tmp_path):
     change = do.put("rd.dcm", FrameOfReferenceUID=None)
     assert_has_the_dose(patient_with(tmp_path, change))
     change = do.both(change, do.put("rd.dcm", StudyInstanceUID="1.2.3"))
-    with pytest.raises(errors.SourceError, match="another frame of reference"):
+    with pytest.raises(errors.SourceError, match="states no frame of reference"):
         patient_with(tmp_path, change)
