@@ -11,18 +11,18 @@ data set that was built. Output: a Dataset.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import overload
 
-from mtl_jax.core import sites
 from mtl_jax.datasets import prepared
 from mtl_jax.interface import configured, patients
 from mtl_jax.run import command, config_files
 
 
 class Patients(Sequence[patients.Patient]):
-    """The patients of a split; each is read when it is asked for."""
+    """The patients of a split, or a part of them; each is read when it is asked for."""
 
-    def __init__(self, split: prepared.Split) -> None:
-        self._split = split
+    def __init__(self, split: prepared.Split, positions: range) -> None:
+        self._split, self._positions = split, positions
 
     def __repr__(self) -> str:
         return f"<mtl_jax.Patients: {len(self)} of {self._split.name}>"
@@ -30,14 +30,21 @@ class Patients(Sequence[patients.Patient]):
     @property
     def ids(self) -> tuple[str, ...]:
         """The patients' ids, in order; nothing is read."""
-        return tuple(entry.patient_id for entry in self._split.patients)
+        entries = self._split.patients
+        return tuple(entries[position].patient_id for position in self._positions)
 
     def __len__(self) -> int:
-        return len(self._split.patients)
+        return len(self._positions)
 
-    def __getitem__(self, index: int) -> patients.Patient:  # type: ignore[override]
-        position = range(len(self))[index]
-        return patients.of_record(self._split.volume(position), self._split.site)
+    @overload
+    def __getitem__(self, index: int) -> patients.Patient: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Patients": ...
+    def __getitem__(self, index: int | slice) -> "patients.Patient | Patients":
+        if isinstance(index, slice):
+            return Patients(self._split, self._positions[index])
+        record = self._split.volume(self._positions[index])
+        return patients.of_record(record, self._split.site)
 
 
 class Dataset(Mapping[str, Patients]):
@@ -48,12 +55,12 @@ class Dataset(Mapping[str, Patients]):
 
     def __repr__(self) -> str:
         sizes = (f"{len(patients)} {name}" for name, patients in self.items())
-        return f"<mtl_jax.Dataset of {self.site.name}: {', '.join(sizes)}>"
+        return f"<mtl_jax.Dataset of {self.site}: {', '.join(sizes)}>"
 
     @property
-    def site(self) -> sites.Site:
-        """The treatment site: its structures, prescription and metrics."""
-        return self._data.site
+    def site(self) -> str:
+        """The treatment site."""
+        return self._data.site.name
 
     @property
     def path(self) -> Path:
@@ -61,7 +68,8 @@ class Dataset(Mapping[str, Patients]):
         return self._data.path
 
     def __getitem__(self, split: str) -> Patients:
-        return Patients(self._data.splits[split])
+        opened = self._data.splits[split]
+        return Patients(opened, range(len(opened.patients)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data.splits)
