@@ -141,11 +141,9 @@ def _of_rows(
 
     dvh_errors: dict[str, dict[str, float | None]] = {}
     for row in rows:
-        of_patient = not row.structure
-        if not of_patient and not metric_names.is_of_contours(
-            row.structure, row.metric
-        ):
-            dvh_errors.setdefault(row.structure, {})[row.metric] = _number(row.error)
+        name = row.structure
+        if name and not metric_names.is_of_contours(name, row.metric):
+            dvh_errors.setdefault(name, {})[row.metric] = _number(row.error)
     summary = scoring.summarise(rows, site)
     return Evaluation(
         patient_id=reference.patient_id,

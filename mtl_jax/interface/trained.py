@@ -89,14 +89,12 @@ class Model:
         Raises:
             SourceError: `ct` is no CT in Hounsfield units, or contours are missing.
         """
-        model = self._network.model
+        image, model = images.read(ct, spacing_mm), self._network.model
         possible = None
         if isinstance(ct, patients.Patient):
+            possible = ct.possible_dose_mask
             if contours is None and model.role.input.needs_rtstruct:
                 contours = ct.structures
-            possible = ct.possible_dose_mask
-            ct, spacing_mm = ct.ct_hu, ct.grid.spacing_mm
-        image = images.read(ct, spacing_mm)
         case = _case(image, model, contours or {}, possible)
         warnings = case_checks.warnings(case, model)
         raw = trained_model.predict(self._network, case.patient)
