@@ -117,7 +117,8 @@ def build(
 
 
 def _is_folder(source: configured.Configuration) -> bool:
-    """Whether it names a folder, and no configuration of the package."""
+    """Whether it names a folder, and no configuration."""
     if not isinstance(source, str | Path) or str(source) in config_files.names():
         return False
-    return Path(source).expanduser().is_dir()
+    is_file = ".py" in Path(source).suffix  # also with a role
+    return Path(source).expanduser().is_dir() or ("/" in str(source) and not is_file)

@@ -74,7 +74,11 @@ def test_a_name_and_folders_are_those_of_the_command(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("opnkbp", "did you mean 'openkbp'"), ("no/folder", "there is no file")],
+    [
+        ("opnkbp", "did you mean 'openkbp'"),
+        ("no/folder", "no/folder holds no data set"),
+        ("no/file.py:multi", "there is no file"),
+    ],
 )
 def test_a_wrong_name_is_an_error(source, message):
     with pytest.raises(mtl_jax.MtlError, match=message):
