@@ -138,7 +138,7 @@ FOLDERS = (
     Folder(
         "mtl_jax.interface",
         (*ONE_RUN, "run", "predict"),
-        "what `import mtl_jax` gives: load a network, predict a CT as arrays",
+        "what `import mtl_jax` gives: predict arrays, evaluate, open data sets, train",
     ),
     Folder(
         "mtl_jax.pack",

@@ -1,8 +1,10 @@
 """Multi-task contouring and dose prediction for radiotherapy, in JAX.
 
 `load_model` gives a trained network, whose `predict` takes CTs of NumPy, nibabel,
-SimpleITK and pydicom. The names of `__all__` stay; all modules are private. They are
-imported when they are first used: `import mtl_jax` imports no JAX.
+SimpleITK and pydicom, or a `Patient`; `evaluate` compares what it predicts with what
+was planned; `open_dataset` gives patients; `fit` trains. The names of `__all__` stay;
+all modules are private. They are imported when they are first used: `import mtl_jax`
+imports no JAX.
 """
 
 import importlib
@@ -13,21 +15,52 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtl_jax.core import errors
-    from mtl_jax.interface import trained
+    from mtl_jax.core import errors, geometry
+    from mtl_jax.interface import evaluated, fitted, opened, patients, trained
 
-    load_model = trained.load_model
+    Dataset, Patients = opened.Dataset, opened.Patients
+    Evaluation = evaluated.Evaluation
+    Grid = geometry.Grid
     Model, Prediction = trained.Model, trained.Prediction
     MtlError = errors.MtlError
+    Patient = patients.Patient
+    TrainedRun = fitted.TrainedRun
+    evaluate = evaluated.evaluate
+    fit = fitted.fit
+    load_model = trained.load_model
+    open_dataset = opened.open_dataset
 
 __version__ = "0.1.0"
-__all__ = ["Model", "MtlError", "Prediction", "load_model"]
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "Grid",
+    "Model",
+    "MtlError",
+    "Patient",
+    "Patients",
+    "Prediction",
+    "TrainedRun",
+    "evaluate",
+    "fit",
+    "load_model",
+    "open_dataset",
+]
 
 _HOMES = {
+    "Dataset": "mtl_jax.interface.opened",
+    "Evaluation": "mtl_jax.interface.evaluated",
+    "Grid": "mtl_jax.core.geometry",
     "Model": "mtl_jax.interface.trained",
     "MtlError": "mtl_jax.core.errors",
+    "Patient": "mtl_jax.interface.patients",
+    "Patients": "mtl_jax.interface.opened",
     "Prediction": "mtl_jax.interface.trained",
+    "TrainedRun": "mtl_jax.interface.fitted",
+    "evaluate": "mtl_jax.interface.evaluated",
+    "fit": "mtl_jax.interface.fitted",
     "load_model": "mtl_jax.interface.trained",
+    "open_dataset": "mtl_jax.interface.opened",
 }
 
 

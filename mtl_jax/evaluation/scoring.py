@@ -76,17 +76,22 @@ class Rules:
         Give `site` if the configuration's site file may be missing on this machine.
         """
         site, settings = site or sites.get(config.site), config.evaluate
-        template = reported_metrics.default(site)
-        if settings.metrics:
-            template = reported_metrics.read(Path(settings.metrics).expanduser(), site)
         return cls(
             site,
-            _with_headlines(template, site),
+            _template(settings.metrics, site),
             config.model.contour_head,
             settings.contour_threshold,
             settings.apply_possible_dose_mask,
             settings.largest_component,
         )
+
+    @classmethod
+    def of_volumes(cls, site: sites.Site, metrics: str) -> "Rules":
+        """The rules for masks and doses that are final, apart from where a dose can be.
+
+        `metrics` as `evaluate.metrics`.
+        """
+        return cls(site, _template(metrics, site), "sigmoid", 0.5, True, False)
 
     @property
     def of_yardsticks(self) -> "Rules":
@@ -164,6 +169,14 @@ class Rules:
         return postprocess.masks(
             prediction, head=self.contour_head, threshold=self.contour_threshold
         )
+
+
+def _template(metrics: str, site: sites.Site) -> reported_metrics.Template:
+    """What the file `metrics` asks for, or the site's default for ""; and headlines."""
+    template = reported_metrics.default(site)
+    if metrics:
+        template = reported_metrics.read(Path(metrics).expanduser(), site)
+    return _with_headlines(template, site)
 
 
 def _with_headlines(

@@ -1,9 +1,10 @@
 """A CT as other libraries hold it, in the order of axes that networks read, and back.
 
 Input: a NumPy array with its spacing, an image of nibabel or SimpleITK, a list of
-pydicom's slices, or a folder of them. Output: an Image: Hounsfield units [Z, Y, X] from
-the feet, to the back, to the patient's left, and the way back to the CT's own axes.
-None of these libraries is imported: an image comes from one that its user has imported.
+pydicom's slices, a folder of them, or a Patient. Output: an Image: Hounsfield units
+[Z, Y, X] from the feet, to the back, to the patient's left, and the way back to the
+CT's own axes. None of these libraries is imported: an image comes from one that its
+user has imported.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax.core import errors, geometry
+from mtl_jax.interface import patients
 from mtl_jax.sources.clinical import dicom_patient
 from mtl_jax.sources.dicom import ct_series, headers
 
@@ -72,6 +74,8 @@ def read(ct: Any, spacing_mm: Sequence[float] | None) -> Image:
         raise errors.SourceError(
             f"spacing_mm is for NumPy arrays; this {type(ct).__name__} has its own"
         )
+    if isinstance(ct, patients.Patient):
+        return read(np.asarray(ct.ct_hu), ct.grid.spacing_mm)
     if hasattr(ct, "affine") and hasattr(ct, "dataobj"):  # nibabel
         # Its x and y grow to the right and to the front.
         matrix = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(ct.affine, float)[:3, :3]

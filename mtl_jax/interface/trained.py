@@ -11,17 +11,17 @@ package; and CTs. Output: dose in Gy and masks on the CT's own grid. For researc
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mtl_jax.core import errors, records
+from mtl_jax.core import errors, sites
 from mtl_jax.export import ct_reference
-from mtl_jax.interface import images
+from mtl_jax.interface import images, patients
 from mtl_jax.predict import averaged, case_checks, cases, result_checks, trained_model
-from mtl_jax.sources.clinical import dicom_patient
 from mtl_jax.train import compilation
 from mtl_jax.zoo import packaged
 
@@ -32,7 +32,10 @@ class Prediction:
 
     dose_gy: np.ndarray | None  # float32; None: the network predicts no dose
     masks: dict[str, np.ndarray]  # bool, by structure; {} without contours
-    warnings: tuple[str, ...]  # reasons not to trust it, a sentence each
+    warnings: tuple[str, ...] = ()  # reasons not to trust it, a sentence each
+    site: sites.Site | None = dataclasses.field(
+        default=None, repr=False
+    )  # of the network
 
 
 class Model:
@@ -76,17 +79,23 @@ class Model:
         Args:
             ct: in Hounsfield units. A NumPy array [Z, Y, X] whose axes run to the head,
                 to the back and to the patient's left; an image of nibabel or of
-                SimpleITK, in any order of axes; or a list of pydicom's slices or the
-                folder of a DICOM series, whose result runs as an array's.
+                SimpleITK, in any order of axes; a list of pydicom's slices or the
+                folder of a DICOM series, whose result runs as an array's; or a Patient,
+                whose dose is not read, and contours only if the role needs them.
             spacing_mm: voxel size (z, y, x) of an array; other CTs have their own.
             contours: masks by structure in the order of the CT's array, for a role that
-                needs contours as input.
+                needs contours as input; by default those of the Patient.
 
         Raises:
             SourceError: `ct` is no CT in Hounsfield units, or contours are missing.
         """
         image, model = images.read(ct, spacing_mm), self._network.model
-        case = _case(image, model, contours or {})
+        possible = None
+        if isinstance(ct, patients.Patient):
+            possible = ct.possible_dose_mask
+            if contours is None and model.role.input.needs_rtstruct:
+                contours = ct.structures
+        case = _case(image, model, contours or {}, possible)
         warnings = case_checks.warnings(case, model)
         raw = trained_model.predict(self._network, case.patient)
         made = raw.cleaned_up(case.patient, model.rules)
@@ -94,15 +103,16 @@ class Model:
             None if made.dose_gy is None else image.own(made.dose_gy),
             {name: image.own(mask) for name, mask in made.contours.items()},
             (*warnings, *result_checks.failures(made, model)),
+            model.site,
         )
 
 
-def load_model(source: str | Path = packaged.DEFAULT) -> Model:
+def load_model(source: str | os.PathLike[str] = packaged.DEFAULT) -> Model:
     """The trained network of `source`, verified and compiled.
 
     Args:
-        source: a working directory, its folder `checkpoints`, a step in it, or the name
-            of a network that comes with the package.
+        source: a working directory, its folder `checkpoints`, a step in it, the name of
+            a network that comes with the package, or what `fit` returned.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -116,6 +126,7 @@ def _case(
     image: images.Image,
     model: trained_model.TrainedModel,
     contours: Mapping[str, np.ndarray],
+    possible_dose_mask: np.ndarray | None,
 ) -> cases.Case:
     """The case of a CT, as `predict` reads it from files."""
     if bool(contours) != model.role.input.needs_rtstruct:
@@ -129,13 +140,15 @@ def _case(
             raise errors.SourceError(
                 f"the contour {name} has the shape {np.shape(mask)}, the CT {own_shape}"
             )
-    ct, _ = dicom_patient.as_stored(image.hu + np.float32(model.site.ct_offset_hu))
     masks = {n: image.canonical(np.asarray(m, bool)) for n, m in contours.items()}
-    patient = records.Patient("ct", image.grid, ct, masks, None, None)
+    patient = patients.as_record(
+        patients.Patient(image.hu, image.grid, masks, None, possible_dose_mask, "ct"),
+        model.site,
+    )
     if contours:
         cases.check_contours(patient, model)
     return cases.Case(
-        records.check_patient(patient, model.site.names),
+        patient,
         ct_reference.invented(image.grid, patient_id="ct"),
         body_part="",
         notes=(),

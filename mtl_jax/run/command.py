@@ -112,18 +112,16 @@ def folder(path: str) -> Path:
     return Path(path).expanduser()
 
 
-def data_folder() -> Path:
-    """`--data_dir`, or by default TFDS's data directory."""
+def data_folders(data_dir: str | None, manual_dir: str | None) -> tuple[Path, Path]:
+    """The folders of data sets and of raw patients; by default those of TFDS."""
     usual = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return folder(flags.DATA_DIR.value or usual)
+    data = folder(data_dir or usual)
+    return data, folder(manual_dir) if manual_dir else data / "downloads" / "manual"
 
 
 def prepare(config: ml_collections.ConfigDict) -> prepared.Prepared:
     """The data set of `config` in the flags' directories, built if it is missing."""
-    data_dir = data_folder()
-    manual_dir = data_dir / "downloads" / "manual"
-    if flags.MANUAL_DIR.value:
-        manual_dir = folder(flags.MANUAL_DIR.value)
+    data_dir, manual_dir = data_folders(flags.DATA_DIR.value, flags.MANUAL_DIR.value)
     data = distributed.call_in_turn(
         lambda: prepare_in(config, data_dir=data_dir, manual_dir=manual_dir)
     )

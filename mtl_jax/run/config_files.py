@@ -29,10 +29,19 @@ def find(text: str) -> str:
     Raises:
         ConfigError: there is no such file or name, or no configuration in it.
     """
+    return _found(text)[0]
+
+
+def load(text: str) -> ml_collections.ConfigDict:
+    """The configuration in `FILE[:ROLE]` or `NAME[:ROLE]`; errors as of `find`."""
+    return _found(text)[1]
+
+
+def _found(text: str) -> tuple[str, ml_collections.ConfigDict]:
+    """The path and role, and the configuration."""
     file, colon, role = text.partition(":")
     path = _own_file(file) if file.endswith(".py") or "/" in file else _shipped(file)
-    _check(path, [role] if colon else [])
-    return f"{path}{colon}{role}"
+    return f"{path}{colon}{role}", _read(path, [role] if colon else [])
 
 
 def _own_file(file: str) -> Path:
@@ -66,8 +75,8 @@ def _known() -> str:
     )
 
 
-def _check(path: Path, role: list[str]) -> None:
-    """ConfigError with one line if the file holds no configuration."""
+def _read(path: Path, role: list[str]) -> ml_collections.ConfigDict:
+    """What the file holds; a ConfigError with one line if that is no configuration."""
     spec = importlib.util.spec_from_file_location("config_file", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -81,6 +90,7 @@ def _check(path: Path, role: list[str]) -> None:
             f"--config: {path} needs a get_config() that returns a ConfigDict; "
             "start from one of the package: from mtl_jax.configs import openkbp"
         )
+    return made
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -1,9 +1,18 @@
 """One run from its data to its model card: what `python -m mtl_jax.main` does.
 
-Input: the values of the flags. Output: a working directory, and the exit status.
+Input: the values of the flags, or a configuration and a folder. Output: a working
+directory, and the exit status or the summaries of the evaluated splits.
 """
 
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_collections
+
 from mtl_jax.core import locks
+from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import summary
 from mtl_jax.run import (
     averaging,
@@ -16,15 +25,43 @@ from mtl_jax.run import (
     wiring,
     workdir,
 )
-from mtl_jax.train import distributed
+from mtl_jax.train import distributed, writers
+
+
+class Outcome(NamedTuple):
+    """What came of a run."""
+
+    finished: bool  # False: stopped before its last step
+    summaries: dict[str, dict[str, Any]]  # of the evaluation, by split
 
 
 def prepare_train_evaluate() -> int:
-    """Prepare, train, evaluate; returns the exit status."""
+    """The run of the flags; returns the exit status."""
     config = command.config()
     home = command.workdir(below=config.role)
+    train_evaluate(config, home, functools.partial(command.prepare, config))
+    return 0
+
+
+def train_evaluate(
+    config: ml_collections.ConfigDict,
+    home: Path,
+    prepare: Callable[[], prepared.Prepared],
+    *,
+    callbacks: Sequence[writers.Callback] = (),
+    say: Callable[[str], object] = print,
+) -> Outcome:
+    """Prepare the data, train in the folder `home`, evaluate.
+
+    Args:
+        config: checked.
+        home: the working directory, new or of the same run.
+        prepare: gives the data set.
+        callbacks: called with each logged line; one that returns True ends training.
+        say: is given each result as text.
+    """
     distributed.once(lambda: starting_weights.check(config, home))
-    data = command.prepare(config)
+    data = prepare()
     with distributed.in_first_process(locks.held(home, "choose another --workdir")):
         contours = input_contours.prepare(config, data, home)
         distributed.once(
@@ -32,19 +69,23 @@ def prepare_train_evaluate() -> int:
         )
         run = wiring.Run(config, data, home, contours)
         averaging.runs(run)  # an error before training, not after it
+        listener = writers.Listener(callbacks)
         with stopping.defer_signals() as stop_requested:
-            run.train(stop_requested)
+            finished = run.train(
+                lambda: stop_requested() or listener.stop, also=[listener]
+            )
         distributed.once(lambda: str(model_card.write(run)))
+        summaries = {}
         for split in config.evaluate.splits:
-            result = results.evaluate_split(run, split)
+            summaries[split] = results.evaluate_split(run, split)
             if distributed.is_first():
-                print(summary.text(result, run.site))
-        distributed.once(lambda: _write_pictures_and_card(run))
-    return 0
+                say(summary.text(summaries[split], run.site))
+        distributed.once(lambda: _write_pictures_and_card(run, say))
+    return Outcome(finished, summaries)
 
 
-def _write_pictures_and_card(run: wiring.Run) -> None:
-    print(f"training curves: {results.draw_training_curves(run)}")
+def _write_pictures_and_card(run: wiring.Run, say: Callable[[str], object]) -> None:
+    say(f"training curves: {results.draw_training_curves(run)}")
     for split in run.config.evaluate.splits:
-        print(f"picture: {results.draw_median_patient(run, split)}")
-    print(f"model card: {model_card.write(run)}")
+        say(f"picture: {results.draw_median_patient(run, split)}")
+    say(f"model card: {model_card.write(run)}")

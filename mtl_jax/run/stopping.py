@@ -6,6 +6,7 @@ Every file is written whole or not at all, so only training has something to sav
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -55,10 +56,13 @@ def raise_on_signal() -> Iterator[None]:
 def defer_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a signal arrived; at the end raise Stopped.
 
-    With several processes, it returns True in all of them at the same call.
+    With several processes, it returns True in all of them at the same call. Only the
+    main thread gets signals: in another one, none arrives.
     """
     received: list[int] = []
-    if distributed.count() == 1:
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+    elif distributed.count() == 1:
         with _handled(lambda number, _: received.append(number)):
             yield lambda: bool(received)
     else:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -393,8 +393,10 @@ class Run:
             self.config, self.data, validation, self.preprocess, self.workdir
         )
 
-    def train(self, stop: Callable[[], bool]) -> bool:
+    def train(self, stop: Callable[[], bool], also: Sequence[Any] = ()) -> bool:
         """Train from the newest checkpoint to the end; False if stopped before.
+
+        `also`: further writers (train/writers) of what is logged.
 
         Raises:
             ConfigError: the learning rate would be 0 for some of the steps.
@@ -412,7 +414,9 @@ class Run:
                 return True
             writer = writers.NoWriter()
             if distributed.is_first():
-                writer = writers.open_writers(self.workdir, resume_step=first)
+                writer = writers.open_writers(
+                    self.workdir, resume_step=first, also=also
+                )
             with contextlib.closing(writer):
                 self._describe(state, writer)
                 self.validation_score.prepare()

@@ -13,13 +13,16 @@ import os
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mtl_jax.core import contour_masks, files, records
+
+# A step and the figures of a line of metrics.jsonl; True asks to stop the training.
+Callback = Callable[[int, dict[str, float]], bool | None]
 
 # Fields of metrics.jsonl that depend on the machine's speed; others are reproducible.
 TIMING = ("images_per_second", "seconds")
@@ -53,7 +56,7 @@ class JsonLines(_Quiet):
         self._file = path.open("a")
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        values = {k: v if isinstance(v, int) else float(v) for k, v in scalars.items()}
+        values = {name: _plain(value) for name, value in scalars.items()}
         self._file.write(json.dumps({"step": step} | values) + "\n")
 
     def flush(self) -> None:
@@ -110,6 +113,30 @@ class TensorBoard(_Quiet):
         self._writer.close()
 
 
+class Listener(_Quiet):
+    """Calls functions with each line of metrics.jsonl, and notes if one asks to stop.
+
+    Training comes to this line some steps after its own (`loop.train`).
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]):
+        self._callbacks = callbacks
+        self.stop = False
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        for callback in self._callbacks:
+            values = {name: _plain(value) for name, value in scalars.items()}
+            self.stop |= bool(callback(step, values))
+
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def _plain(value: Any) -> float:
+    """A number of Python; an integer stays one."""
+    return value if isinstance(value, int) else float(value)
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a `metrics.jsonl`, up to the first incomplete one."""
     rows: list[dict[str, Any]] = []
@@ -123,13 +150,17 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def open_writers(workdir: Path, *, resume_step: int) -> Any:
-    """Clu's MultiWriter over `metrics.jsonl` and `tensorboard/` of `workdir`."""
+def open_writers(workdir: Path, *, resume_step: int, also: Sequence[Any] = ()) -> Any:
+    """Clu's MultiWriter over `metrics.jsonl` and `tensorboard/` of `workdir`.
+
+    `also`: further writers, which get the same.
+    """
     metric_writers = _clu_metric_writers()
     return metric_writers.MultiWriter(
         [
             JsonLines(workdir / "metrics.jsonl", resume_step=resume_step),
             TensorBoard(workdir / "tensorboard", resume_step=resume_step),
+            *also,
         ]
     )
 

@@ -88,6 +88,21 @@ def test_an_image_is_predicted_in_its_own_order_of_axes(model):
         np.testing.assert_array_equal(mask.transpose(2, 1, 0), expected.masks[name])
 
 
+def test_a_patient_is_predicted_as_its_ct_where_dose_is_possible(model):
+    pelvis, grid = make_dummy_data.pelvis(2), make_dummy_data.GRID
+    expected = model.predict(pelvis.ct_hu, spacing_mm=grid.spacing_mm)
+    found = model.predict(mtl_jax.Patient(pelvis.ct_hu, grid))
+    np.testing.assert_array_equal(found.dose_gy, expected.dose_gy)
+    assert found.site.name == "prostate"
+    half = np.zeros(grid.shape, bool)
+    half[:, :, : grid.shape[2] // 2] = True
+    patient = mtl_jax.Patient(pelvis.ct_hu, grid, possible_dose_mask=half)
+    dose_gy = model.predict(patient).dose_gy
+    assert dose_gy[half].any() and not dose_gy[~half].any()
+    with pytest.raises(mtl_jax.MtlError, match="this Patient has its own"):
+        model.predict(patient, spacing_mm=grid.spacing_mm)
+
+
 def test_the_model_says_what_it_is(model):
     assert (model.role, model.site, model.prescription_gy) == ("multi", "prostate", 60)
     assert "multi of prostate" in repr(model)
@@ -111,6 +126,8 @@ def test_contours_go_in_where_the_role_needs_them(tmp_path):
     contours = {name: pelvis.structures[name] for name in model.structures}
     found = model.predict(pelvis.ct_hu, spacing_mm=spacing, contours=contours)
     assert found.masks == {}
+    patient = mtl_jax.Patient(pelvis.ct_hu, make_dummy_data.GRID, contours)
+    np.testing.assert_array_equal(model.predict(patient).dose_gy, found.dose_gy)
     other = {name: np.zeros_like(mask) for name, mask in contours.items()}
     without = model.predict(pelvis.ct_hu, spacing_mm=spacing, contours=other)
     assert np.abs(found.dose_gy - without.dose_gy).max() > 0.1

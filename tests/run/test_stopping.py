@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import time
+from concurrent import futures
 
 import pytest
 
@@ -48,6 +49,17 @@ def test_sigterm_may_come_twice_but_a_second_ctrl_c_ends_training():
     with pytest.raises(KeyboardInterrupt), stopping.defer_signals() as asked:
         send(signal.SIGINT)
         send(signal.SIGINT)
+
+
+def test_in_another_thread_no_signal_is_waited_for():
+    usual = signal.getsignal(signal.SIGTERM)
+
+    def train():
+        with stopping.defer_signals() as asked:
+            return asked(), signal.getsignal(signal.SIGTERM)
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(train).result() == (False, usual)
 
 
 def test_after_training_signals_are_raised_again():
