@@ -22,6 +22,7 @@ from mtl_jax.export import ct_reference
 from mtl_jax.interface import images
 from mtl_jax.predict import averaged, case_checks, cases, result_checks, trained_model
 from mtl_jax.sources.clinical import dicom_patient
+from mtl_jax.sources.nifti import oriented
 from mtl_jax.train import compilation
 from mtl_jax.zoo import packaged
 
@@ -75,9 +76,9 @@ class Model:
 
         Args:
             ct: in Hounsfield units. A NumPy array [Z, Y, X] whose axes run to the head,
-                to the back and to the patient's left; an image of nibabel or of
-                SimpleITK, in any order of axes; or a list of pydicom's slices or the
-                folder of a DICOM series, whose result runs as an array's.
+                to the back and to the patient's left; a NIfTI file or an image of
+                nibabel or SimpleITK, in any order of axes; or a list of pydicom's
+                slices or the folder of a DICOM series, whose result runs as an array's.
             spacing_mm: voxel size (z, y, x) of an array; other CTs have their own.
             contours: masks by structure in the order of the CT's array, for a role that
                 needs contours as input.
@@ -113,7 +114,7 @@ def load_model(source: str | Path = packaged.DEFAULT) -> Model:
 
 
 def _case(
-    image: images.Image,
+    image: oriented.Image,
     model: trained_model.TrainedModel,
     contours: Mapping[str, np.ndarray],
 ) -> cases.Case:
@@ -123,13 +124,13 @@ def _case(
         raise errors.SourceError(
             f"the role {model.role.name} {needs} contours as input"
         )
-    own_shape = image.own(image.hu).shape
+    own_shape = image.own(image.voxels).shape
     for name, mask in contours.items():
         if np.shape(mask) != own_shape:
             raise errors.SourceError(
                 f"the contour {name} has the shape {np.shape(mask)}, the CT {own_shape}"
             )
-    ct, _ = dicom_patient.as_stored(image.hu + np.float32(model.site.ct_offset_hu))
+    ct, _ = dicom_patient.as_stored(image.voxels + np.float32(model.site.ct_offset_hu))
     masks = {n: image.canonical(np.asarray(m, bool)) for n, m in contours.items()}
     patient = records.Patient("ct", image.grid, ct, masks, None, None)
     if contours:
