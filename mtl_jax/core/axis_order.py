@@ -14,8 +14,8 @@ from mtl_jax.core import errors, geometry
 # Larger parts of a direction are a turn: 1e-3 moves the edge of a CT by 0.25 mm. The
 # quaternions of NIfTI, in single precision, are exact to some 2e-4.
 STRAIGHT = 1e-3
-# Files hold single precision: 3.9 mm is 3.9000001, 250.1 mm is 250.10001.
-SPACING_DIGITS, ORIGIN_DIGITS = 6, 4
+# Files hold single precision, in which 250.1 mm is 250.10001.
+ORIGIN_DIGITS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,8 @@ def of_affine(
         )
     axes = (z, y, x)
     flips = [bool(cosines[side, axes[2 - side]] < 0) for side in (2, 1, 0)]
-    spacing = [round(float(lengths[axis]), SPACING_DIGITS) for axis in axes]
+    # The shortest number of the same single precision: 3.9, not 3.9000001.
+    spacing = [float(str(np.float32(lengths[axis]))) for axis in axes]
     sizes = [int(shape[axis]) for axis in axes]
     centre = np.asarray(affine, float) @ [*((np.asarray(shape) - 1) / 2), 1.0]
     half = (np.asarray(sizes) - 1) / 2 * spacing

@@ -71,6 +71,8 @@ def load(path: Path, name: str) -> Image:
         if isinstance(error, errors.MtlError):
             raise
         reason = getattr(error, "strerror", None) or "it is cut off or damaged"
+        if isinstance(error, FileNotFoundError):
+            reason = "there is no such file"
         raise errors.SourceError(f"{name} cannot be read ({reason})") from None
     except (
         filebasedimages.ImageFileError,
