@@ -45,6 +45,14 @@ def test_nibabel_in_every_order_of_axes(hu, order, signs):
     np.testing.assert_array_equal(image.canonical(own), hu)
 
 
+def test_the_path_of_a_nifti_file_is_its_image(hu, tmp_path):
+    affine = np.diag([-1.0, -2.0, 3.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(hu.transpose(2, 1, 0), affine), tmp_path / "a.nii")
+    image = images.read(str(tmp_path / "a.nii"), None)
+    np.testing.assert_array_equal(image.voxels, hu)
+    assert image.grid.spacing_mm == SPACING
+
+
 def test_simpleitk_is_what_it_says_of_its_own_space(hu):
     """The second opinion is SimpleITK's own resampling onto axial slices."""
     ct = SimpleITK.GetImageFromArray(hu)
