@@ -22,6 +22,7 @@ COMMANDS = {
     "build openkbp": ("tfds_builders.openkbp", "build a data set of OpenKBP's files"),
     "build dicom": ("tfds_builders.dicom", "build a data set of DICOM patients"),
     "build prostate": ("tfds_builders.prostate", "the same for the site prostate"),
+    "build nifti": ("tfds_builders.nifti", "the same of NIfTI files (nnU-Net, MONAI)"),
     "phantoms": (
         "mtl_jax.sources.phantom",
         "write generated patients, to try this",

@@ -49,21 +49,53 @@ def prostate(arguments: list[str]) -> argparse.Namespace:
     return _of_dicom_patients("prostate", arguments, site="prostate")
 
 
-PARSERS = {"openkbp": openkbp, "dicom": dicom, "prostate": prostate}
+def nifti(arguments: list[str]) -> argparse.Namespace:
+    """The flags of the builder `nifti`, which needs `--site`."""
+    return _of_patients(
+        "nifti",
+        arguments,
+        site=None,
+        description="Builds the data set nifti from a folder in the layout of nnU-Net "
+        "or of MONAI's decathlon.",
+        example="--site=lung.yaml --manual_dir=nnUNet_raw/Dataset101_Lung",
+        manual_dir="folder with dataset.json, CTs, label maps and doses, optional "
+        "mapping.yaml and splits.csv",
+        kind="NIfTI",
+    )
+
+
+PARSERS = {"openkbp": openkbp, "dicom": dicom, "prostate": prostate, "nifti": nifti}
 
 
 def _of_dicom_patients(
     name: str, arguments: list[str], *, site: str | None
 ) -> argparse.Namespace:
-    parser = _parser(
+    return _of_patients(
         name,
-        f"Builds the data set {name} from a folder of DICOM patients.",
-        f"{'' if site else '--site=lung.yaml '}--manual_dir=patients",
+        arguments,
+        site=site,
+        description=f"Builds the data set {name} from a folder of DICOM patients.",
+        example=f"{'' if site else '--site=lung.yaml '}--manual_dir=patients",
+        manual_dir="folder with one folder per patient, optional mapping.yaml and "
+        "splits.csv",
+        kind="DICOM",
     )
+
+
+def _of_patients(
+    name: str,
+    arguments: list[str],
+    *,
+    site: str | None,
+    description: str,
+    example: str,
+    manual_dir: str,
+    kind: str,
+) -> argparse.Namespace:
+    """The flags of a builder of a clinic's patients, whose files are of `kind`."""
+    parser = _parser(name, description, example)
     group = _add_files(
-        parser,
-        "folder with one folder per patient, optional mapping.yaml and splits.csv; "
-        "default: downloads/manual in the data_dir",
+        parser, f"{manual_dir}; default: downloads/manual in the data_dir"
     )
     group.add_argument(
         "--refused",
@@ -72,7 +104,7 @@ def _of_dicom_patients(
         help="skip patients that cannot be read, or stop the build with an error "
         "(default: %(default)s)",
     )
-    reading_flags.add(parser.add_argument_group("reading of DICOM files"), site=site)
+    reading_flags.add(parser.add_argument_group(f"reading of {kind} files"), site=site)
     flags = _parse(parser, arguments)
     reading_flags.check(parser, flags)
     return flags

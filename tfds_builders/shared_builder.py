@@ -121,7 +121,9 @@ class PatientBuilder(tfds.core.ShardBasedBuilder):
 
     # The site that is stored; None: the caller has to give one.
     SITE: ClassVar[sites.Site | None] = None
-    # Reads folders of DICOM patients: also takes `rules` and `refused` (see `dicom`).
+    # Reads a clinic's patients: also takes `rules` and `refused` (see `dicom`).
+    TAKES_RULES: ClassVar[bool] = False
+    # Generated patients are written for it as DICOM.
     READS_DICOM: ClassVar[bool] = False
     # Rows and columns of a slice; None where they differ between patients.
     PLANE: ClassVar[tuple[int | None, int | None]]

@@ -1,9 +1,9 @@
-"""The CT of an OpenKBP patient as DICOM CT images (PS3.3 A.3).
+"""The CT of OpenKBP or of a NIfTI file as DICOM CT images (PS3.3 A.3).
 
 Input: a CT in HU and an invented reference. Output: one file for each slice.
 
-OpenKBP data has no frame of reference, so one is invented. Contours and dose in it can
-be displayed only together with images in the same frame.
+Neither has a frame of reference, so one is invented. Contours and dose in it can be
+displayed only together with images in the same frame.
 """
 
 from pathlib import Path
@@ -48,11 +48,13 @@ def write(folder: Path, ct_hu: np.ndarray, reference: ct_reference.CtReference) 
             sop_class=uid.CTImageStorage,
             sop_instance=instance,
             series=reference.header.SeriesInstanceUID,
-            description="OpenKBP CT, frame of reference is invented",
+            description=f"{reference.source} CT, frame of reference is invented",
         )
         dicom.InstanceNumber = number
         dicom.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
-        dicom.BodyPartExamined, dicom.PatientPosition = "HEADNECK", "HFS"
+        dicom.PatientPosition = "HFS"
+        if reference.source == "OpenKBP":
+            dicom.BodyPartExamined = "HEADNECK"
         dicom.AcquisitionNumber = dicom.KVP = None  # of type 2: unknown
         _add_plane(dicom, number - 1, reference)
         dicom.RescaleIntercept, dicom.RescaleSlope = INTERCEPT_HU, 1

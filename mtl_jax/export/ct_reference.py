@@ -1,6 +1,6 @@
 """The CT that exported objects refer to.
 
-Input: the files of a CT series, or the id and grid of an OpenKBP patient. Output: a
+Input: the files of a CT series, or the id and grid of another CT. Output: a
 CtReference, from which exported objects copy only the attributes in the list below.
 """
 
@@ -36,8 +36,11 @@ SERIES, IMAGE, POSITION = "SeriesInstanceUID", "SOPInstanceUID", "ImagePositionP
 HEADER = (CHARACTERS, *SHARED, SERIES)
 _NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID", SERIES)
 
-# PositionReferenceIndicator of an invented frame of reference.
-INVENTED = "INVENTED: OpenKBP HAS NO COORDINATES"
+# PositionReferenceIndicator of an invented frame of reference, by where the CT is from.
+INVENTED = {
+    "OpenKBP": "INVENTED: OpenKBP HAS NO COORDINATES",
+    "NIfTI": "INVENTED: NIfTI HAS NO FRAME OF REFERENCE",
+}
 # The UUID namespace of all UIDs of invented references (RFC 9562, version 5).
 _NAMESPACE = uuid.UUID("6f0c2a6e-5c0f-4a53-9d51-9a7d2c1f6b1e")
 
@@ -70,7 +73,13 @@ class CtReference:
     @property
     def invented(self) -> bool:
         """Whether the frame of reference is invented, not a scanner's."""
-        return self.header.get("PositionReferenceIndicator") == INVENTED
+        return self.source is not None
+
+    @property
+    def source(self) -> str | None:
+        """Where a CT without a frame of reference is from, in INVENTED; else None."""
+        indicator = self.header.get("PositionReferenceIndicator")
+        return next((s for s, text in INVENTED.items() if text == indicator), None)
 
     def check(self, volume: np.ndarray, label: str) -> None:
         """Raise a GeometryError unless `volume` [Z, Y, X] has the shape of the CT.
@@ -180,8 +189,10 @@ def _check_position(header: pydicom.Dataset, number: int, grid: geometry.Grid) -
         )
 
 
-def invented(grid: geometry.Grid, *, patient_id: str) -> CtReference:
-    """An invented reference for an OpenKBP patient, whose data has no coordinates.
+def invented(
+    grid: geometry.Grid, *, patient_id: str, source: str = "OpenKBP"
+) -> CtReference:
+    """An invented reference for a CT that is not DICOM; `source` is in INVENTED.
 
     The same id and grid give the same UIDs. PositionReferenceIndicator says that the
     frame of reference is invented. `ct_images.write` writes images for it.
@@ -203,10 +214,10 @@ def invented(grid: geometry.Grid, *, patient_id: str) -> CtReference:
         return uid.UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{entity} {identity}').int}")
 
     header = pydicom.Dataset()
-    header.PatientName, header.PatientID = f"OpenKBP^{patient_id}", patient_id
+    header.PatientName, header.PatientID = f"{source}^{patient_id}", patient_id
     header.StudyInstanceUID, header.SeriesInstanceUID = make("study"), make("series")
     header.FrameOfReferenceUID = make("frame")
-    header.PositionReferenceIndicator = INVENTED
+    header.PositionReferenceIndicator = INVENTED[source]
     images = tuple(make(f"image {number}") for number in range(grid.shape[0]))
     return CtReference(grid, header, images)
 

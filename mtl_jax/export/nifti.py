@@ -1,6 +1,6 @@
 """Predicted masks and doses as NIfTI-1 files.
 
-Input: a volume and its grid. Output: one .nii.gz file.
+Input: a volume, its grid, and the order of axes to write. Output: one .nii.gz file.
 
 A file holds one structure, not a label map: structures overlap (targets lie inside each
 other and inside organs), and a label map has only one number for each voxel.
@@ -12,7 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from mtl_jax.core import errors, files, geometry
+from mtl_jax.core import axis_order, errors, files, geometry
 from mtl_jax.export import author as authors
 
 SUFFIX = ".nii.gz"
@@ -21,10 +21,17 @@ SCANNER = 1
 # Our coordinates grow to the left, posterior and head (LPS), those of NIfTI to the
 # right, anterior and head (RAS).
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# NIfTI arrays are [X, Y, Z].
+USUAL = axis_order.AxisOrder((2, 1, 0))
 
 
-def write(path: Path, volume: np.ndarray, grid: geometry.Grid) -> None:
-    """Write `volume` [Z, Y, X] on `grid` to `path` (.nii.gz).
+def write(
+    path: Path,
+    volume: np.ndarray,
+    grid: geometry.Grid,
+    order: axis_order.AxisOrder = USUAL,
+) -> None:
+    """Write `volume` [Z, Y, X] on `grid` to `path` (.nii.gz), in the `order` of axes.
 
     A mask (bool) is stored as uint8, a dose in Gy as float32. The same volume gives the
     same bytes. The file is written completely or not at all.
@@ -51,9 +58,8 @@ def write(path: Path, volume: np.ndarray, grid: geometry.Grid) -> None:
         raise errors.RecordError(
             f"the volume is {volume.dtype}, expected a mask (bool) or a dose (float32)"
         )
-    # NIfTI arrays are [X, Y, Z]; the affine of the grid takes (z, y, x).
-    affine = LPS_TO_RAS @ grid.affine[:, [2, 1, 0, 3]]
-    image = nibabel.Nifti1Image(stored.transpose(2, 1, 0), affine)
+    affine = LPS_TO_RAS @ order.own_affine(grid)
+    image = nibabel.Nifti1Image(order.own(stored), affine)
     image.set_sform(affine, code=SCANNER)
     image.set_qform(affine, code=SCANNER)
     image.header.set_xyzt_units("mm")

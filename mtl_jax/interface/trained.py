@@ -22,6 +22,7 @@ from mtl_jax.core import errors, sites
 from mtl_jax.export import ct_reference
 from mtl_jax.interface import images, patients
 from mtl_jax.predict import averaged, case_checks, cases, result_checks, trained_model
+from mtl_jax.sources.nifti import oriented
 from mtl_jax.train import compilation
 from mtl_jax.zoo import packaged
 
@@ -78,10 +79,11 @@ class Model:
 
         Args:
             ct: in Hounsfield units. A NumPy array [Z, Y, X] whose axes run to the head,
-                to the back and to the patient's left; an image of nibabel or of
-                SimpleITK, in any order of axes; a list of pydicom's slices or the
-                folder of a DICOM series, whose result runs as an array's; or a Patient,
-                whose dose is not read, and contours only if the role needs them.
+                to the back and to the patient's left; a NIfTI file or an image of
+                nibabel or SimpleITK, in any order of axes; a list of pydicom's slices
+                or the folder of a DICOM series, whose result runs as an array's; or a
+                Patient, whose dose is not read, and contours only if the role needs
+                them.
             spacing_mm: voxel size (z, y, x) of an array; other CTs have their own.
             contours: masks by structure in the order of the CT's array, for a role that
                 needs contours as input; by default those of the Patient.
@@ -123,7 +125,7 @@ def load_model(source: str | os.PathLike[str] = packaged.DEFAULT) -> Model:
 
 
 def _case(
-    image: images.Image,
+    image: oriented.Image,
     model: trained_model.TrainedModel,
     contours: Mapping[str, np.ndarray],
     possible_dose_mask: np.ndarray | None,
@@ -134,7 +136,7 @@ def _case(
         raise errors.SourceError(
             f"the role {model.role.name} {needs} contours as input"
         )
-    own_shape = image.own(image.hu).shape
+    own_shape = image.own(image.voxels).shape
     for name, mask in contours.items():
         if np.shape(mask) != own_shape:
             raise errors.SourceError(
@@ -142,7 +144,9 @@ def _case(
             )
     masks = {n: image.canonical(np.asarray(m, bool)) for n, m in contours.items()}
     patient = patients.as_record(
-        patients.Patient(image.hu, image.grid, masks, None, possible_dose_mask, "ct"),
+        patients.Patient(
+            image.voxels, image.grid, masks, None, possible_dose_mask, "ct"
+        ),
         model.site,
     )
     if contours:

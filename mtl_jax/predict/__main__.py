@@ -1,8 +1,9 @@
-"""Predicts contours and dose of CTs, and writes them as RTSTRUCT and RTDOSE.
+"""Predicts contours and dose of CTs, and writes them as RTSTRUCT and RTDOSE, or NIfTI.
 
-    python -m mtl_jax.predict [--checkpoint=DIR|NAME[,...]] CT_DIR... [--out=DIR]
+    python -m mtl_jax.predict [--checkpoint=DIR|NAME[,...]] CT... [--out=DIR]
 
-Without `--checkpoint` the network `multi` that comes with the package predicts.
+A CT is a folder (DICOM, OpenKBP), a folder of patients, or a NIfTI file. Without
+`--checkpoint` the network `multi` that comes with the package predicts.
 
 For research only: the output is AI-generated, and not for clinical use.
 Exit status: 0 done; 1 bad input, or a patient failed; 2 usage; 75 stopped.
@@ -38,8 +39,10 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
         "ct_dir",
         type=command_line.path,
         nargs="+",
-        help="a patient's folder (a DICOM CT series, or OpenKBP's CSV files), or a "
-        "folder of such folders",
+        metavar="CT_DIR",
+        help="a patient's folder (a DICOM CT series, or OpenKBP's CSV files), a folder "
+        "of such folders, or a CT as a NIfTI file (.nii, .nii.gz; Hounsfield units, "
+        "axes along the patient's)",
     )
     network.add_argument(
         "--checkpoint",
@@ -76,13 +79,17 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 def _add_format_flags(parser: argparse._ArgumentGroup) -> None:
     """Flags that say which files are written, and how."""
     parser.add_argument(
-        "--nifti", action="store_true", help="also write NIfTI files (*.nii.gz)"
+        "--nifti",
+        action="store_true",
+        help="also write NIfTI files (*.nii.gz); always for CTs that are NIfTI, in "
+        "their order of axes",
     )
     parser.add_argument(
         "--dicom",
         action="store_true",
-        help="write DICOM files for OpenKBP patients too, in place of CSV (with an "
-        "invented frame of reference)",
+        help="write DICOM files for OpenKBP patients too, in place of CSV, and for "
+        "CTs that are NIfTI, beside it (with the CT, and an invented frame of "
+        "reference)",
     )
     parser.add_argument(
         "--with_plan",
@@ -151,6 +158,11 @@ def usage_error(
         return f"the role {role.name} takes no contours as input: remove --rtstruct"
     for name in ("rtstruct", "reference", "reference_plan"):
         path = getattr(flags, name)
+        if path is not None and any(one.kind == "nifti" for one in patients):
+            return (
+                f"--{name} is for DICOM, and a CT here is a NIfTI file: remove it, or "
+                "give the patient's DICOM files (masks: docs/how-to/use-from-python.md)"
+            )
         if not isinstance(path, Path):
             continue
         if len(patients) > 1:

@@ -1,8 +1,9 @@
 """Patients' folders to cases: what a network and an export need of each patient.
 
-Input: folders, each one patient's or a folder of several. Output: a CaseFolder for each
-patient, with an id that identifies nobody; and from it a Case: the CT as the site
-stores it, the contours that the role needs, and what exported files refer to.
+Input: folders, each one patient's or a folder of several, and NIfTI files, each a CT.
+Output: a CaseFolder for each patient, with an id that identifies nobody; and from it a
+Case: the CT as the site stores it, the contours that the role needs, and what exported
+files refer to.
 """
 
 import dataclasses
@@ -14,14 +15,15 @@ from typing import Literal
 
 import numpy as np
 
-from mtl_jax.core import errors, records
+from mtl_jax.core import axis_order, errors, records
 from mtl_jax.export import ct_reference
 from mtl_jax.predict import trained_model
 from mtl_jax.sources.clinical import dicom_patient, pseudonyms
 from mtl_jax.sources.dicom import ct_series, headers, reader
+from mtl_jax.sources.nifti import nifti_ct, oriented
 from mtl_jax.sources.openkbp import patient_csv, storage
 
-Kind = Literal["dicom", "openkbp"]
+Kind = Literal["dicom", "openkbp", "nifti"]
 AUTO: Literal["auto"] = "auto"  # in the patient's own folder
 PathOrAuto = Path | Literal["auto"] | None
 CT_CSV = f"{patient_csv.CT}.csv"
@@ -31,7 +33,7 @@ OPENKBP_BODY_PART = "HEADNECK"
 
 @dataclasses.dataclass(frozen=True)
 class CaseFolder:
-    """A patient's folder, and the patient's id in all output."""
+    """A patient's folder or NIfTI file, and the patient's id in all output."""
 
     path: Path
     kind: Kind
@@ -56,13 +58,17 @@ class Case:
     notes: tuple[str, ...]
     # UIDs of the patient's structure sets: the one that was read, else all.
     structure_sets: tuple[str, ...] = ()
+    kind: Kind = "dicom"
+    # How the CT's own array is ordered; None: it has no array, or it is not known.
+    order: axis_order.AxisOrder | None = None
 
 
 def find(folders: Sequence[Path], out: Path) -> list[CaseFolder]:
     """The patients in `folders`, each once, in their order.
 
     An OpenKBP patient is a folder with `ct.csv`. A DICOM patient is the given folder
-    itself, or each folder in it if CTs of several studies are below it. Ids are salted
+    itself, or each folder in it if CTs of several studies are below it. A NIfTI file
+    (.nii, .nii.gz) is a patient of its own. Ids are salted
     hashes of the folders' paths. The key file that maps ids to paths is beside `out`,
     or where MTL_JAX_KEY_FILE says, readable by its owner only.
 
@@ -78,6 +84,9 @@ def find(folders: Sequence[Path], out: Path) -> list[CaseFolder]:
 
 
 def _patients(folder: Path) -> Iterator[tuple[Path, Kind]]:
+    if oriented.is_nifti(folder) and not folder.is_dir():
+        yield folder, "nifti"
+        return
     try:
         csv = sorted({path.parent for path in folder.rglob(CT_CSV)}, key=_natural)
     except OSError:  # reported when the patient is read
@@ -151,6 +160,8 @@ def read(
     with dicom_patient.guarded():
         if case_folder.kind == "openkbp":
             case = _read_openkbp(case_folder, model, contours)
+        elif case_folder.kind == "nifti":
+            case = _read_nifti(case_folder, model, options)
         else:
             case = _read_dicom(case_folder, model, options, contours)
     if model.role.input.needs_rtstruct:
@@ -221,7 +232,32 @@ def _read_openkbp(
     raw = _read_csv(case_folder.path, case_folder.patient_id, names)
     patient = _convert_openkbp(patient_csv.parse(raw, _OPENKBP_CT_FILES), model)
     reference = ct_reference.invented(patient.grid, patient_id=case_folder.patient_id)
-    return Case(patient, reference, OPENKBP_BODY_PART, ())
+    return Case(patient, reference, OPENKBP_BODY_PART, (), kind="openkbp")
+
+
+def _read_nifti(
+    case_folder: CaseFolder, model: trained_model.TrainedModel, options: ReadingOptions
+) -> Case:
+    if model.role.input.needs_rtstruct:
+        raise errors.SourceError(
+            f"the role {model.role.name} needs contours, which predict does not read "
+            "beside a NIfTI CT: give the CT and an RTSTRUCT as DICOM, or the masks in "
+            "Python (docs/how-to/use-from-python.md)"
+        )
+    ct = nifti_ct.read(case_folder.path, options.dicom.accept)
+    stored = ct.hu + np.float32(model.site.ct_offset_hu)
+    stored, clipping_notes = dicom_patient.as_stored(stored)
+    patient = records.Patient(case_folder.patient_id, ct.grid, stored, {}, None, None)
+    return Case(
+        records.check_patient(patient, model.site.names),
+        ct_reference.invented(
+            ct.grid, patient_id=case_folder.patient_id, source="NIfTI"
+        ),
+        body_part="",
+        notes=(*ct.notes, *clipping_notes),
+        kind="nifti",
+        order=ct.order,
+    )
 
 
 def check_contours(patient: records.Patient, model: trained_model.TrainedModel) -> None:
@@ -253,6 +289,10 @@ def read_reference(
         SourceError: there are none, or they do not belong to the CT.
     """
     path, patient_id = _given_path(reference), case_folder.patient_id
+    if case_folder.kind == "nifti":
+        raise errors.SourceError(
+            "a NIfTI CT has no reference that predict reads: give the patient as DICOM"
+        )
     if case_folder.kind == "openkbp":
         raw = _read_csv(case_folder.path, patient_id, _OPENKBP_FILES)
         if path:

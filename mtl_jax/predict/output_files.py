@@ -28,7 +28,7 @@ FAILURES, EXPORT = "failures", "export"
 class Formats:
     """Which files are written."""
 
-    dicom: bool  # DICOM for OpenKBP patients too, in place of CSV
+    dicom: bool  # DICOM for patients of OpenKBP and NIfTI too; OpenKBP: in place of CSV
     nifti: bool
     plan: Path | None = None  # the RT Plan that the dose refers to
     refer_to_approved_plan: bool = False
@@ -60,18 +60,15 @@ def write(
     """
     grid, quantum_gy = case.patient.grid, None
     remarks: list[str] = []
-    if formats.dicom or not case.reference.invented:
+    if formats.dicom or case.kind == "dicom":
         options = dicom_files.Options(plan, formats.with_plan, formats.short_names)
         remarks = dicom_files.write(folder, case, prediction, model, options)
         if prediction.dose_gy is not None:
             quantum_gy = rtdose.quantum_gy(prediction.dose_gy)
-    else:
+    elif case.kind == "openkbp":
         _write_csv(folder, prediction)
-    if formats.nifti:
-        for name, mask in prediction.contours.items():
-            nifti.write(folder / f"{name}.nii.gz", mask, grid)
-        if prediction.dose_gy is not None:
-            nifti.write(folder / "dose.nii.gz", prediction.dose_gy, grid)
+    if formats.nifti or case.kind == "nifti":
+        _write_nifti(folder, prediction, case)
     _write_preview(folder / PREVIEW, case.patient, prediction, model, failures)
     values: dict[str, Any] = {
         "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
@@ -80,6 +77,17 @@ def write(
     if prediction.dose_gy is not None:
         values["dose"] = dose_statistics(prediction.dose_gy, quantum_gy)
     return values | {FAILURES: list(failures), EXPORT: remarks}
+
+
+def _write_nifti(
+    folder: Path, prediction: records.PredictedVolumes, case: cases.Case
+) -> None:
+    """A file for each structure and the dose; of a NIfTI CT in its order of axes."""
+    order, grid = case.order or nifti.USUAL, case.patient.grid
+    for name, mask in prediction.contours.items():
+        nifti.write(folder / f"{name}.nii.gz", mask, grid, order)
+    if prediction.dose_gy is not None:
+        nifti.write(folder / "dose.nii.gz", prediction.dose_gy, grid, order)
 
 
 def _write_csv(folder: Path, prediction: records.PredictedVolumes) -> None:

@@ -33,6 +33,12 @@ from mtl_jax.predict import (
 from mtl_jax.run import workdir
 from mtl_jax.sources.clinical import dicom_patient, pseudonyms
 
+ONLY_NIFTI = (
+    "CTs that are NIfTI: the results are NIfTI too, without RTSTRUCT and RTDOSE, which "
+    "refer to a DICOM CT; --dicom writes them, with the CT, in an invented frame of "
+    "reference"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -101,6 +107,8 @@ def run(
         f"{errors.printable(pseudonyms.key_file(request.out).name)}"
         + (f"; CHECK {failures}: no contour, or a very low dose" if failures else "")
     )
+    if not request.formats.dicom and any(one.kind == "nifti" for one in done):
+        print(ONLY_NIFTI)
     return 1 if failed else 0
 
 

@@ -35,6 +35,7 @@ BUILDERS = {
     "openkbp": "tfds_builders.openkbp.openkbp_dataset_builder",
     "dicom": "tfds_builders.dicom.dicom_dataset_builder",
     "prostate": "tfds_builders.prostate.prostate_dataset_builder",
+    "nifti": "tfds_builders.nifti.nifti_dataset_builder",
 }
 # Errors of a disk that is full, read-only or broken.
 UNWRITABLE = (
@@ -144,6 +145,11 @@ def prepare_in(
     builder = importlib.import_module(BUILDERS[config.data.builder]).Builder
     if config.data.source == "phantom":
         assert data_dir is not None
+        if builder.TAKES_RULES and not builder.READS_DICOM:
+            raise errors.ConfigError(
+                f"data.builder {config.data.builder} reads no generated patients: set "
+                "data.source = 'manual'"
+            )
         manual_dir = _write_phantoms(config, data_dir, dicom=builder.READS_DICOM)
     data = prepared.prepare(
         builder,
@@ -151,7 +157,7 @@ def prepare_in(
         data_dir=data_dir,
         manual_dir=manual_dir,
         workers=config.data.workers,
-        **(_dicom_settings(config) if builder.READS_DICOM else {}),
+        **(_clinical_settings(config) if builder.TAKES_RULES else {}),
     )
     for note in data.notes({**note_kinds.REFUSING, **note_kinds.DOUBTFUL}):
         logger.warning("note: %s", note)
@@ -177,8 +183,8 @@ def _write_phantoms(
     return folder
 
 
-def _dicom_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Further arguments of a builder of DICOM patients: site and reading rules."""
+def _clinical_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Further arguments of a builder of a clinic's patients: site and rules."""
     data = config.data
     generated = data.source == "phantom"
     rules = patient_folders.Rules(

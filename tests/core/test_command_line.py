@@ -130,7 +130,8 @@ def test_each_verb_is_the_command_of_python_m(monkeypatch):
         called = []
         command = importlib.import_module(name)
         monkeypatch.setattr(command, "main", lambda words, to=called: to.append(words))
-        words = ["--site=prostate"] if verb == "build dicom" else ["--quiet"]
+        needs_site = verb in ("build dicom", "build nifti")
+        words = ["--site=prostate"] if needs_site else ["--quiet"]
         monkeypatch.setattr(sys, "argv", ["mtl-jax", *verb.split(), *words])
         script.main()
         assert called == [words]

@@ -24,7 +24,7 @@ def hu(rng):
 
 def test_an_array_stays_as_it_is(hu):
     image = images.read(hu.astype(np.int16), SPACING)
-    np.testing.assert_array_equal(image.hu, hu)
+    np.testing.assert_array_equal(image.voxels, hu)
     assert image.grid.spacing_mm == SPACING
     np.testing.assert_array_equal(image.own(hu), hu)
 
@@ -39,10 +39,18 @@ def test_nibabel_in_every_order_of_axes(hu, order, signs):
     affine = np.eye(4)
     affine[:3, :3] = steps[:, order]
     image = images.read(nibabel.Nifti1Image(own, affine), None)
-    np.testing.assert_array_equal(image.hu, hu)
-    assert image.spacing_mm == SPACING
+    np.testing.assert_array_equal(image.voxels, hu)
+    assert image.grid.spacing_mm == SPACING
     np.testing.assert_array_equal(image.own(hu), own)
     np.testing.assert_array_equal(image.canonical(own), hu)
+
+
+def test_the_path_of_a_nifti_file_is_its_image(hu, tmp_path):
+    affine = np.diag([-1.0, -2.0, 3.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(hu.transpose(2, 1, 0), affine), tmp_path / "a.nii")
+    image = images.read(str(tmp_path / "a.nii"), None)
+    np.testing.assert_array_equal(image.voxels, hu)
+    assert image.grid.spacing_mm == SPACING
 
 
 def test_simpleitk_is_what_it_says_of_its_own_space(hu):
@@ -50,12 +58,12 @@ def test_simpleitk_is_what_it_says_of_its_own_space(hu):
     ct = SimpleITK.GetImageFromArray(hu)
     ct.SetSpacing(SPACING[::-1])
     plain = images.read(ct, None)
-    np.testing.assert_array_equal(plain.hu, hu)
-    assert plain.spacing_mm == SPACING
+    np.testing.assert_array_equal(plain.voxels, hu)
+    assert plain.grid.spacing_mm == SPACING
     turned = SimpleITK.DICOMOrient(ct, "SAR")  # axes along z, y and x, two reversed
     image = images.read(turned, None)
-    np.testing.assert_array_equal(image.hu, hu)
-    assert image.spacing_mm == SPACING
+    np.testing.assert_array_equal(image.voxels, hu)
+    assert image.grid.spacing_mm == SPACING
     np.testing.assert_array_equal(image.own(hu), SimpleITK.GetArrayFromImage(turned))
 
 
@@ -70,10 +78,12 @@ def test_pydicom_s_slices_in_any_order_and_their_folder(tmp_path):
     slices.sort(key=lambda s: s.ImagePositionPatient[2])
     of_slices = images.read(slices[::-1], None)
     scaled = [s.pixel_array * s.RescaleSlope + s.RescaleIntercept for s in slices]
-    np.testing.assert_array_equal(of_slices.hu, np.stack(scaled))
+    np.testing.assert_array_equal(of_slices.voxels, np.stack(scaled))
     of_folder = images.read(str(tmp_path / "a"), None)
-    np.testing.assert_array_equal(of_folder.hu, of_slices.hu)
-    assert of_folder.spacing_mm == of_slices.spacing_mm == pelvis_spacing(slices)
+    np.testing.assert_array_equal(of_folder.voxels, of_slices.voxels)
+    assert (
+        of_folder.grid.spacing_mm == of_slices.grid.spacing_mm == pelvis_spacing(slices)
+    )
 
 
 def pelvis_spacing(slices):

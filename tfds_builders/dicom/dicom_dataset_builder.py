@@ -34,6 +34,7 @@ class Builder(shared_builder.PatientBuilder):
     DEFAULT_BUILDER_CONFIG_NAME = "own"
     MANUAL_DOWNLOAD_INSTRUCTIONS = patient_folders.INSTRUCTIONS
 
+    TAKES_RULES = True
     READS_DICOM = True
     PLANE = (None, None)
     # A planning CT with its masks and dose has some 300 MB in memory.
@@ -64,7 +65,7 @@ class Builder(shared_builder.PatientBuilder):
         del dl_manager
         raise errors.DatasetError(
             "the manual_dir is empty, and no public archive of this site is known: "
-            f"{patient_folders.INSTRUCTIONS}"
+            f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         )
 
     def refuse(self, patient_id: str, error: errors.MtlError) -> None:

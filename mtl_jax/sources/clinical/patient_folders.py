@@ -115,7 +115,7 @@ class Location:
         if self.splits_file is not None:
             total.update(split_assignment.load(self.splits_file).encode())
         for name in self.folders:
-            for path in _files(self.folder / name):
+            for path in self.files(name):
                 size, start, end = _ends(path)
                 relative_path = path.relative_to(self.folder).as_posix()
                 # "surrogateescape": names need not be text.
@@ -124,6 +124,21 @@ class Location:
                 )
                 total.update(hashlib.sha256(start + end).digest())
         return total.hexdigest()
+
+    def files(self, name: str) -> Iterator[Path]:
+        """The files of the patient in the folder `name`, in order."""
+        yield from _files(self.folder / name)
+
+    def raw(self, name: str, patient_id: str) -> Any:
+        """The input of the builder's READ, for the patient in the folder `name`."""
+        return dicom_patient.Raw(
+            self.folder / name, patient_id, self.site, self.mapping, self.rules.options
+        )
+
+    def draw(self, folders: Mapping[str, str]) -> dict[str, str]:
+        """A split for each of the ids in `folders`, where no file says it."""
+        rules = self.rules
+        return split_assignment.draw(folders, rules.split_ratio, rules.split_seed)
 
     def open(self) -> "Cohort":
         """Give the patients ids, and divide them into splits."""
@@ -142,10 +157,7 @@ class Cohort:
             by_folder = split_assignment.read(location.splits_file, ids)
             by_id = {ids[folder]: split for folder, split in by_folder.items()}
         else:
-            rules = location.rules
-            by_id = split_assignment.draw(
-                self._folders, rules.split_ratio, rules.split_seed
-            )
+            by_id = location.draw(self._folders)
         self.split_of = dict(sorted(by_id.items()))
         # Patients that splits.csv does not name.
         self.left_out = tuple(sorted(set(self._folders) - set(by_id)))
@@ -171,17 +183,10 @@ class Cohort:
         del split, patient_id
         return ()
 
-    def raw(self, split: str, patient_id: str) -> dicom_patient.Raw:
-        """The input of `dicom_patient.read`."""
+    def raw(self, split: str, patient_id: str) -> Any:
+        """The input of the builder's READ."""
         del split
-        location = self.location
-        return dicom_patient.Raw(
-            location.folder / self._folders[patient_id],
-            patient_id,
-            location.site,
-            location.mapping,
-            location.rules.options,
-        )
+        return self.location.raw(self._folders[patient_id], patient_id)
 
     def __enter__(self) -> Self:
         return self

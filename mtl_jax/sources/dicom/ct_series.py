@@ -6,7 +6,7 @@ Only regular stacks of axial slices are accepted: nothing is guessed or resample
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -178,9 +178,9 @@ def read(files: Files, accept: Collection[str] = ()) -> Series:
         )
     remarks = [
         *note_kinds.of("files", copies),
-        *_value_notes(hu, padded),
+        *value_notes(hu, padded),
         *_unspecified_notes(hu, padded, slices),
-        *_jump_notes(hu, slices, accept),
+        *jump_notes(hu, [file.name for file in slices], accept),
     ]
     hu, grid = orientation.canonical(hu, planes[slices[0].name], step_mm)
     return Series(grid, hu, tuple(slices), frames.pop(), tuple(remarks))
@@ -302,7 +302,7 @@ def _check_stack(slices: list[headers.File], positions: np.ndarray) -> float:
     return step
 
 
-def _value_notes(hu: np.ndarray, padded: np.ndarray) -> Iterator[note_kinds.Note]:
+def value_notes(hu: np.ndarray, padded: np.ndarray) -> Iterator[note_kinds.Note]:
     """Notes on padding, and on values that may be no Hounsfield units."""
     if share := padded.mean():
         yield note_kinds.Note(
@@ -332,16 +332,11 @@ def _unspecified_notes(
     files = [file for file in slices if file.text("RescaleType").upper() == "US"]
     if not files:
         return
-    measured = hu[~padded]
-    dense = measured[measured > body_region.DATA_HU]
-    low = float(np.percentile(measured, 1)) if measured.size else 0.0
-    median = float(np.median(dense)) if dense.size else np.inf
-    if low > WITHOUT_AIR_HU or not SOFT_HU[0] <= median <= SOFT_HU[1]:
+    low, median = air_and_tissue(hu, padded)
+    if unlike := unlike_hu(low, median):
         raise files[0].error(
             "has RescaleType 'US' (unspecified), and the values of its series do not "
-            f"look like Hounsfield units (lowest 1 %: {low:.0f}, air is near -1000; "
-            f"median of the body: {median:.0f}, soft tissue is near 0); write it with "
-            "RescaleType HU"
+            f"look like Hounsfield units ({unlike}); write it with RescaleType HU"
         )
     yield note_kinds.Note(
         "ct_values",
@@ -351,10 +346,36 @@ def _unspecified_notes(
     )
 
 
-def _jump_notes(
-    hu: np.ndarray, slices: list[headers.File], accept: Collection[str]
+def air_and_tissue(hu: np.ndarray, padded: np.ndarray) -> tuple[float, float]:
+    """The lowest 1 % of a CT and the median of the body in it, in HU.
+
+    0 and infinite where there is none.
+    """
+    measured = hu[~padded]
+    dense = measured[measured > body_region.DATA_HU]
+    low = float(np.percentile(measured, 1)) if measured.size else 0.0
+    return low, float(np.median(dense)) if dense.size else np.inf
+
+
+def unlike_hu(low: float, median: float) -> str:
+    """Why values that state no unit are no Hounsfield units; '' if they may be.
+
+    `low` and `median` are those of `air_and_tissue`.
+    """
+    if low <= WITHOUT_AIR_HU and SOFT_HU[0] <= median <= SOFT_HU[1]:
+        return ""
+    return (
+        f"lowest 1 %: {low:.0f}, air is near -1000; median of the body: {median:.0f}, "
+        "soft tissue is near 0"
+    )
+
+
+def jump_notes(
+    hu: np.ndarray, names: Sequence[str], accept: Collection[str]
 ) -> Iterator[note_kinds.Note]:
     """Notes on slices of `hu` [slices, rows, columns] that are unlike both neighbours.
+
+    `names` are those of the slices in messages.
 
     Raises:
         SourceError: there is one, and that is not accepted.
@@ -372,8 +393,8 @@ def _jump_notes(
             side = "above" if jump > 0 else "below"
             yield note_kinds.refuse(
                 "ct_jump",
-                f"{slices[z].name} lies {abs(jump):.0f} HU {side} the slices on both "
-                f"sides, {slices[z - 1].name} and {slices[z + 1].name}, which are "
+                f"{names[z]} lies {abs(jump):.0f} HU {side} the slices on both "
+                f"sides, {names[z - 1]} and {names[z + 1]}, which are "
                 "alike: its rescale is wrong, or it is of another scan; export the "
                 "series again",
                 accept,

@@ -7,12 +7,19 @@ identifies the patient.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from mtl_jax.core import contour_geometry, errors, note_kinds, records, sites
+from mtl_jax.core import (
+    contour_geometry,
+    errors,
+    geometry,
+    note_kinds,
+    records,
+    sites,
+)
 from mtl_jax.sources.dicom import (
     ct_series,
     headers,
@@ -105,14 +112,11 @@ def read(
     notes = [*files.notes, *skipped, *ct.notes]
     notes += _image_notes(structure_set, ct)
     structures, mask_notes = _structures(structure_set, assigned, ct, site, options)
-    notes += mask_notes + _absent(site, assigned)
+    notes += mask_notes + absent(site, assigned)
     dose_gy, covered, dose_notes = _dose(files, structure_set, ct, site, options)
     notes += [*_rejected([structure_set.file]), *dose_notes]
-    outside = {} if covered is None else _outside(structures, covered)
-    for name, part in outside.items():
-        if part:
-            sentence = f"{assigned[name].label}: {part:.1%} lies outside the dose grid"
-            notes.append(note_kinds.Note("outside", sentence, name))
+    outside = {} if covered is None else outside_dose(structures, covered)
+    notes += outside_notes(outside, {n: roi.label for n, roi in assigned.items()})
     stored = ct.hu + np.float32(site.ct_offset_hu)
     patient = records.Patient(
         patient_id, ct.grid, stored, structures, dose_gy, covered, tuple(notes)
@@ -283,17 +287,26 @@ def _mask(
         reasons = ", ".join(roi.unread)
         problem = f"only a part of it can be read ({reasons}); export again"
         left_out.append(check(problem, is_lost=False))
+    mask, gap_notes = without_gaps(mask, ct.grid, options)
+    return mask, [*left_out, *mask_notes, *gap_notes]
+
+
+def without_gaps(
+    mask: np.ndarray, grid: geometry.Grid, options: Options
+) -> tuple[np.ndarray, list[note_kinds.Note]]:
+    """`mask` [Z, Y, X] with gaps filled as the options say, and notes on gaps."""
+    notes = []
     gaps = len(contour_geometry.missing_slices(mask))
     if gaps and options.fill_gaps:
-        mask = contour_geometry.fill_gaps(mask, ct.grid, options.fill_gaps)
+        mask = contour_geometry.fill_gaps(mask, grid, options.fill_gaps)
     remaining = len(contour_geometry.missing_slices(mask))
     if filled := gaps - remaining:
         sentence = f"slices without a contour between others, filled: {filled}"
-        mask_notes = (*mask_notes, note_kinds.Note("contours", sentence))
+        notes.append(note_kinds.Note("contours", sentence))
     if remaining:
         sentence = f"slices without a contour between others, left empty: {remaining}"
-        mask_notes = (*mask_notes, note_kinds.Note("gaps", sentence))
-    return mask, [*left_out, *mask_notes]
+        notes.append(note_kinds.Note("gaps", sentence))
+    return mask, notes
 
 
 def _image_notes(
@@ -321,9 +334,8 @@ def _rejected(files: Iterable[headers.File]) -> tuple[note_kinds.Note, ...]:
     )
 
 
-def _absent(
-    site: sites.Site, assigned: Mapping[str, rtstruct.Roi]
-) -> list[note_kinds.Note]:
+def absent(site: sites.Site, assigned: Collection[str]) -> list[note_kinds.Note]:
+    """A note if structures of `site` are not among those `assigned`."""
     missing = [name for name in site.names if name not in assigned]
     sentence = f"no ROI is called {', '.join(missing)}"
     return [note_kinds.Note("missing", sentence)] if missing else []
@@ -357,22 +369,25 @@ def _dose(
                 "and dose of this CT, or allow the mismatch if they are"
             )
     dose_gy, covered, notes = rtdose.total(files, ct.grid)
-    highest_gy = float(dose_gy.max())
-    prescribed_gy = max(
-        [site.prescription_gy, *(s.target_gy or 0 for s in site.structures)]
-    )
-    if highest_gy > rtdose.FAR_BEYOND * prescribed_gy:
-        sentence = (
-            f"{headers.listed([file.name for file in files])} reaches {highest_gy:.4g} "
-            f"Gy, {highest_gy / prescribed_gy:.0f} times the prescription of site "
-            f"{site.name} ({prescribed_gy:g} Gy): it is in other units (cGy?), or of "
-            "another site; export it in Gy"
-        )
-        notes += (note_kinds.refuse("high_dose", sentence, options.accept),)
+    names = [file.name for file in files]
+    notes += rtdose.check_height(names, dose_gy, site, options.accept)
     return dose_gy, covered, [*chosen, *notes, *_rejected(plans)]
 
 
-def _outside(
+def outside_notes(
+    outside: Mapping[str, float], labels: Mapping[str, str]
+) -> list[note_kinds.Note]:
+    """Notes on structures partly outside the dose grid; `labels` names them."""
+    return [
+        note_kinds.Note(
+            "outside", f"{labels[name]}: {part:.1%} lies outside the dose grid", name
+        )
+        for name, part in outside.items()
+        if part
+    ]
+
+
+def outside_dose(
     structures: Mapping[str, np.ndarray], covered: np.ndarray
 ) -> dict[str, float]:
     """The fraction of each structure where the dose is not known."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
-from mtl_jax.core import errors, geometry, note_kinds
+from mtl_jax.core import errors, geometry, note_kinds, sites
 from mtl_jax.sources.dicom import elements, headers, orientation, pixels
 
 UNITS_GY = {"GY": 1.0, "CGY": 0.01}  # CGY is not in the standard, but met
@@ -230,10 +230,18 @@ def total(
     files: tuple[headers.File, ...], grid: geometry.Grid
 ) -> tuple[np.ndarray, np.ndarray, tuple[note_kinds.Note, ...]]:
     """The sum of `files` on `grid`, where all of them are known, and notes."""
+    return added(((file.name, read(file)) for file in files), grid)
+
+
+def added(
+    doses: Iterable[tuple[str, Dose]], grid: geometry.Grid
+) -> tuple[np.ndarray, np.ndarray, tuple[note_kinds.Note, ...]]:
+    """The sum on `grid` of `doses` with their names, where all are known, and notes."""
     dose_gy, known = np.zeros(grid.shape, np.float32), np.ones(grid.shape, bool)
     notes: list[note_kinds.Note] = []
-    for file in files:
-        dose = read(file)
+    names = []
+    for name, dose in doses:
+        names.append(name)
         part, covered = onto(dose, grid)
         dose_gy += part
         known &= covered
@@ -241,13 +249,13 @@ def total(
         highest, resampled = float(dose.dose_gy.max()), float(part.max())
         if highest - resampled > 0.005 * highest:
             sentence = (
-                f"{file.name} reaches {highest:.2f} Gy on its own grid, "
+                f"{name} reaches {highest:.2f} Gy on its own grid, "
                 f"{resampled:.2f} Gy on the CT's"
             )
             notes.append(note_kinds.Note("changed_values", sentence))
     if not known.any():
         raise errors.SourceError(
-            f"the dose of {files[0].name} does not overlap the CT; they are of "
+            f"the dose of {names[0]} does not overlap the CT; they are of "
             "different patients or scans"
         )
     dose_gy[~known] = 0  # a part of the sum is no dose
@@ -336,12 +344,38 @@ def _heights(file: headers.File, first: orientation.Plane) -> np.ndarray:
     )
 
 
+def check_height(
+    names: Sequence[str], dose_gy: np.ndarray, site: sites.Site, accept: Collection[str]
+) -> tuple[note_kinds.Note, ...]:
+    """A note if the dose of the files `names` is far beyond what `site` prescribes.
+
+    Raises:
+        SourceError: it is, and that is not accepted.
+    """
+    highest_gy = float(dose_gy.max())
+    prescribed_gy = max(
+        [site.prescription_gy, *(s.target_gy or 0 for s in site.structures)]
+    )
+    if highest_gy <= FAR_BEYOND * prescribed_gy:
+        return ()
+    sentence = (
+        f"{headers.listed(names)} reaches {highest_gy:.4g} Gy, "
+        f"{highest_gy / prescribed_gy:.0f} times the prescription of site {site.name} "
+        f"({prescribed_gy:g} Gy): it is in other units (cGy?), or of another site; "
+        "export it in Gy"
+    )
+    return (note_kinds.refuse("high_dose", sentence, accept),)
+
+
+def unusual(name: str, highest_gy: float) -> list[str]:
+    """What is unusual about the height of the dose `name`, as sentences."""
+    if LOW_GY <= highest_gy <= PLAUSIBLE_GY:
+        return []
+    return [f"{name} reaches {highest_gy:.4g} Gy: check that these are Gy"]
+
+
 def _notes(file: headers.File, highest_gy: float) -> tuple[note_kinds.Note, ...]:
-    notes = []
-    if not LOW_GY <= highest_gy <= PLAUSIBLE_GY:
-        notes.append(
-            f"{file.name} reaches {highest_gy:.4g} Gy: check that these are Gy"
-        )
+    notes = unusual(file.name, highest_gy)
     if file.text("DoseUnits").upper() == "CGY":
         notes.append(f"{file.name} is in cGy, and was divided by 100")
     if file.text("DoseType").upper() == "EFFECTIVE":

@@ -1,0 +1,1 @@
+"""NIfTI images, and data sets in the layouts of nnU-Net and MONAI."""
