@@ -17,7 +17,7 @@ def test_a_short_run(tmp_path, monkeypatch, capsys):
     input_pipeline.main()
     printed = capsys.readouterr().out
     assert "2 patients, 256 slices, batches of 4, role multi" in printed
-    assert printed.count("\n| ") == 5  # the head and four measurements
+    assert printed.count("\n| ") == 6  # the head and five measurements
 
 
 def test_ratios_are_of_consecutive_rounds():
