@@ -30,7 +30,7 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.model.bottleneck_width = 64
     config.dwa.interval_steps = 250
     config.train.batch_size = 8
-    config.train.steps = 4000
+    config.train.steps = 2000
     config.evaluate.best_patients = 0
     config.evaluate.splits = ("test",)
     return config
