@@ -4,7 +4,7 @@
 
 The recipe is that of configs/openkbp_best.py on coarser images and at half its width,
 so that two cores train many runs. All roles take equally many steps on the same slices
-in the same order. docs/explanation/does-it-help.md has roles, results and times.
+in the same order. On two cores (Intel Xeon, AVX-512) a single-task run takes 6 minutes.
 """
 
 import ml_collections
