@@ -28,6 +28,7 @@ from mtl_jax.models.fast import rewrites
 from mtl_jax.pipeline import augment, batches, draws, preprocess, resident
 from mtl_jax.run import (
     contour_runs,
+    ct_statistics,
     input_volumes,
     learning_rate,
     starting_weights,
@@ -159,32 +160,12 @@ class Run:
 
     @functools.cached_property
     def statistics(self) -> dict[str, Any]:
-        """Mean and deviation that normalise the CT; fitted once for the workdir."""
-        return distributed.once(self._statistics)
-
-    def _statistics(self) -> dict[str, Any]:
-        path = self.workdir / "statistics.json"
-        data = self.config.data
-        if path.exists():
-            return workdir.read_json(path)
-        mean, std, origin = data.ct_mean, data.ct_std, "given by the configuration"
-        if data.statistics == "fitted":
-            mean, std = preprocess.fit_statistics(
-                self.split("train"),
-                site=self.site,
-                ct_values=data.ct_values,
-                ct_window=tuple(data.ct_window),
+        """Mean and deviation that normalise the CT; fitted once for the data set."""
+        return distributed.once(
+            lambda: ct_statistics.of(
+                self.config, self.data, lambda: self.split("train"), self.workdir
             )
-            origin = f"fitted on the training split of {self.data.fingerprint}"
-        statistics = {
-            "ct_mean": mean,
-            "ct_std": std,
-            "ct_values": data.ct_values,
-            "ct_window": list(data.ct_window),
-            "origin": origin,
-        }
-        workdir.write_json(statistics, path)
-        return statistics
+        )
 
     @functools.cached_property
     def preprocess(self) -> preprocess.Preprocess:
