@@ -28,9 +28,11 @@ def get_config(role: str = "multi") -> ml_collections.ConfigDict:
     config.model.width = 16
     config.model.decoder_widths = (64, 32, 16, 16, 16)
     config.model.bottleneck_width = 64
-    config.dwa.interval_steps = 250
-    config.train.batch_size = 8
-    config.train.steps = 2000
+    config.dwa.interval_steps = 500
+    # In the same time, 4,000 steps of 4 learn more than 2,000 of 8 (validation loss of
+    # `contour`: 0.135 and 0.194).
+    config.train.batch_size = 4
+    config.train.steps = 4000
     config.evaluate.best_patients = 0
     config.evaluate.splits = ("test",)
     return config
