@@ -6,8 +6,8 @@ Input: what a user gives. Output: a checked copy.
 from pathlib import Path
 
 import ml_collections
-from absl import flags
 
+from mtl_jax.pipeline import batches
 from mtl_jax.run import config_files, wiring
 from mtl_jax.train import compilation
 
@@ -27,6 +27,5 @@ def read(configuration: Configuration) -> ml_collections.ConfigDict:
 
 def start() -> None:
     """What a command does before its work: Grain reads flags, JAX keeps programs."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
+    batches.take_default_flags()
     compilation.keep_programs()

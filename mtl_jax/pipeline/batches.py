@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import grain.python as grain
 import numpy as np
+from absl import flags
 
 from mtl_jax.core import errors, records
 from mtl_jax.datasets import prepared
@@ -91,6 +92,12 @@ def neighbours(
     slice_mm = entry.grid.spacing_mm[0]
     places = further.neighbouring(index - entry.start, entry.slices, slice_mm)
     return [entry.start + place for place in places]
+
+
+def take_default_flags() -> None:
+    """Let Grain read the defaults of its flags, where no command has parsed any."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 def patient_of_slice(split: prepared.Split) -> np.ndarray:

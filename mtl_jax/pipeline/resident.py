@@ -48,12 +48,8 @@ def training(
             batch |= _changes(augment, generators, preprocess.image_size)
         return batch
 
-    rules = _rules(preprocess)
-    if augment is not None:
-        rules["mirrored"] = augment.mirrored.astype(np.int32)
-        rules["mirrored_bits"] = augment.mirrored_bits
-        rules["noise"] = np.asarray(augment.noise)
-    return batches.endless(walk, read, {"slices": slices, "rules": rules})
+    table = {"slices": slices, "rules": _rules(preprocess, augment)}
+    return batches.endless(walk, read, table)
 
 
 def _slices_and_neighbours(
@@ -124,7 +120,9 @@ def _slices(
     return {name: np.stack(columns.pop(name)) for name in list(columns)}
 
 
-def _rules(preprocess: preprocessing.Preprocess) -> Arrays:
+def _rules(
+    preprocess: preprocessing.Preprocess, augment: augmentation.Augment | None
+) -> Arrays:
     """What a slice's row of a batch depends on."""
     bits = preprocess.bits
     windows = [
@@ -145,4 +143,8 @@ def _rules(preprocess: preprocessing.Preprocess) -> Arrays:
             rules["beside"] = group.values  # [65536, n]
         if isinstance(group, image_channels.TargetDistance):
             rules["distance_scale"] = np.asarray(group.scale)
+    if augment is not None:
+        rules["mirrored"] = augment.mirrored.astype(np.int32)
+        rules["mirrored_bits"] = augment.mirrored_bits
+        rules["noise"] = np.asarray(augment.noise)
     return rules

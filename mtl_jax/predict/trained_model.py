@@ -14,7 +14,6 @@ from typing import Any
 
 import ml_collections
 import numpy as np
-from absl import flags
 
 from mtl_jax import __version__
 from mtl_jax.core import body_region, errors, geometry, records, roles, sites
@@ -209,8 +208,7 @@ def load(model: TrainedModel) -> Network:
     Raises:
         CheckpointError: one is damaged.
     """
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain, which makes batches, reads its defaults
+    batches.take_default_flags()
     contour_network = None
     if model.contour_model is not None:
         contour_network = _load(

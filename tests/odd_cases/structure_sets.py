@@ -1,6 +1,7 @@
 """What the structure set says of its ROIs: links, names, frames of reference."""
 
 import copy
+from collections.abc import Callable
 
 import pydicom
 from pydicom import uid
@@ -131,23 +132,23 @@ def undefined_lengths(made: writer.Made) -> None:
             item.is_undefined_length_sequence_item = True
 
 
-def foreign_images(made: writer.Made) -> None:
-    for item in made.files["rs.dcm"].ROIContourSequence:
-        for number, contour in enumerate(item.ContourSequence):
-            contour.ContourImageSequence = writer.one(
-                ReferencedSOPClassUID=uid.CTImageStorage,
-                ReferencedSOPInstanceUID=f"2.25.77.{number}",
-            )
+def images(uid_of: Callable[[int], str]) -> do.Change:
+    """The contours of each ROI, by their number, refer to the CT slices `uid_of`."""
+
+    def refer(made: writer.Made) -> None:
+        for item in made.files["rs.dcm"].ROIContourSequence:
+            for number, contour in enumerate(item.ContourSequence):
+                contour.ContourImageSequence = writer.one(
+                    ReferencedSOPClassUID=uid.CTImageStorage,
+                    ReferencedSOPInstanceUID=uid_of(number),
+                )
+
+    return refer
 
 
-def shuffled_images(made: writer.Made) -> None:
-    """Each contour refers to a slice that it does not lie on."""
-    for item in made.files["rs.dcm"].ROIContourSequence:
-        for number, contour in enumerate(item.ContourSequence):
-            contour.ContourImageSequence = writer.one(
-                ReferencedSOPClassUID=uid.CTImageStorage,
-                ReferencedSOPInstanceUID=f"{writer.SERIES}.{(number * 3) % 10 + 1}",
-            )
+foreign_images = images("2.25.77.{}".format)
+# Each contour refers to a slice that it does not lie on.
+shuffled_images = images(lambda n: f"{writer.SERIES}.{(n * 3) % 10 + 1}")
 
 
 def no_image_references(made: writer.Made) -> None:
