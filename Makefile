@@ -46,6 +46,7 @@ check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+	$(BIN)/hadolint Containerfile
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """Host work of a training step, with the device's time taken away.
 
-    python -m benchmarks.host_time [--role=multi] [--batch_size=8] [--steps=1000]
+    python -m benchmarks.host_time [--role=multi] [--batch_size=8] [--steps_per_call=1]
 
 The training loop runs with the arrays of the role's network, as many as at full width
 but narrow, and with a step that computes nothing. Batches are in memory, as reading
@@ -36,7 +36,7 @@ from mtl_jax.run import learning_rate, wiring
 from mtl_jax.train import checkpoint, loop, parallel, step, writers
 from mtl_jax.train import state as states
 
-# Steps before the measurement: the program is compiled, the queue is full.
+# Calls before the measurement: the program is compiled, the queue is full.
 UNTIMED = 20
 PARTS = {
     "put_batch": "transfer of the batch",
@@ -59,9 +59,14 @@ class IdleStep(step.Step):
 class TimedBackend(parallel.Jit):
     """Adds up the time that this thread spends in its parts."""
 
-    def __init__(self, devices: list[jax.Device]):
-        super().__init__(devices)
+    def __init__(self, devices: list[jax.Device], **options: Any):
+        super().__init__(devices, **options)
         self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    def stacked(self) -> "TimedBackend":
+        made = TimedBackend(self._devices, stacked=True)
+        made.seconds = self.seconds
+        return made
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
         return self._timed("put_batch", super().put_batch)(batch)
@@ -92,11 +97,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--role", default="multi", help="role (multi)")
     parser.add_argument("--batch_size", type=number, default=8, help="slices (8)")
     parser.add_argument("--steps", type=number, default=1000, help="steps (1000)")
+    parser.add_argument(
+        "--steps_per_call", type=number, default=1, help="a divisor of 10 (1)"
+    )
     flags = parser.parse_args(arguments)
-    made, state = make(flags.role, flags.batch_size)
+    made, state = make(flags.role, flags.batch_size, flags.steps_per_call)
     windows = measure(made, state, flags.steps)
     print(
-        f"{flags.role}, batch {flags.batch_size}, {len(jax.tree.leaves(state))} arrays "
+        f"{flags.role}, batch {flags.batch_size}, {flags.steps_per_call} steps a call, "
+        f"{len(jax.tree.leaves(state))} arrays "
         f"in a state; {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, jax {jax.__version__}, "
         f"{jax.devices()[0].device_kind}; {len(windows[WHOLE])} log windows\n\n"
@@ -107,7 +116,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"| {name} | {low:.0f} | {middle:.0f} |")
 
 
-def make(role: str, batch_size: int) -> tuple[loop.Loop, states.TrainState]:
+def make(
+    role: str, batch_size: int, steps_per_call: int = 1
+) -> tuple[loop.Loop, states.TrainState]:
     """The loop of `role` with an idle step and a batch in memory, and its state."""
     config = openkbp.get_config(role)
     config.model.width = 4  # as many arrays as at full width
@@ -116,7 +127,7 @@ def make(role: str, batch_size: int) -> tuple[loop.Loop, states.TrainState]:
     preprocess = wiring.make_preprocess(config, config.data)
     schedule = dataclasses.replace(
         configs.Schedule.of(config, 10**6), steps=10**9, validate_every=10**9,
-        checkpoint_every=10**9, images_every=10**9,
+        checkpoint_every=10**9, images_every=10**9, steps_per_call=steps_per_call,
     )  # fmt: skip
     idle = IdleStep(
         network=network,
@@ -146,6 +157,7 @@ def make(role: str, batch_size: int) -> tuple[loop.Loop, states.TrainState]:
         schedule=schedule,
         batches_from=lambda first: itertools.repeat(batch),
         put_batch=backend.put_batch,
+        put_batches=backend.stacked().put_batch,
         validation=lambda: [],
         checkpoints=checkpoint.NoCheckpoints(),
         run={},
@@ -161,18 +173,20 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """Microseconds a step by part, of each log window."""
     backend: Any = made.backend
-    ends: list[list[float]] = []  # by step, of each part and of all
+    ends: list[list[float]] = []  # by call, of each part and of all
+    calls = steps // made.schedule.steps_per_call
 
     def stop() -> bool:
         ends.append([*backend.seconds.values(), time.thread_time()])
-        return len(ends) == UNTIMED + steps
+        return len(ends) == UNTIMED + calls
 
     with tempfile.TemporaryDirectory() as folder:
         writer = writers.open_writers(Path(folder), resume_step=0)
         loop.train(dataclasses.replace(made, stop=stop), state, writer)
         writer.close()
     every = made.schedule.log_every
-    windows = np.diff(np.array(ends)[UNTIMED - 1 :: every], axis=0) / every * 1e6
+    in_window = every // made.schedule.steps_per_call
+    windows = np.diff(np.array(ends)[UNTIMED - 1 :: in_window], axis=0) / every * 1e6
     *parts, whole = windows.T
     found = dict(zip(PARTS.values(), parts, strict=True))
     return found | {"all else": whole - np.sum(parts, axis=0), WHOLE: whole}

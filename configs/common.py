@@ -288,6 +288,12 @@ def get_config() -> ml_collections.ConfigDict:
     train.validate_every = 0
     # Steps between checkpoints; 0 is once per epoch.
     train.checkpoint_every = 0
+    # Steps that the device makes in one call, where nothing else is due between them;
+    # it waits less for the host. More than 1 needs the backend jit, and should go with
+    # data.on_device: else the images of all these steps are transferred at once.
+    train.steps_per_call = 1
+    # Experiment trackers that get what is logged: "mlflow", "wandb".
+    train.trackers = ()
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
     # Splits to predict and score after training.

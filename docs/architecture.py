@@ -147,6 +147,11 @@ FOLDERS = (
         "a trained run → a network that comes with the package (command)",
     ),
     Folder(
+        "mtl_jax.portable",
+        ("core", "pipeline", "models", "train", "zoo", "run"),
+        "a trained network → a program that runs without this package (command)",
+    ),
+    Folder(
         "mtl_jax.cohort",
         ("core", "sources", "datasets", "figures", "report"),
         "a folder of DICOM patients → a report of what it holds (command)",
@@ -179,7 +184,7 @@ ENTRY_POINTS = (
 # Modules that may import a heavy library.
 JAX = tuple(f"mtl_jax.{folder}" for folder in NUMERICS)
 DOORS = {
-    "jax": (*JAX, "mtl_jax.run", "mtl_jax.doctor", *ENTRY_POINTS),
+    "jax": (*JAX, "mtl_jax.run", "mtl_jax.doctor", "mtl_jax.portable", *ENTRY_POINTS),
     "jaxlib": JAX,
     "flax": JAX,
     "optax": JAX,

@@ -6,10 +6,11 @@ Each verb is the command of the same folder, which `python -m` starts too. Exit 
 that of the command; 0 help; 2 usage.
 """
 
+import argparse
 import importlib
 import sys
 
-from mtl_jax.core import command_line, errors
+from mtl_jax.core import command_line, completion, errors
 from tfds_builders import flags
 
 # Verb: the module whose `main` is the command, and what it does.
@@ -18,6 +19,10 @@ COMMANDS = {
     "study": ("mtl_jax.study", "train and compare several networks; tables, a report"),
     "predict": ("mtl_jax.predict", "predict contours and dose of CTs; DICOM, NIfTI"),
     "node": ("mtl_jax.node", "predict CTs that arrive over the network by DICOM"),
+    "export": (
+        "mtl_jax.portable",
+        "write a network as a program for other software: StableHLO, ONNX",
+    ),
     "cohort": ("mtl_jax.cohort", "report what a folder of DICOM patients holds"),
     "build openkbp": ("tfds_builders.openkbp", "build a data set of OpenKBP's files"),
     "build dicom": ("tfds_builders.dicom", "build a data set of DICOM patients"),
@@ -51,6 +56,9 @@ def show(verbs: dict[str, tuple[str, str]]) -> str:
 
 def main() -> int:
     """Start the command that the first words name; returns its exit status."""
+    typed = completion.words()
+    if typed is not None:
+        return _complete(typed)
     words = sys.argv[1:]
     if words[:1] == ["--version"]:
         print(command_line.version())
@@ -69,6 +77,23 @@ def main() -> int:
         return 0 if asked else 2
     known = f"{errors.nearest(words[0], COMMANDS)}; known: {', '.join(COMMANDS)}"
     return errors.print_error(f"unknown verb {words[0]!r}{known}", 2)
+
+
+def _complete(typed: list[str]) -> int:
+    """Give the shell what may follow the words `typed`; the process ends in it."""
+    for count in (1, 2):
+        if " ".join(typed[:count]) in COMMANDS:
+            completion.skip(count)
+            return _start(" ".join(typed[:count]), [])
+    parser = argparse.ArgumentParser(prog=command_line.SCRIPT)
+    levels = {"": parser.add_subparsers()}
+    for verb, (_, what) in COMMANDS.items():
+        first, _, rest = verb.partition(" ")
+        if rest and first not in levels:
+            levels[first] = levels[""].add_parser(first).add_subparsers()
+        levels[first if rest else ""].add_parser(rest or first, help=what)
+    completion.answer(parser)
+    return 0
 
 
 def _start(verb: str, arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax import __version__
+from mtl_jax.core import completion
 
 SCRIPT = "mtl-jax"
 QUIET_HELP = "no progress and no notes: only results, warnings and errors"
@@ -28,6 +29,14 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         if said or action.default in (None, False, "", (), argparse.SUPPRESS):
             return action.help
         return f"{action.help} (default: %(default)s)"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers the shell's TAB key."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        completion.answer(self)
+        return super().parse_args(*args, **kwargs)
 
 
 class _Quiet(argparse.Action):
@@ -47,7 +56,7 @@ def parser(
         example: arguments that a user could give.
     """
     program = name(verb, module)
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=program,
         description="\n".join(map(textwrap.fill, description.split("\n"))),
         epilog=f"example:\n  {program} {example}".rstrip(),

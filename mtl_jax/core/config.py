@@ -7,7 +7,7 @@ The values are in `configs/` alone.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -85,10 +85,11 @@ def _several(
     return Key(expected, accepts, **kwargs)
 
 
-def _names(expected: str, **kwargs: Any) -> Key:
+def _names(expected: str, among: Sequence[str] = (), **kwargs: Any) -> Key:
     def accepts(value: Any) -> bool:
         return isinstance(value, tuple | list) and all(
-            isinstance(name, str) and name for name in value
+            isinstance(name, str) and name and (not among or name in among)
+            for name in value
         )
 
     return Key(expected, accepts, **kwargs)
@@ -213,6 +214,7 @@ KEYS: Mapping[str, Key] = {
     "train.steps": _integer(0, shapes_training=False),
     "train.accumulate": _integer(1),
     "train.batch_norm_slices": _integer(0),
+    "train.steps_per_call": _integer(1, shapes_training=False),
     "train.backend": _choice("jit", "pmap", shapes_training=False),
     "train.devices": _integer(0, shapes_training=False),
     "train.compiler_options": _choice("default", "tuned", shapes_training=False),
@@ -220,6 +222,9 @@ KEYS: Mapping[str, Key] = {
     "train.images_every": _integer(0, shapes_training=False),
     "train.validate_every": _integer(0, shapes_training=False),
     "train.checkpoint_every": _integer(0, shapes_training=False),
+    "train.trackers": _names(
+        "some of mlflow and wandb, or ()", ("mlflow", "wandb"), shapes_training=False
+    ),
     "evaluate.splits": _several(
         "some of train, validation, test",
         lambda v: v in records.SPLITS,
@@ -264,6 +269,8 @@ BEFORE: Mapping[str, Any] = {
     "model.start_from": "",
     "train.batch_norm_slices": 0,
     "train.compiler_options": "default",
+    "train.steps_per_call": 1,
+    "train.trackers": [],
 }
 
 
@@ -414,6 +421,22 @@ class Schedule:
     images_every: int
     validate_every: int
     checkpoint_every: int
+    steps_per_call: int = 1
+
+    def next_call(self, made: int) -> int:
+        """How many steps the next call makes after `made`: `steps_per_call`, or 1.
+
+        Nothing may happen between the steps of a call. It begins at a multiple of their
+        number, so that runs that were stopped make the same calls as others.
+        """
+        count = self.steps_per_call
+        intervals = (
+            *(self.log_every, self.images_every),
+            *(self.validate_every, self.checkpoint_every),
+        )
+        ends = (made // every * every + every for every in intervals)
+        fits = made % count == 0 and made + count <= min(self.steps, *ends)
+        return count if fits else 1
 
     @classmethod
     def of(cls, config: ml_collections.ConfigDict, epoch_steps: int) -> "Schedule":
@@ -440,4 +463,5 @@ class Schedule:
             images_every=train.images_every or epoch_steps,
             validate_every=train.validate_every or epoch_steps,
             checkpoint_every=train.checkpoint_every or epoch_steps,
+            steps_per_call=train.steps_per_call,
         )

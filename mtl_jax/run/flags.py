@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from mtl_jax.core import command_line, errors
+from mtl_jax.core import command_line, completion, errors
 from mtl_jax.run import config_files
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -84,7 +84,7 @@ def parse_or_help(
     """
     parser = command_line.parser(verb, module, description, example)
     asked = {"-h", "--help", "--helpshort", "--helpfull", "--version"} & set(arguments)
-    if asked:
+    if asked or completion.words() is not None:
         _add(parser, {**(own or {}), **GROUPS})
         parser.parse_args(["--version" if "--version" in asked else "--help"])
     sys.argv[1:] = arguments  # where config_flags looks for --config.KEY
@@ -115,12 +115,14 @@ def _add_flag(group: Any, holder: Flag) -> None:
         group.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
         return
     default = flag.default
-    group.add_argument(
+    argument = group.add_argument(
         f"--{flag.name}",
         metavar=_SPELLINGS.get(flag.name, flag.name.split("_")[-1].upper()),
         help=flag.help,
         default=",".join(default) if isinstance(default, list) else default,
     )
+    if holder is CONFIG:
+        argument.completer = completion.names_or_files(config_files.names())
 
 
 def parse(argv: list[str]) -> list[str]:

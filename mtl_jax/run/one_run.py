@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from mtl_jax.core import config as configs
 from mtl_jax.core import locks
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import summary
@@ -25,7 +26,7 @@ from mtl_jax.run import (
     wiring,
     workdir,
 )
-from mtl_jax.train import distributed, writers
+from mtl_jax.train import distributed, trackers, writers
 
 
 class Outcome(NamedTuple):
@@ -61,6 +62,8 @@ def train_evaluate(
         say: is given each result as text.
     """
     distributed.once(lambda: starting_weights.check(config, home))
+    sent = configs.without_paths(configs.flatten(config))
+    further = trackers.trackers(config.train.trackers, home.resolve(), sent)
     data = prepare()
     with distributed.in_first_process(locks.held(home, "choose another --workdir")):
         contours = input_contours.prepare(config, data, home)
@@ -72,7 +75,7 @@ def train_evaluate(
         listener = writers.Listener(callbacks)
         with stopping.defer_signals() as stop_requested:
             finished = run.train(
-                lambda: stop_requested() or listener.stop, also=[listener]
+                lambda: stop_requested() or listener.stop, also=[listener, *further]
             )
         distributed.once(lambda: str(model_card.write(run)))
         summaries = {}

@@ -458,13 +458,19 @@ class Run:
         self, checkpoints: checkpoint.Checkpoints, stop: Callable[[], bool]
     ) -> loops.Loop:
         """The parts of the run that the training loop needs."""
+        put_batch, put_batches = residents.put_batches(
+            self.backend,
+            self.training_batches.table,
+            several=self.schedule.steps_per_call > 1,
+        )
         colours = [self.site.structure(n).colour for n in self.config.data.structures]
         return loops.Loop(
             step=self.step,
             backend=self.backend,
             schedule=self.schedule,
             batches_from=self.training_batches.iterate,
-            put_batch=residents.put_batches(self.backend, self.training_batches.table),
+            put_batch=put_batch,
+            put_batches=put_batches,
             validation=lambda: self.evaluation_batches("validation"),
             checkpoints=checkpoints,
             run=self.checkpoint_item if distributed.is_first() else {},

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -49,6 +49,7 @@ class Loop:
     schedule: configs.Schedule
     batches_from: Callable[[int], Iterator[Any]]  # training batches from a step on
     put_batch: Callable[[Any], Any]  # one of them, on the devices
+    put_batches: Callable[[Any], Any]  # those of several steps [K, b, ...]
     validation: Callable[[], Iterable[records.Batch]]
     checkpoints: checkpoint.Checkpoints
     run: dict[str, Any]  # stored in every checkpoint besides the state
@@ -67,7 +68,7 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
     validation or checkpoint, so that the device always has steps to make.
     """
     schedule, first = loop.schedule, int(state.step)
-    update = loop.backend.update(loop.step.train)
+    update = Update(loop)
     copy = loop.backend.replicated(_copies)
     measure = AverageStatistics(loop)
     batches = loop.batches_from(first)
@@ -82,17 +83,20 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
     with progress, Outcomes(loop, state, writer, progress) as outcomes:
         state = loop.backend.put_state(state)
         ahead = later.Ahead()
-        for number in range(first + 1, schedule.steps + 1):
-            batch = next(batches)
+        number = first
+        while number < schedule.steps:
+            count = schedule.next_call(number)
+            number += count
             last = number == schedule.steps
             validates = number % schedule.validate_every == 0 or last
             before = copy(state.params) if validates else None
-            state = update(state, loop.put_batch(batch))
-            if number == first + 1:  # this call has compiled the step
+            call = [next(batches) for _ in range(count)]
+            state = update(state, call)
+            if number == first + count:  # this call has compiled the step
                 progress.set_description_str("training")
                 progress.unpause()
             ahead.step(functools.partial(copy, state.step))
-            outcomes.count(batch)
+            outcomes.count(call)
             stopping = not last and loop.stop()
             saves = number % schedule.checkpoint_every == 0 or last or stopping
             draws = number % schedule.images_every == 0 or last
@@ -109,12 +113,31 @@ def train(loop: Loop, state: states.TrainState, writer: Any) -> states.TrainStat
                 outcomes.validate(before, state, number)
             if saves or validates:
                 outcomes.save(state, number, only_if_best=not saves)
-            progress.update()
+            progress.update(count)
             if stopping:
                 break
         outcomes.catch_up(wait=True)
     loop.checkpoints.wait()
     return loop.backend.host(state)
+
+
+class Update:
+    """Makes the steps of a call: one, or several in a program of their own."""
+
+    def __init__(self, loop: Loop):
+        self._loop, backend = loop, loop.backend
+        self._one = backend.update(loop.step.train)
+        if loop.schedule.steps_per_call > 1:
+            self._several = backend.stacked().update(loop.step.train_several)
+
+    def __call__(
+        self, state: states.TrainState, batches: Sequence[Any]
+    ) -> states.TrainState:
+        """`state` after an update for each of the host's `batches`."""
+        if len(batches) == 1:
+            return self._one(state, self._loop.put_batch(batches[0]))
+        stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *batches)
+        return self._several(state, self._loop.put_batches(stacked))
 
 
 def _copies(tree: Any) -> Any:
@@ -150,9 +173,10 @@ class Outcomes:
     def __exit__(self, *_: object) -> None:
         self._later.close()
 
-    def count(self, batch: Mapping[str, Any]) -> None:
-        """Count the images of a step, for their rate."""
-        self._images += len(batch["mask"]) * distributed.count()
+    def count(self, batches: Sequence[Mapping[str, Any]]) -> None:
+        """Count the images of a call, for their rate."""
+        images = sum(len(batch["mask"]) for batch in batches)
+        self._images += images * distributed.count()
 
     def log(self, state: states.TrainState, number: int) -> None:
         """Means over the open log window, and the bottleneck's gammas, if any."""

@@ -40,6 +40,14 @@ class Backend(Protocol):
         """The process's rows [b, ...] of a host batch, spread over its devices."""
         ...
 
+    def stacked(self) -> "Backend":
+        """The same devices for batches [K, b, ...] of several steps.
+
+        Raises:
+            ConfigError: the backend takes one batch at a time.
+        """
+        ...
+
     def host(self, tree: Any) -> Any:
         """A replicated tree as NumPy arrays."""
         ...
@@ -76,10 +84,14 @@ class Jit:
 
     axis_name = None
 
-    def __init__(self, devices: Sequence[jax.Device], *, tuned: bool = False):
+    def __init__(
+        self, devices: Sequence[jax.Device], *, tuned: bool = False, stacked=False
+    ):
+        self._devices, self._tuned = devices, tuned
         mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._spread = NamedSharding(mesh, PartitionSpec(AXIS))
+        rows = PartitionSpec(None, AXIS) if stacked else PartitionSpec(AXIS)
+        self._spread = NamedSharding(mesh, rows)
         self._is_shared = not self._spread.is_fully_addressable
         self.platform: str = devices[0].platform
         local = [d for d in devices if d.process_index == jax.process_index()]
@@ -90,6 +102,9 @@ class Jit:
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
         return self._put(batch, self._spread)
+
+    def stacked(self) -> "Jit":
+        return Jit(self._devices, tuned=self._tuned, stacked=True)
 
     def _put(self, tree: Any, sharding: NamedSharding) -> Any:
         if not self._is_shared:
@@ -166,6 +181,12 @@ class Pmap:
 
     def put_batch(self, batch: Mapping[str, Any]) -> Any:
         return {name: self._split(array) for name, array in batch.items()}
+
+    def stacked(self) -> Backend:
+        raise errors.ConfigError(
+            "train.steps_per_call is above 1, but pmap makes one step a call: set "
+            "train.backend to jit"
+        )
 
     def host(self, tree: Any) -> Any:
         first = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)

@@ -6,6 +6,7 @@ with random changes, up to the rounding of an interpolation. Only positions and 
 are transferred.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,16 +23,31 @@ Table = Mapping[str, Arrays]
 MASKS = ("masks", "beside")
 
 
-def put_batches(backend: parallel.Backend, table: Table | None) -> Callable[[Any], Any]:
+Put = Callable[[Any], Any]
+
+
+def put_batches(
+    backend: parallel.Backend, table: Table | None, *, several: bool = False
+) -> tuple[Put, Put]:
     """As `backend.put_batch`, for positions in `table`, of which each device has one.
 
-    Without a table it is `backend.put_batch`.
+    The second function takes those of `several` batches, [K, b, ...]. Without a table
+    they are functions of the backend.
     """
+    stacked = backend.stacked() if several else backend
     if table is None:
-        return backend.put_batch
+        return backend.put_batch, stacked.put_batch
     placed = backend.put_state(table)
     unpack = backend.predictions(unpacked)
-    return lambda batch: unpack(placed, backend.put_batch(batch))
+
+    def unpacked_each(table: Table, batches: Mapping[str, jax.Array]) -> Any:
+        return jax.lax.map(functools.partial(unpacked, table), batches)
+
+    unpack_several = stacked.predictions(unpacked_each)
+    return (
+        lambda batch: unpack(placed, backend.put_batch(batch)),
+        lambda batches: unpack_several(placed, stacked.put_batch(batches)),
+    )
 
 
 def unpacked(table: Table, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

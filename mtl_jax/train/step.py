@@ -96,6 +96,16 @@ class Step:
             average=self._average(state, params),
         )
 
+    def train_several(
+        self, state: states.TrainState, batches: Batch
+    ) -> states.TrainState:
+        """An update for each of the `batches` [K, B, ...]: one call, K steps."""
+
+        def update(state: states.TrainState, batch: Batch):
+            return self.train(state, batch), None
+
+        return jax.lax.scan(update, state, batches)[0]
+
     def _average(self, state: states.TrainState, params: Any) -> dict[str, Any]:
         """The averaged variables after an update to `params`.
 

@@ -28,7 +28,7 @@ Callback = Callable[[int, dict[str, float]], bool | None]
 TIMING = ("images_per_second", "seconds")
 
 
-class _Quiet:
+class Quiet:
     """The parts of clu's MetricWriter that a run does not use."""
 
     def write_summaries(self, step: int, values: Any, metadata: Any = None) -> None: ...
@@ -42,7 +42,7 @@ class _Quiet:
     def write_images(self, step: int, images: Mapping[str, Any]) -> None: ...
 
 
-class JsonLines(_Quiet):
+class JsonLines(Quiet):
     """Appends one JSON object per call to `path`, after `resume_step`.
 
     Lines after `resume_step`, and a last line that was cut off, are removed first:
@@ -69,7 +69,7 @@ class JsonLines(_Quiet):
         self._file.close()
 
 
-class TensorBoard(_Quiet):
+class TensorBoard(Quiet):
     """Scalars, pictures and texts in TensorBoard's files, written in this thread.
 
     tensorboardX's own SummaryWriter uses another thread; if that ends, for example
@@ -113,7 +113,7 @@ class TensorBoard(_Quiet):
         self._writer.close()
 
 
-class Listener(_Quiet):
+class Listener(Quiet):
     """Calls functions with each line of metrics.jsonl, and notes if one asks to stop.
 
     Training comes to this line some steps after its own (`loop.train`).

@@ -6,8 +6,9 @@ import pytest
 from benchmarks import host_time
 
 
-def test_the_parts_of_a_step_are_the_whole(capsys):
-    made, state = host_time.make("baseline", 2)
+@pytest.mark.parametrize("steps_per_call", [1, 5])
+def test_the_parts_of_a_step_are_the_whole(capsys, steps_per_call):
+    made, state = host_time.make("baseline", 2, steps_per_call)
     found = host_time.measure(made, state, 30)
     whole = found.pop(host_time.WHOLE)
     assert whole.shape == (3,)  # of ten steps each

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import pathlib
 import subprocess
 import sys
@@ -161,3 +162,34 @@ def test_defaults_are_shown_once_and_only_where_there_are_some(capsys):
     assert "how many (default: 7)" in out
     assert "number (default: three)" in out
     assert out.count("default") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "expected", "absent"),
+    [
+        ("mtl-jax ", {"train", "build", "predict"}, {"openkbp"}),
+        ("mtl-jax pre", {"predict"}, {"train"}),
+        ("mtl-jax build ", {"openkbp", "dicom"}, {"predict"}),
+        ("mtl-jax build dicom --si", {"--site"}, {"--data_dir"}),
+        ("mtl-jax predict --ch", {"--checkpoint"}, {"--out"}),
+        ("mtl-jax train --config=openkbp", {"openkbp", "openkbp_best"}, {"demo"}),
+        ("mtl-jax study --ro", {"--roles"}, {"--seeds"}),
+    ],
+)
+def test_the_shell_completes_verbs_flags_and_configurations(
+    line, expected, absent, tmp_path
+):
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "words"),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    subprocess.run(
+        [sys.executable, "-m", "mtl_jax"], cwd=ROOT, env=os.environ | asked, check=True
+    )
+    words = (tmp_path / "words").read_text().split("\n")
+    found = {word.strip().split("=")[-1] for word in words}
+    assert expected <= found
+    assert not absent & found

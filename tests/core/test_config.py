@@ -206,3 +206,17 @@ def test_the_cosine_ends_with_the_run_or_at_a_step_of_its_own():
     config.optimizer.warmup_steps = 7
     with pytest.raises(errors.ConfigError, match=r"warmup_steps is 7.*ends at step 7"):
         configs.Schedule.of(config, 40)
+
+
+def test_a_call_makes_several_steps_where_nothing_is_due_between_them():
+    config = common.get_config()
+    config.train.update(steps=47, steps_per_call=5, log_every=10)
+    config.train.update(validate_every=22, checkpoint_every=100, images_every=100)
+    schedule = configs.Schedule.of(config, 40)
+    calls, made = [], 0
+    while made < schedule.steps:
+        calls.append(schedule.next_call(made))
+        made += calls[-1]
+    # 20 to 25 and 40 to 45 hold a validation; 47 ends the run.
+    assert calls == [5] * 4 + [1] * 5 + [5] * 3 + [1] * 7
+    assert all(schedule.next_call(made) == 1 for made in (1, 6, 46))

@@ -21,7 +21,7 @@ def test_a_run_with_its_slices_on_the_device_has_the_same_batches(command, tmp_p
         run = wiring.Run(config, data, tmp_path)
         training = run.training_batches
         assert (training.table is None) == (not on_device)
-        put = resident.put_batches(run.backend, training.table)
+        put, _ = resident.put_batches(run.backend, training.table)
         first = itertools.islice(training.iterate(3), 3)
         return training.steps_per_epoch, [jax.device_get(put(each)) for each in first]
 

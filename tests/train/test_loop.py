@@ -20,7 +20,8 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 class Bench:
     """One compiled loop, started anew in as many folders as a test needs."""
 
-    def __init__(self, tiny, *, average_decay=0.0):
+    def __init__(self, tiny, *, average_decay=0.0, steps_per_call=1):
+        self.steps_per_call = steps_per_call
         self.step = tiny.step(log_every=2, dwa_interval=3, average_decay=average_decay)
         self.start = tiny.state(self.step, averaged=average_decay > 0)
         self.batches = [
@@ -63,11 +64,13 @@ class Bench:
                     images_every=6,
                     validate_every=6,
                     checkpoint_every=4,
+                    steps_per_call=self.steps_per_call,
                 ),
                 batches_from=lambda first: itertools.islice(
                     itertools.cycle(self.batches), first, None
                 ),
                 put_batch=self.backend.put_batch,
+                put_batches=self.backend.stacked().put_batch,
                 validation=lambda: self.batches[:2],
                 checkpoints=checkpoints,
                 run={"name": "bench"},
@@ -185,6 +188,36 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
     found = bench.run(tmp_path)
     assert checkpoint.digest(found) == checkpoint.digest(expected)
     assert rows(tmp_path) == rows(folder)
+
+
+@pytest.fixture(scope="module")
+def bench_of_calls(tiny):
+    """Makes two steps a call."""
+    return Bench(tiny, steps_per_call=2)
+
+
+def test_calls_of_several_steps_train_as_single_ones(
+    bench_of_calls, undisturbed, tmp_path
+):
+    folder, _ = undisturbed
+    calls = []
+    bench_of_calls.run(tmp_path, after_step=calls.append)
+    assert calls == [1, 2, 3, 4, 5]  # of six: after the last there is nothing to stop
+    for one, other in zip(rows(tmp_path), rows(folder), strict=True):
+        assert one.keys() == other.keys()
+        for name in one.keys() - {k for k in one if k.startswith("update_rms/")}:
+            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+
+
+def test_a_run_of_calls_that_was_stopped_ends_as_one_that_was_not(
+    bench_of_calls, tmp_path
+):
+    expected = bench_of_calls.run(tmp_path / "whole")
+    for call in (1, 4):
+        folder = tmp_path / str(call)
+        assert int(bench_of_calls.run(folder, stop_after=call).step) == 2 * call
+        found = bench_of_calls.run(folder)
+        assert checkpoint.digest(found) == checkpoint.digest(expected)
 
 
 def test_the_main_thread_waits_for_no_number_of_a_step(bench, tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def test_batches_are_those_of_the_host(split, way, case):
     backend = parallel.backend(
         name, devices=devices, batch_size=4, accumulate=1, evaluate_batch_size=4
     )
-    put = residents.put_batches(backend, kept.table)
+    put, _ = residents.put_batches(backend, kept.table)
     for step in (0, 3, 1000):
         expected = backend.put_batch(host.batch(step))
         found = put(kept.batch(step))
@@ -65,6 +65,23 @@ def test_batches_are_those_of_the_host(split, way, case):
             if name == "jit":  # the batch of pmap is still on the host
                 spread = array.sharding
                 assert found[key].sharding.is_equivalent_to(spread, array.ndim)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_the_batches_of_several_steps_are_those_of_each(split, devices):
+    kept = resident.training(
+        split, noise.make_walk(split, seed=5), noise.make_preprocess(), None
+    )
+    backend = parallel.backend(
+        "jit", devices=devices, batch_size=4, accumulate=1, evaluate_batch_size=4
+    )
+    put, put_several = residents.put_batches(backend, kept.table, several=True)
+    steps = [kept.batch(step) for step in (0, 3, 7)]
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *steps)
+    found = put_several(stacked)
+    for number, batch in enumerate(steps):
+        for key, array in put(batch).items():
+            np.testing.assert_array_equal(found[key][number], array, err_msg=key)
 
 
 def test_processes_share_one_batch(split):
@@ -107,7 +124,7 @@ def both(split, preprocess, change, devices=1):
     backend = parallel.backend(
         "jit", devices=devices, batch_size=4, accumulate=1, evaluate_batch_size=4
     )
-    put = residents.put_batches(backend, kept.table)
+    put, _ = residents.put_batches(backend, kept.table)
     return host.batch(2), jax.device_get(put(kept.batch(2)))
 
 

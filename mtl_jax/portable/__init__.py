@@ -1,0 +1,1 @@
+"""A trained network as a program that runs without this package."""
