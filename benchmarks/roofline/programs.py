@@ -188,10 +188,12 @@ def lower(run: TargetRun, part: str) -> Any:
         return unpack.lower(*_on_devices(run, table, rows))
     state = run.abstract_state()
     if part == "train":
+        batch = batch_shapes(run, train.batch_size)
+        if train.steps_per_call > 1:
+            several: Any = run.backend.stacked().update(run.step.train_several)
+            return several.lower(state, _stacked(batch, train.steps_per_call))
         update: Any = run.backend.update(run.step.train)
-        return update.lower(
-            *_on_devices(run, state, batch_shapes(run, train.batch_size))
-        )
+        return update.lower(*_on_devices(run, state, batch))
     size = evaluate.batch_size
     parallel.check_divides("evaluate.batch_size", size, devices, 1)
     predictions: Any = run.backend.predictions(run.step.predict)
@@ -208,6 +210,14 @@ def batch_shapes(run: TargetRun, size: int) -> dict[str, jax.ShapeDtypeStruct]:
     return {
         name: jax.ShapeDtypeStruct((size, *row.shape[1:]), row.dtype)
         for name, row in rows.items()
+    }
+
+
+def _stacked(batch: dict[str, Any], count: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of `count` batches."""
+    return {
+        name: jax.ShapeDtypeStruct((count, *rows.shape), rows.dtype)
+        for name, rows in batch.items()
     }
 
 

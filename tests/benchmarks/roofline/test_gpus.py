@@ -49,6 +49,18 @@ def test_training_and_inference_compile_for_an_h200(tmp_path, role, dtype):
             assert found["float32_operations"] == 0
 
 
+@NEEDS_PLUGIN
+def test_several_steps_in_one_call_compile_for_an_h200(tmp_path):
+    done = test_command.compile_for(
+        tmp_path,
+        "--topology=h200",
+        "--parts=train",
+        "--config.train.steps_per_call=10",
+        network=("--config=configs/openkbp.py:multi", *NARROW),
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
 def test_every_card_has_its_peaks_and_its_description():
     cards = {name for name, chip in chips.CHIPS.items() if chip.platform == "cuda"}
     assert cards == set(gpus.CARDS)
