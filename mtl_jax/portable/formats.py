@@ -18,7 +18,7 @@ from mtl_jax.core import errors
 from mtl_jax.portable import program as programs
 
 # jax2onnx asks for an older orbax-checkpoint, which it does not use for this.
-INSTALL_ONNX = "pip install --no-deps jax2onnx, and pip install onnx-ir onnxruntime"
+INSTALL_ONNX = "pip install 'mtl-jax[onnx]', then pip install --no-deps jax2onnx"
 
 # Images to outputs by task.
 Function = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -59,58 +59,56 @@ def _write_onnx(program: programs.Program, _: Sequence[str], path: Path) -> None
         by_task = program.function(image)
         return tuple(by_task[task] for task in tasks)
 
-    model = to_onnx(
-        outputs,
-        [("batch", *program.image_shape)],
-        model_name=program.description["network"],
-        input_names=["image"],
-        output_names=tasks,
-    )
+    try:
+        model = to_onnx(
+            outputs,
+            [("batch", *program.image_shape)],
+            model_name=program.description["network"],
+            input_names=["image"],
+            output_names=tasks,
+        )
+    # What a converter raises for an operation that it does not know may be anything.
+    except Exception as error:
+        raise errors.OutputError(
+            "jax2onnx cannot convert this network, in "
+            f"{program.description['type']}: {str(error)[:300]}"
+        ) from error
     _pool_planes(model.graph)
     path.write_bytes(model.SerializeToString())
 
 
 def _pool_planes(graph: Any) -> None:
-    """Let each maximum over a window of [1, k, k, 1] be one of planes.
+    """Let each maximum over a window of [1, k, k, 1] be one over planes.
 
     jax2onnx puts two axes before those of the image [B, H, W, C] and takes the maximum
     over all four, which ONNX Runtime cannot: at most three.
     """
-    helper = _import("onnx").helper
+    node_of = _import("onnx").helper.make_node
     made_by = {name: node for node in graph.node for name in node.output}
     used_by = {name: node for node in graph.node for name in node.input}
-    nodes, dropped = list(graph.node), []
-    for place, node in reversed(list(enumerate(nodes))):
-        values = {a.name: list(a.ints) for a in node.attribute if a.name != "auto_pad"}
+    nodes, replaced = [], set()
+    for node in graph.node:
+        values = {each.name: list(each.ints) for each in node.attribute}
         if node.op_type != "MaxPool" or len(values["kernel_shape"]) != 4:
+            nodes.append(node)
             continue
-        inner = made_by[node.input[0]]
-        outer, after = made_by[inner.input[0]], used_by[node.output[0]]
-        dropped += [inner.output[0], outer.output[0], after.output[0]]
+        inner, after = made_by[node.input[0]], used_by[node.output[0]]
+        outer = made_by[inner.input[0]]
+        replaced |= {inner.name, outer.name, after.name}
+        planes, largest = f"{node.name}_planes", f"{node.name}_largest"
         pads = values.get("pads", [0] * 8)
-        name = node.output[0]
-        nodes[place : place + 1] = [
-            helper.make_node(
-                "Transpose", [outer.input[0]], [f"{name}_in"], perm=[0, 3, 1, 2]
-            ),
-            helper.make_node(
-                "MaxPool",
-                [f"{name}_in"],
-                [name],
-                kernel_shape=values["kernel_shape"][1:3],
-                strides=values["strides"][1:3],
-                pads=pads[1:3] + pads[5:7],
-            ),
-            helper.make_node(
-                "Transpose", [name], [f"{after.output[0]}_out"], perm=[0, 2, 3, 1]
-            ),
+        window = {
+            "kernel_shape": values["kernel_shape"][1:3],
+            "strides": values["strides"][1:3],
+            "pads": pads[1:3] + pads[5:7],
+        }
+        nodes += [
+            node_of("Transpose", [outer.input[0]], [planes], perm=[0, 3, 1, 2]),
+            node_of("MaxPool", [planes], [largest], **window),
+            node_of("Transpose", [largest], [after.output[0]], perm=[0, 2, 3, 1]),
         ]
-        for other in nodes:
-            for index, given in enumerate(other.input):
-                if given == after.output[0]:
-                    other.input[index] = f"{given}_out"
     del graph.node[:]
-    graph.node.extend(n for n in nodes if n.output[0] not in dropped)
+    graph.node.extend(node for node in nodes if node.name not in replaced)
     # The shapes that were noted beside the nodes are those of the axes before.
     del graph.value_info[:]
 
