@@ -3,7 +3,7 @@
 Input: the rows of one or several `metrics.jsonl` files. Output: a PNG.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import axes, figure
@@ -12,6 +12,7 @@ from mtl_jax.core import errors
 from mtl_jax.figures import colours, panel_grid
 
 Rows = Sequence[Mapping[str, float]]
+HIDDEN = "_hidden"  # matplotlib leaves such a label out of the legend
 STYLES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
 
 
@@ -39,18 +40,18 @@ def draw(path: Path, rows: Rows) -> None:
     panel_grid.write_png(fig, path)
 
 
-def draw_comparison(path: Path, runs: Mapping[str, Rows]) -> None:
+def draw_comparison(path: Path, runs: Mapping[str, Sequence[Rows]]) -> None:
     """Draw several runs in the same panels: one per task's loss, weights and gammas.
 
     Args:
         path: the PNG to write.
-        runs: lines of `metrics.jsonl`, by the run's label.
+        runs: lines of `metrics.jsonl` of each seed, by the runs' label.
     """
-    tasks = _tasks(runs.values())
+    tasks = _tasks(rows for seeds in runs.values() for rows in seeds)
     several = {
         kind: [
             label
-            for label, rows in runs.items()
+            for label, (rows, *_) in runs.items()
             if sum(_has(rows, f"{kind}/{task}") for task in tasks) > 1
         ]
         for kind in ("weight", "gamma")
@@ -61,20 +62,33 @@ def draw_comparison(path: Path, runs: Mapping[str, Rows]) -> None:
                             layout="constrained")  # fmt: skip
     panels = list(fig.subplots(-(-count // 2), min(count, 2), squeeze=False).flat)
     for axis, task in zip(panels, tasks, strict=False):
-        for (label, rows), colour in zip(runs.items(), _cycled_colours(), strict=False):
+        for name, rows, colour in _seeds(runs):
             if _has(rows, f"loss/{task}"):
-                _draw_loss(axis, rows, task, colour, label, "_hidden")
+                _draw_loss(axis, rows, task, colour, name, HIDDEN)
         _format_axis(axis, f"Loss: {task} (circles: validation)", scale="log")
     for axis, kind in zip(panels[len(tasks) :], kinds, strict=False):
-        for (label, rows), colour in zip(runs.items(), _cycled_colours(), strict=False):
+        for name, rows, colour in _seeds({n: runs[n] for n in several[kind]}, runs):
             for task, style in zip(tasks, STYLES, strict=False):
-                if label in several[kind] and _has(rows, f"{kind}/{task}"):
+                if _has(rows, f"{kind}/{task}"):
                     axis.plot(*_curve(rows, f"{kind}/{task}"), color=colour, lw=1.2,
-                              ls=style, label=f"{label}, {task}")  # fmt: skip
+                              ls=style, label=f"{name}, {task}")  # fmt: skip
         _format_axis(axis, "Weight of the task" if kind == "weight" else "Gamma")
     for axis in panels[count:]:
         axis.set_visible(False)
     panel_grid.write_png(fig, path)
+
+
+def _seeds(
+    runs: Mapping[str, Sequence[Rows]], of: Mapping[str, Sequence[Rows]] | None = None
+) -> Iterator[tuple[str, Rows, str]]:
+    """Label, rows and colour of each seed; only the first one's label is shown.
+
+    Colours are those of the labels' places in `of`, by default in `runs`.
+    """
+    shades = dict(zip(of or runs, _cycled_colours(), strict=False))
+    for label, seeds in runs.items():
+        for number, rows in enumerate(seeds):
+            yield f"{HIDDEN}{number}" if number else label, rows, shades[label]
 
 
 def _draw_loss(

@@ -78,10 +78,12 @@ def draw_figures(
     training_curves.draw_comparison(
         path,
         {
-            study_results.label(role): writers.read_json_lines(
-                job.workdir / "metrics.jsonl"
-            )
-            for role, job in split_results.first_jobs.items()
+            study_results.label(role): [
+                writers.read_json_lines(job.workdir / "metrics.jsonl")
+                for job in split_results.jobs
+                if job.role.name == role
+            ]
+            for role in split_results.first_jobs
         },
     )
     title = "Losses, task weights (DWA) and gammas"

@@ -23,7 +23,7 @@ from mtl_jax.study import plan
 
 @dataclasses.dataclass(frozen=True)
 class SplitResults:
-    """One split's results of all roles and seeds; figures show the first seed."""
+    """One split's results of all roles and seeds; pictures show the first seed."""
 
     name: str  # of the split
     split: prepared.Split

@@ -359,13 +359,15 @@ def test_runs_over_each_other(tmp_path, monkeypatch):
         for s in (10, 20)
     ]  # fmt: skip
     training_curves.draw_comparison(
-        tmp_path / "t.png", {"Baseline": single, "Multi": both}
+        tmp_path / "t.png", {"Baseline": [single], "Multi": [both, both]}
     )
     contours, dose, weight, gamma = captured[0].axes
     labels = [[text.get_text() for text in axis.legend_.get_texts()]
               for axis in (contours, dose, weight, gamma)]  # fmt: skip
     tasks = ["Multi, contours", "Multi, dose"]
     assert labels == [["Multi"], ["Baseline", "Multi"], tasks, tasks]
+    # A line for training and one for validation of each seed.
+    assert [len(axis.lines) for axis in (contours, dose)] == [4, 6]
     assert gamma.lines[1].get_xydata().tolist() == [[10, 0.1], [20, 0.2]]
     training_curves.draw(tmp_path / "one.png", both)
     assert [axis.get_title() for axis in captured[1].axes] == [
