@@ -4,7 +4,8 @@
 
 The recipe is that of configs/openkbp_best.py on coarser images and at half its width,
 so that two cores train many runs. All roles take equally many steps on the same slices
-in the same order. On two cores (Intel Xeon, AVX-512) a single-task run takes 6 minutes.
+in the same order. On two cores (Intel Xeon, AVX-512) a single-task run takes 7
+minutes, CTAN 11.
 """
 
 import ml_collections
