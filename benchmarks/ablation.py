@@ -11,7 +11,6 @@ where the first was stopped.
 import argparse
 import ast
 import dataclasses
-import json
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,8 @@ from typing import Any
 import ml_collections
 from tqdm import tqdm
 
+from benchmarks import results
 from mtl_jax.configs import openkbp_best
-from mtl_jax.core import files
 from mtl_jax.datasets import prepared
 from mtl_jax.evaluation import scoring
 from mtl_jax.run import command, predictions, stopping, wiring, workdir
@@ -217,12 +216,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for run in tqdm(runs, unit="run"):
         rows.append(train(run, flags, data))
-        for name, text in (
-            ("result.json", json.dumps(rows, indent=1)),
-            ("table.md", render(rows)),
-        ):
-            with files.whole(flags.out / name) as partial:
-                partial.write_text(text)
+        results.write(flags.out, rows, render(rows))
     print(render(rows))
 
 

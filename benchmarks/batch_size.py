@@ -10,7 +10,6 @@ patients at the end. A second start goes on where the first was stopped.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,8 @@ import ml_collections
 from tqdm import tqdm
 
 import mtl_jax
-from benchmarks import flag_types
+from benchmarks import flag_types, results
 from mtl_jax.configs import demo
-from mtl_jax.core import files
 
 FIRST = 8  # slices a step, to which the rules compare
 SIZES = (FIRST, 32, 128, 512)
@@ -113,12 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for size, rule, seed in tqdm(cases, unit="run"):
         losses = train(size, "the same" if rule == "all" else rule, flags, seed)
         rows.append({"size": size, "rule": rule, "seed": seed} | losses)
-        for name, text in (
-            ("result.json", json.dumps(rows, indent=2)),
-            ("table.md", render(rows)),
-        ):
-            with files.whole(flags.out / name) as partial:
-                partial.write_text(text)
+        results.write(flags.out, rows, render(rows))
     print(render(rows))
 
 

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,13 +118,10 @@ def trackers(
     Raises:
         ConfigError: a tracker is not installed.
     """
-    for missing in _missing(names):
-        raise errors.ConfigError(
-            f"train.trackers names {missing}, which is not installed: "
-            f"pip install 'mtl-jax[{missing}]'"
-        )
+    for name in names:
+        if not importlib.util.find_spec(name):
+            raise errors.ConfigError(
+                f"train.trackers names {name}, which is not installed: "
+                f"pip install 'mtl-jax[{name}]'"
+            )
     return [Tracker(name, workdir, config) for name in names]
-
-
-def _missing(names: Sequence[str]) -> Iterator[str]:
-    return (name for name in names if not importlib.util.find_spec(name))
